@@ -1,0 +1,9 @@
+//! vipgate: a floating-IP reverse proxy in one container image.
+//!
+//! Everything is pure (no clock, no socket, no file, no thread, no async, no random source) except `daemon`, which
+//! waits and moves bytes, and `os`, which holds the system calls. `ARCHITECTURE.md` has the map.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start their virtual clock somewhere"))]
+
+pub mod config;
+pub mod link;
+pub mod net;

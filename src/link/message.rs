@@ -1,0 +1,238 @@
+//! What PID 1 and its two roles say to each other. No socket: see `link::frame` for the form on the wire.
+//!
+//! A configuration arrives in two phases: `Prepare` until both roles answered `Prepared`, then `Commit` for both;
+//! if either answers `Refused`, `Abort` for both, and the one in force stays.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::net::InterfaceName;
+
+/// Counts the configurations that PID 1 has handed out since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Generation(pub u64);
+
+/// CLOCK_BOOTTIME in nanoseconds: the one clock that all roles share and that a suspended machine cannot hide from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Boottime(pub u64);
+
+/// "Have I been out since then?": sent by a proxy that notices a gap in its own clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceQuery {
+    pub nonce: u64,
+    /// The last moment at which the proxy knows that it ran.
+    pub since: Boottime,
+}
+
+/// `held`: the vrrp role has looked at its own clocks after the question came, and has held every virtual address
+/// that it holds without a break since `since`. Otherwise requests that waited must be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceVerdict {
+    pub nonce: u64,
+    pub held: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum ToProxy {
+    /// Carries one file descriptor: a listening socket of `address` for worker number `worker`. Precedes the
+    /// `Prepare` that needs it.
+    Listener {
+        address: SocketAddr,
+        worker: usize,
+    },
+    Prepare {
+        generation: Generation,
+        workers: usize,
+        config: Box<Config>,
+    },
+    Commit {
+        generation: Generation,
+    },
+    Abort {
+        generation: Generation,
+    },
+    FenceVerdict(FenceVerdict),
+    /// Answer what is in flight with `Connection: close`, accept nothing more, then say `Drained`.
+    Drain {
+        bound: Duration,
+    },
+    /// Ask for a fresh `Report`.
+    Report,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum FromProxy {
+    Prepared {
+        generation: Generation,
+    },
+    Refused {
+        generation: Generation,
+        reason: String,
+    },
+    /// Every listener of this generation is being accepted from.
+    Serving {
+        generation: Generation,
+    },
+    /// How often each worker's event loop has turned since it started; every 50 ms.
+    Beat {
+        turns: Vec<u64>,
+    },
+    FenceQuery(FenceQuery),
+    Report(ProxyReport),
+    Drained {
+        cut: u64,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum ToVrrp {
+    Prepare {
+        generation: Generation,
+        config: Box<Config>,
+    },
+    Commit {
+        generation: Generation,
+    },
+    Abort {
+        generation: Generation,
+    },
+    Proxy(ProxyHealth),
+    FenceQuery(FenceQuery),
+    /// Hand every virtual address over, then say `Resigned`.
+    Resign {
+        bound: Duration,
+    },
+    Report,
+}
+
+/// The proxy as PID 1 knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ProxyHealth {
+    /// It beats and serves on these addresses; `incarnation` counts its starts. The vrrp role asks its front door
+    /// once per incarnation before it stands for election.
+    Serving {
+        incarnation: u64,
+        listen: Vec<SocketAddr>,
+    },
+    /// It is being restarted; within the grace nothing moves, because its sockets are still open.
+    Restarting,
+    Down {
+        reason: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "snake_case")]
+pub enum FromVrrp {
+    Prepared {
+        generation: Generation,
+    },
+    Refused {
+        generation: Generation,
+        reason: String,
+    },
+    Committed {
+        generation: Generation,
+    },
+    /// The event loop turns; every 50 ms.
+    Beat {
+        turns: u64,
+    },
+    FenceVerdict(FenceVerdict),
+    Transition(Transition),
+    Report(VrrpReport),
+    Resigned {
+        reason: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VrrpState {
+    /// Not standing for election: `reason` of the last transition says why.
+    Fault,
+    Backup,
+    Master,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    pub instance: String,
+    pub from: VrrpState,
+    pub to: VrrpState,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VrrpReport {
+    pub instances: Vec<InstanceReport>,
+    /// Said again every 10 s while it lasts: no interface, a stranger with the VIP, no fence layer ..
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceReport {
+    pub name: String,
+    pub vrid: u8,
+    pub state: VrrpState,
+    pub reason: String,
+    pub since: Boottime,
+    pub priority: u8,
+    pub virtual_addresses: Vec<Ipv4Addr>,
+    pub interface: Option<InterfaceName>,
+    /// Address and priority of the master that was heard last.
+    pub master: Option<(Ipv4Addr, u8)>,
+    pub peers: Vec<String>,
+    pub fence: FenceReport,
+    /// Name and count, for `status` and metrics: adverts sent and received, drops by reason, announcements ..
+    pub counters: Vec<(String, u64)>,
+}
+
+/// Which layers keep a frozen node silent (DESIGN section "Only a living process answers for the VIP").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceReport {
+    pub arp: ArpFence,
+    pub lease: Duration,
+    /// SOCK_DESTROY works on this kernel.
+    pub socket_destroy: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArpFence {
+    /// The kernel is kept silent by an nftables `arp` table; this process answers.
+    Nftables,
+    /// The kernel is kept silent by arp_ignore=1 and arp_announce=2; this process answers.
+    Sysctl,
+    /// The kernel answers: a frozen node goes on claiming the address until the lease ends.
+    None,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProxyReport {
+    pub workers: usize,
+    pub connections: u64,
+    pub requests: u64,
+    pub upstreams: Vec<UpstreamReport>,
+    pub counters: Vec<(String, u64)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamReport {
+    pub name: String,
+    pub servers: Vec<UpstreamServerReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamServerReport {
+    pub address: String,
+    pub up: bool,
+    pub reason: String,
+}
