@@ -26,15 +26,6 @@ const QUEUE: usize = 64 * 1024;
 /// More than `QUEUE` can hold, so that a flood cannot keep `drain` busy.
 const DRAIN_LIMIT: usize = 4096;
 
-/// An IPv4 packet as it came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet<'b> {
-    pub source: Ipv4Addr,
-    pub destination: Ipv4Addr,
-    pub ttl: u8,
-    pub payload: &'b [u8],
-}
-
 pub struct VrrpSocket {
     socket: Socket,
 }
@@ -57,10 +48,10 @@ impl VrrpSocket {
         Ok(Self { socket })
     }
 
-    /// The next packet; `None`: it had no sound IPv4 header. WouldBlock: the queue is empty.
-    pub fn receive<'b>(&self, buffer: &'b mut [u8; BUFFER]) -> io::Result<Option<Packet<'b>>> {
+    /// The next packet, IP header included, put together from its fragments. WouldBlock: the queue is empty.
+    pub fn receive<'b>(&self, buffer: &'b mut [u8; BUFFER]) -> io::Result<&'b [u8]> {
         let length = recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty())?;
-        Ok(parse(buffer.get(..length).unwrap_or_default()))
+        Ok(buffer.get(..length).unwrap_or_default())
     }
 
     /// Sends from `source`, which must be an address of this machine.
@@ -106,59 +97,11 @@ pub(super) fn drain(fd: RawFd, limit: usize) -> io::Result<usize> {
     Ok(limit)
 }
 
-/// RFC 791 section 3.1. The kernel has checked the header's checksum and put fragments together.
-fn parse(bytes: &[u8]) -> Option<Packet<'_>> {
-    let first = *bytes.first()?;
-    let header = usize::from(first & 0x0f) * 4;
-    let total = usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?));
-    if first >> 4 != 4 || header < 20 {
-        return None;
-    }
-    let address = |at: usize| -> Option<Ipv4Addr> {
-        Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes.get(at..at + 4)?).ok()?))
-    };
-    Some(Packet {
-        source: address(12)?,
-        destination: address(16)?,
-        ttl: *bytes.get(8)?,
-        payload: bytes.get(header..total)?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::os::netlink::Route;
     use crate::os::netns;
-
-    #[test]
-    fn an_ip_header_is_read_or_refused() {
-        let sound = {
-            let mut bytes = vec![0x45, 0xc0, 0, 23, 0, 0, 0, 0, 255, 112, 0, 0];
-            bytes.extend([10, 0, 0, 1, 224, 0, 0, 18, 1, 2, 3]);
-            bytes
-        };
-        let changed = |at: usize, value: u8| {
-            let mut bytes = sound.clone();
-            bytes[at] = value;
-            bytes
-        };
-        let check = |bytes: &[u8], expect: Option<&[u8]>| {
-            assert_eq!(parse(bytes).map(|p| p.payload), expect, "{bytes:?}");
-        };
-        check(&sound, Some(&[1, 2, 3]));
-        check(&[&sound[..], &[9, 9]].concat(), Some(&[1, 2, 3]));
-        check(&changed(0, 0x65), None);
-        check(&changed(0, 0x44), None);
-        check(&changed(0, 0x4f), None);
-        check(&changed(3, 24), None);
-        check(&changed(3, 19), None);
-        for cut in 0..sound.len() {
-            check(&sound[..cut], None);
-        }
-        let packet = parse(&sound).unwrap();
-        assert_eq!((packet.source, packet.destination, packet.ttl), ([10, 0, 0, 1].into(), VRRP_GROUP, 255));
-    }
 
     #[test]
     fn adverts_travel_over_a_link_with_the_source_and_ttl_they_should_have() {
@@ -178,8 +121,9 @@ mod tests {
             from.send(source, VRRP_GROUP, b"advert").unwrap();
             netns::readable(&to);
             let mut buffer = [0; BUFFER];
-            let packet = to.receive(&mut buffer).unwrap().unwrap();
-            assert_eq!(packet, Packet { source, destination: VRRP_GROUP, ttl: 255, payload: b"advert" });
+            let packet = to.receive(&mut buffer).unwrap();
+            assert_eq!((packet.len(), packet[8], packet[9]), (26, 255, 112), "length, ttl, protocol");
+            assert_eq!(&packet[12..], &[&source.octets()[..], &VRRP_GROUP.octets(), b"advert"].concat());
             let empty = to.receive(&mut buffer).unwrap_err();
             assert_eq!(empty.kind(), io::ErrorKind::WouldBlock, "nothing more, nor an echo");
             assert_eq!(from.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock, "no echo");
