@@ -10,3 +10,4 @@ pub mod daemon;
 pub mod link;
 pub mod net;
 pub mod os;
+pub mod vrrp;
