@@ -11,3 +11,4 @@ pub mod link;
 pub mod net;
 pub mod os;
 pub mod supervision;
+pub mod vrrp;

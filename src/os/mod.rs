@@ -5,4 +5,14 @@
     reason = "the kernel's interfaces that no safe crate offers; each use says why it is sound"
 )]
 
+pub mod clock;
 pub mod descriptor;
+pub mod netlink;
+pub mod nft;
+pub mod packet;
+pub mod raw;
+pub mod sock_diag;
+pub mod sysctl;
+
+#[cfg(test)]
+pub(crate) mod netns;
