@@ -7,3 +7,4 @@
 pub mod config;
 pub mod link;
 pub mod net;
+pub mod probe;
