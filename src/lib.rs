@@ -5,6 +5,8 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start their virtual clock somewhere"))]
 
 pub mod config;
+pub mod daemon;
 pub mod link;
 pub mod net;
+pub mod os;
 pub mod probe;
