@@ -6,3 +6,4 @@
 )]
 
 pub mod link;
+pub mod probe;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::latency::Latency;
-use super::sample::{Kinds, milliseconds};
+use super::sample::{Kinds, Outcome, Sample, milliseconds};
 use super::timeline::{Event, Outage, Stint};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +133,17 @@ fn write_lines(
     writeln!(f, "  answered   {names}")?;
     let (p50, p99) = (Milliseconds(latency.p50), Milliseconds(latency.p99));
     writeln!(f, "  latency    p50 {p50}, p99 {p99}, longest {}", Milliseconds(latency.longest))
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, length) = (Moment(self.start).to_string(), self.end.saturating_sub(self.start));
+        write!(f, "{start:>12}  #{} {} ", self.sequence, Milliseconds(length))?;
+        match &self.outcome {
+            Outcome::Answered { by } => f.write_str(by.as_deref().unwrap_or(Tally::NAMELESS)),
+            Outcome::Failed { how } => write!(f, "{how}"),
+        }
+    }
 }
 
 impl fmt::Display for Event {

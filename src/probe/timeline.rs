@@ -46,7 +46,7 @@ pub struct Stint {
 
 /// What is worth a line at the moment it happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(tag = "what", rename_all = "snake_case")]
 pub enum Event {
     /// Another node than before answers, without an outage between.
     AnsweredBy {
