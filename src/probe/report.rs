@@ -105,10 +105,9 @@ impl Report {
             let name = |by: &Option<String>| by.clone().unwrap_or_else(|| "nobody".to_owned());
             writeln!(
                 f,
-                "{:>12}  {}{:<9} {} -> {}  {}",
+                "{:>12}  {:<11} {} -> {}  {}",
                 Moment(outage.start).to_string(),
-                if outage.over { "" } else { "> " },
-                Milliseconds(outage.length).to_string(),
+                format!("{}{}", if outage.over { "" } else { "> " }, Milliseconds(outage.length)),
                 name(&outage.before),
                 name(&outage.after),
                 outage.looked,
@@ -129,8 +128,10 @@ fn write_lines(
         total => writeln!(f, "  failed     {total}: {failed}")?,
     }
     let names: Vec<String> = answered.iter().map(|(by, count)| format!("{by} {count}")).collect();
-    let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
-    writeln!(f, "  answered   {names}")?;
+    if names.is_empty() {
+        return writeln!(f, "  answered   nobody");
+    }
+    writeln!(f, "  answered   {}", names.join(", "))?;
     let (p50, p99) = (Milliseconds(latency.p50), Milliseconds(latency.p99));
     writeln!(f, "  latency    p50 {p50}, p99 {p99}, longest {}", Milliseconds(latency.longest))
 }
@@ -238,7 +239,7 @@ mod tests {
   answered   backup 1542, master 400
   latency    p50 0.41 ms, p99 3.0 ms, longest 12 ms
   outages    1, longest 293 ms
-     2.105 s  293 ms    master -> backup  46 timeout, 12 reset
+     2.105 s  293 ms      master -> backup  46 timeout, 12 reset
   probe      itself late by 1.9 ms at worst";
         assert_eq!(report().to_string(), expect);
         let mut quiet = report();
