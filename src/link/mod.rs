@@ -1,5 +1,7 @@
 //! The link between PID 1 and its roles: the messages and their form on the wire.
 
+pub mod control;
+pub mod frame;
 mod message;
 
 pub use message::*;
