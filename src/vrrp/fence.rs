@@ -50,7 +50,8 @@ impl Machine {
         let out = silent > timing::takeover_bound(self.settings.advert_interval.duration())
             || unrenewed >= self.settings.lease;
         if out {
-            self.fence(silent.max(unrenewed), now);
+            // It ran when it last did either.
+            self.fence(silent.min(unrenewed), now);
         }
         out
     }
