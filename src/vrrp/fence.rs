@@ -38,6 +38,13 @@ impl Machine {
         }
     }
 
+    /// Somebody asks for one of the addresses: is the answer ours to give? Asked for every request, so that one that
+    /// waited while this process did not run finds the fence shut. May leave outputs.
+    pub fn answers(&mut self, now: Instant) -> bool {
+        self.wake(now);
+        self.master_since().is_some()
+    }
+
     /// Every entry to the machine comes through here first: a master that has been silent for so long that a peer may
     /// have taken over, or whose lease has run out, is no master, whatever it is asked. True if it has just been fenced.
     pub(super) fn wake(&mut self, now: Instant) -> bool {

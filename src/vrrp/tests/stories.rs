@@ -12,10 +12,6 @@ fn told(rig: &mut Rig, duration: Duration) -> Vec<(Duration, String)> {
     rig.story(duration).into_iter().map(|(d, told)| (micros(d), told)).collect()
 }
 
-fn priority(n: i64) -> Priority {
-    Priority::try_from(n).unwrap()
-}
-
 #[test]
 fn a_lonely_node_takes_over_and_announces_on_schedule() {
     let mut rig = Rig::standing(settings());
@@ -111,7 +107,8 @@ fn a_release_is_followed_within_the_skew_time() {
 #[test]
 fn a_master_that_was_silent_too_long_fences_itself_whatever_wakes_it() {
     type Wake = fn(&mut Machine, Instant);
-    let wakes: [(&str, Wake); 7] = [
+    let wakes: [(&str, Wake); 8] = [
+        ("ARP request", |m, now| _ = m.answers(now)),
         ("timer", |m, now| m.handle_timeout(now)),
         ("advert of a lesser peer", |m, now| m.handle_advert(LOWER_ADDRESS, &advert(50), now)),
         ("claim", |m, now| m.handle_claim(PEERS_CLAIM, now)),
@@ -375,5 +372,19 @@ fn timers_that_fire_early_or_twice_do_nothing() {
         rig.machine.handle_timeout(rig.now);
         rig.machine.handle_timeout(rig.now);
         assert_eq!((rig.drain().as_str(), rig.machine.poll_timeout()), ("", before), "{state:?}");
+    }
+}
+
+#[test]
+fn only_a_master_answers_and_only_while_it_runs() {
+    for state in [State::Fault, State::Blocked, State::Alone, State::Behind, State::Lingering, State::Stopped]
+    {
+        let mut rig = Rig::in_state(state);
+        assert!(!rig.machine.answers(rig.now), "{state:?}");
+    }
+    for state in [State::Master, State::Resigning] {
+        let mut rig = Rig::in_state(state);
+        assert!(rig.machine.answers(rig.now), "{state:?}");
+        assert!(!rig.machine.answers(rig.now + ms(400)), "{state:?} that waited with its answer");
     }
 }
