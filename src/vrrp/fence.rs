@@ -38,6 +38,13 @@ impl Machine {
         }
     }
 
+    /// Somebody asks for one of the addresses: is the answer ours to give? Asked for every request, so that one that
+    /// waited while this process did not run finds the fence shut. May leave outputs.
+    pub fn answers(&mut self, now: Instant) -> bool {
+        self.wake(now);
+        self.master_since().is_some()
+    }
+
     /// Every entry to the machine comes through here first: a master that has been silent for so long that a peer may
     /// have taken over, or whose lease has run out, is no master, whatever it is asked. True if it has just been fenced.
     pub(super) fn wake(&mut self, now: Instant) -> bool {
@@ -50,7 +57,8 @@ impl Machine {
         let out = silent > timing::takeover_bound(self.settings.advert_interval.duration())
             || unrenewed >= self.settings.lease;
         if out {
-            self.fence(silent.max(unrenewed), now);
+            // It ran when it last did either.
+            self.fence(silent.min(unrenewed), now);
         }
         out
     }
