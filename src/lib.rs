@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod daemon;
+pub mod http1;
 pub mod link;
 pub mod net;
 pub mod os;
