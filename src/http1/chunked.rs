@@ -236,7 +236,9 @@ mod tests {
     use super::*;
 
     /// Body and what is left over, fed `step` bytes at a time; `Ok(None)`: not complete.
-    fn run(input: &[u8], step: usize) -> Result<Option<(Vec<u8>, Vec<u8>)>, ChunkedError> {
+    type Body<T> = Result<Option<(T, T)>, ChunkedError>;
+
+    fn run(input: &[u8], step: usize) -> Body<Vec<u8>> {
         let mut decoder = Chunked::default();
         let mut body = vec![];
         for (at, piece) in input.chunks(step).enumerate() {
@@ -251,7 +253,7 @@ mod tests {
         Ok(None)
     }
 
-    fn check(input: &str, expect: Result<Option<(&str, &str)>, ChunkedError>) {
+    fn check(input: &str, expect: Body<&str>) {
         let expect = expect.map(|o| o.map(|(b, r)| (b.as_bytes().to_vec(), r.as_bytes().to_vec())));
         for step in [1, 2, 3, 5, 8, 1 << 20] {
             assert_eq!(run(input.as_bytes(), step), expect, "{input:?} in steps of {step}");

@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn framing_and_persistence() {
-        let table: &[(&str, Method, Option<(Framing, bool)>)] = &[
+        type Row = (&'static str, Method, Option<(Framing, bool)>);
+        let table: &[Row] = &[
             ("HTTP/1.1 200 OK\r\nContent-Length: 3", Method::Get, Some((Framing::Length(3), true))),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3", Method::Head, Some((Framing::None, true))),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", Method::Get, Some((Framing::Chunked, true))),
