@@ -42,7 +42,7 @@ pub fn write_request(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, forw
         let keep = match field.known {
             Known::Host | Known::ContentLength | Known::Expect => false,
             Known::XForwardedFor | Known::XForwardedHost | Known::XForwardedProto | Known::XRealIp => false,
-            known => !is_hop_by_hop(known) && !(named && is_named(head, &request.fields, name)),
+            known => !(is_hop_by_hop(known) || named && is_named(head, &request.fields, name)),
         };
         if keep {
             line(out, name, field.value.of(head));
