@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start their virtual clock somewhere"))]
 
 pub mod balance;
+pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod gateway;
@@ -13,3 +14,6 @@ pub mod http1;
 pub mod link;
 pub mod net;
 pub mod os;
+pub mod probe;
+pub mod supervision;
+pub mod vrrp;

@@ -5,4 +5,6 @@
     reason = "this room waits, moves bytes and reads clocks"
 )]
 
+pub mod control;
 pub mod link;
+pub mod probe;

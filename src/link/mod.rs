@@ -1,5 +1,6 @@
 //! The link between PID 1 and its roles: the messages and their form on the wire.
 
+pub mod control;
 pub mod frame;
 mod message;
 
