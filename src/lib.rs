@@ -10,4 +10,6 @@ pub mod daemon;
 pub mod link;
 pub mod net;
 pub mod os;
+pub mod probe;
 pub mod supervision;
+pub mod vrrp;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::environment::Environment;
-use super::{exit, healthcheck, status};
+use super::{exit, healthcheck, probe, status};
 
 /// A floating-IP reverse proxy: nginx and keepalived's job, fenced.
 #[derive(Parser)]
@@ -20,6 +20,7 @@ struct Arguments {
 enum Command {
     Status(status::Arguments),
     Healthcheck(healthcheck::Arguments),
+    Probe(probe::Arguments),
 }
 
 /// Runs the command that `arguments` (the program's name first) ask for.
@@ -39,6 +40,7 @@ pub fn main(
     match arguments.command {
         Command::Status(arguments) => arguments.run(&environment),
         Command::Healthcheck(arguments) => arguments.run(&environment),
+        Command::Probe(arguments) => arguments.run(),
     }
 }
 

@@ -4,6 +4,7 @@ mod arguments;
 mod environment;
 pub mod exit;
 mod healthcheck;
+mod probe;
 mod status;
 mod table;
 
