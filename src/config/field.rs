@@ -91,7 +91,11 @@ pub(super) fn typed_schema(typed: Json, pattern: &str) -> Json {
 }
 
 /// "expected .., found .."
-pub(super) fn unexpected(place: Place<'_>, words: &str, report: &mut Report<'_>) -> Reported {
+fn unexpected(place: Place<'_>, words: &str, report: &mut Report<'_>) -> Reported {
+    unexpected_instead(place, words, format!("write {words}"), report)
+}
+
+fn unexpected_instead(place: Place<'_>, words: &str, remedy: String, report: &mut Report<'_>) -> Reported {
     let found = match &place.node.value {
         Value::Broken(reported) => return *reported,
         Value::Null => "nothing".to_owned(),
@@ -100,7 +104,7 @@ pub(super) fn unexpected(place: Place<'_>, words: &str, report: &mut Report<'_>)
         Value::Mapping(_) => "a mapping".to_owned(),
     };
     let at = if matches!(place.node.value, Value::Null) { place.owner } else { place.node.span };
-    report.error(at, format!("expected {words}, found {found}"), format!("write {words}"))
+    report.error(at, format!("expected {words}, found {found}"), remedy)
 }
 
 /// What an object's key holds.
@@ -184,12 +188,10 @@ impl<T: Field> Field for List<T> {
                     })
                     .collect(),
             )),
-            Value::Scalar(text) => Err(report.error(
-                place.node.span,
-                format!("expected a list, found {}", shown(text)),
-                "write it between brackets: [..], or as lines that start with \"- \"",
-            )),
-            _ => Err(unexpected(place, &Self::form().words, report)),
+            _ => {
+                let remedy = "write it between brackets: [..], or as lines that start with \"- \"";
+                Err(unexpected_instead(place, "a list", remedy.into(), report))
+            }
         }
     }
 }
@@ -220,7 +222,8 @@ impl<T: Field> Field for Map<T> {
 
     fn read(place: Place<'_>, report: &mut Report<'_>) -> Result<Self, Reported> {
         let Value::Mapping(entries) = &place.node.value else {
-            return Err(unexpected(place, &Self::form().words, report));
+            let remedy = format!("write \"name: value\", where the value is {}", T::form().words);
+            return Err(unexpected_instead(place, "a mapping", remedy, report));
         };
         Ok(Self(
             entries
@@ -238,6 +241,8 @@ impl<T: Field> Field for Map<T> {
 /// The keys of one mapping, being taken one by one by an `object!`.
 pub(super) struct Fields<'n> {
     place: Place<'n>,
+    /// Keys that a wrong key was meant to be: whoever misses them has been told.
+    meant: Vec<(String, Reported)>,
 }
 
 impl<'n> Fields<'n> {
@@ -249,18 +254,23 @@ impl<'n> Fields<'n> {
         report: &mut Report<'_>,
     ) -> Result<Self, Reported> {
         let Value::Mapping(entries) = &place.node.value else {
-            return Err(unexpected(place, words, report));
+            let remedy = format!("write \"key: value\" with the keys {}", known.join(", "));
+            return Err(unexpected_instead(place, words, remedy, report));
         };
+        let mut meant = Vec::new();
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let remedy =
-                match foreign(&entry.key, known).or_else(|| suggestion(&entry.key, known.iter().copied())) {
-                    Some(key) => format!("did you mean {key:?}?"),
-                    None if entry.key == "<<" => "merge keys are not supported; write the keys out".into(),
-                    None => format!("the keys here are {}", known.join(", ")),
-                };
-            report.error(entry.at, format!("unknown key {}", shown(&entry.key)), remedy);
+            let word = entry.key.as_str();
+            let similar = foreign(word, known).or_else(|| suggestion(word, known.iter().copied()));
+            let remedy = match (word, similar) {
+                ("nopreempt", Some("preempt")) => "write preempt: false".into(),
+                ("<<", _) => "merge keys are not supported; write the keys out".into(),
+                (_, Some(key)) => format!("did you mean {key:?}?"),
+                (_, None) => format!("the keys here are {}", known.join(", ")),
+            };
+            let reported = report.error(entry.at, format!("unknown key {}", shown(&entry.key)), remedy);
+            meant.extend(similar.map(|key| (key.to_owned(), reported)));
         }
-        Ok(Self { place })
+        Ok(Self { place, meant })
     }
 
     pub(super) fn take<T: Field>(
@@ -300,7 +310,6 @@ fn foreign<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         ("advert_int", "advert_interval"),
         ("virtual_ipaddress", "virtual_addresses"),
         ("vips", "virtual_addresses"),
-        ("nopreempt", "preempt"),
         ("unicast_peer", "peers"),
         ("auth_type", "authentication"),
         ("auth_pass", "password"),

@@ -115,8 +115,12 @@ fn warn_unused(document: &Document, report: &mut Report<'_>) {
         .filter_map(|(server, _)| server.routes.get())
         .flat_map(|routes| routes.iter())
         .filter_map(|(route, _)| route.proxy.written().and_then(|proxy| proxy.upstream.get()))
-        .map(String::as_str)
+        .map(|name| name.0.as_str())
         .collect();
+    // A route with a misspelt name may be the missing user.
+    if used.iter().any(|name| upstreams.0.iter().all(|named| named.name != *name)) {
+        return;
+    }
     for named in upstreams.0.iter().filter(|named| !used.contains(named.name.as_str())) {
         let what = format!("no route uses the upstream {:?}", named.name);
         report.warn(named.at, what, "add a route with proxy, or remove the upstream");

@@ -10,6 +10,7 @@ mod names;
 mod problem;
 mod report;
 mod schema;
+mod syntax;
 mod tree;
 mod units;
 mod values;

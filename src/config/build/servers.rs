@@ -239,7 +239,7 @@ fn proxy_action(
     report: &mut Report<'_>,
 ) -> Result<Action, Reported> {
     let at = entry.upstream.at;
-    let upstream = entry.upstream.take()?;
+    let upstream = entry.upstream.take()?.0;
     if surroundings.upstreams.contains(&upstream) {
         return Ok(Action::Proxy { upstream });
     }
