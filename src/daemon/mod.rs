@@ -7,4 +7,8 @@
 
 pub mod control;
 pub mod link;
+mod loader;
+pub mod log;
 pub mod probe;
+pub mod role;
+pub mod supervisor;
