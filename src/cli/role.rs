@@ -17,12 +17,14 @@ pub(super) struct Arguments {
 #[derive(Clone, Copy, ValueEnum)]
 enum Role {
     Config,
+    Vrrp,
 }
 
 impl Arguments {
     pub(super) fn run(self) -> ExitCode {
         let role = match self.role {
             Role::Config => role::Role::Config,
+            Role::Vrrp => role::Role::Vrrp,
         };
         match role::play(role) {
             Ok(code) => code,

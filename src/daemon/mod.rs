@@ -12,3 +12,4 @@ pub mod log;
 pub mod probe;
 pub mod role;
 pub mod supervisor;
+pub mod vrrp;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use super::{loader, log};
+use super::{loader, log, vrrp};
 use crate::os::seccomp::{self, Confined};
 use crate::os::{capability, process, signals};
 
@@ -16,12 +16,14 @@ const LOADER_SECONDS: u64 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Config,
+    Vrrp,
 }
 
 impl Role {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
+            Self::Vrrp => "vrrp",
         }
     }
 }
@@ -46,11 +48,17 @@ fn confine(role: Role) -> io::Result<()> {
             process::limit_memory_and_time(LOADER_BYTES, LOADER_SECONDS)?;
             seccomp::confine(Confined::Config)
         }
+        // It does not die with its parent: the end of the link tells it to hand its addresses over.
+        Role::Vrrp => {
+            capability::keep_for_vrrp()?;
+            seccomp::confine(Confined::Vrrp)
+        }
     }
 }
 
 fn act(role: Role, link: OwnedFd) -> ExitCode {
     match role {
         Role::Config => loader::run(link),
+        Role::Vrrp => vrrp::run(link),
     }
 }

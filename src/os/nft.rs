@@ -16,6 +16,7 @@ const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const SUBSYSTEM: u16 = 10;
 const NEW_TABLE: u16 = SUBSYSTEM << 8;
+const GET_TABLE: u16 = SUBSYSTEM << 8 | 1;
 const DELETE_TABLE: u16 = SUBSYSTEM << 8 | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
 const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
@@ -123,6 +124,16 @@ pub fn install(vrid: Vrid, addresses: &[Ipv4Addr], own: Ipv4Addr) -> Result<(), 
 pub fn remove(vrid: Vrid) -> Result<(), Error> {
     let table = table_name(vrid);
     commit(vec![named(NEW_TABLE, CREATE, &table), named(DELETE_TABLE, 0, &table)])
+}
+
+/// Whether the table is still there: a foreign `flush ruleset` takes it away without a word.
+pub fn present(vrid: Vrid) -> Result<bool, Error> {
+    let mut socket = Socket::open(SockProtocol::NetlinkNetFilter)?;
+    match socket.execute(named(GET_TABLE, 0, &table_name(vrid))) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub fn table_name(vrid: Vrid) -> String {
@@ -257,7 +268,9 @@ mod tests {
             install(vrid, &VIPS[..1], own).unwrap();
             install(vrid, &VIPS, own).unwrap();
             let Some(ours) = printed() else { return };
+            assert!(present(vrid).unwrap());
             remove(vrid).unwrap();
+            assert!(!present(vrid).unwrap());
             assert_eq!(printed().as_deref(), Some(""));
             remove(vrid).unwrap();
             let script = "table arp vipgate-51 {
