@@ -5,6 +5,8 @@ mod environment;
 pub mod exit;
 mod healthcheck;
 mod probe;
+mod role;
+mod run;
 mod status;
 mod table;
 
