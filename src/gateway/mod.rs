@@ -5,7 +5,7 @@ mod conditional;
 mod path;
 mod select;
 
-pub use answer::{escaped_path, page, redirect_lines};
+pub use answer::{Answer, escaped_path, page, redirect_lines};
 pub use conditional::{Conditions, Validators, Verdict, verdict};
 pub use path::{PathError, normalise};
 pub use select::{Deed, Gateway, Site};
