@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::environment::Environment;
-use super::{exit, healthcheck, probe, status};
+use super::{check, exit, healthcheck, probe, schema, status};
 
 /// A floating-IP reverse proxy: nginx and keepalived's job, fenced.
 #[derive(Parser)]
@@ -18,9 +18,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Check(check::Arguments),
     Status(status::Arguments),
     Healthcheck(healthcheck::Arguments),
     Probe(probe::Arguments),
+    Schema(schema::Arguments),
 }
 
 /// Runs the command that `arguments` (the program's name first) ask for.
@@ -38,9 +40,11 @@ pub fn main(
     };
     let environment = Environment::new(environment);
     match arguments.command {
+        Command::Check(arguments) => arguments.run(&environment),
         Command::Status(arguments) => arguments.run(&environment),
         Command::Healthcheck(arguments) => arguments.run(&environment),
         Command::Probe(arguments) => arguments.run(),
+        Command::Schema(arguments) => arguments.run(),
     }
 }
 
