@@ -423,7 +423,7 @@ macro_rules! choice {
                 $crate::config::field::choice_words(&[$($word),+])
             }
             fn schema() -> serde_json::Value {
-                $crate::config::field::text_schema(&[$($word),+].join("|"))
+                $crate::config::field::choice_schema(&[$($word),+])
             }
             fn parse(text: &str) -> Result<Self, $crate::config::field::Fault> {
                 match text {
@@ -440,6 +440,16 @@ pub(super) fn choice_words(words: &[&str]) -> String {
     match words {
         [one] => format!("{one:?}"),
         _ => format!("one of {}", words.join(", ")),
+    }
+}
+
+pub(super) fn choice_schema(words: &[&str]) -> Json {
+    let numbers: Vec<i64> = words.iter().filter_map(|word| word.parse().ok()).collect();
+    let pattern = words.join("|");
+    if numbers.is_empty() {
+        text_schema(&pattern)
+    } else {
+        typed_schema(json!({ "enum": numbers }), &pattern)
     }
 }
 
