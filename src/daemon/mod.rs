@@ -5,6 +5,7 @@
     reason = "this room waits, moves bytes and reads clocks"
 )]
 
+pub mod config_file;
 pub mod control;
 pub mod link;
 pub mod probe;
