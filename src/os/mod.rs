@@ -5,4 +5,21 @@
     reason = "the kernel's interfaces that no safe crate offers; each use says why it is sound"
 )]
 
+pub mod capability;
+pub mod clock;
+pub mod cpu;
 pub mod descriptor;
+pub mod listener;
+pub mod netlink;
+pub mod nft;
+pub mod packet;
+pub mod process;
+pub mod raw;
+pub mod seccomp;
+pub mod signals;
+pub mod snapshot;
+pub mod sock_diag;
+pub mod sysctl;
+
+#[cfg(test)]
+pub(crate) mod netns;

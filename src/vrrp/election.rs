@@ -1,0 +1,208 @@
+//! The election: RFC 9568 section 6.4 (and RFC 3768's, where version 2 differs), arm by arm. No socket, no clock.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use super::advert::Advert;
+use super::fence::LINGER;
+use super::machine::{Heard, Machine, PROBE_EVERY, Role, STRANGER_GONE};
+use super::output::{Output, WarningKind};
+use super::timers::Timer;
+use super::timing;
+use crate::config::VrrpVersion;
+
+/// A losing advert is answered at once, but never more often than the shortest interval of the protocol.
+const ANSWER_AT_MOST_EVERY: Duration = Duration::from_millis(10);
+
+impl Machine {
+    /// An advert that passed `receive::check`.
+    pub fn handle_advert(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+        if self.wake(now) {
+            // It may have waited while this process did not run.
+            return;
+        }
+        self.count(if advert.releases() { "advert_received_release" } else { "advert_received" });
+        match self.role {
+            Role::Fault => self.heard = heard(source, advert),
+            Role::Blocked => self.advert_while_blocked(source, advert, now),
+            Role::Backup => self.advert_as_backup(source, advert, now),
+            Role::Master => self.advert_as_master(source, advert, now),
+            Role::Resigning if !advert.releases() => {
+                self.heard = heard(source, advert);
+                self.hand_over(format!("{source} has taken over"), now);
+            }
+            Role::Resigning | Role::Stopping | Role::Stopped => {}
+        }
+    }
+
+    /// Section 6.4.1, Initialize.
+    pub(super) fn stand(&mut self, now: Instant) {
+        self.master_interval = self.settings.advert_interval.duration();
+        self.heard = None;
+        self.stranger = None;
+        self.excused = false;
+        // "If the Priority = 255 (i.e., the router owns the IPvX addresses ..)": Active at once.
+        if self.settings.is_owner() {
+            return self.become_master("it owns the addresses".to_owned(), now);
+        }
+        // "Set Active_Adver_Interval to Advertisement_Interval, set the Active_Down_Timer to Active_Down_Interval".
+        self.timers.arm(Timer::Down, now + self.down_interval());
+        self.transition(Role::Backup, "ready, waiting for a master to be heard".to_owned(), now);
+        self.probe(now);
+    }
+
+    /// Section 6.4.2, Backup.
+    fn advert_as_backup(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+        self.stranger = None;
+        self.timers.disarm(&[Timer::Probe]);
+        self.heard = heard(source, advert);
+        // "If the Priority in the ADVERTISEMENT is zero, then set the Active_Down_Timer to Skew_Time".
+        if advert.releases() {
+            let skew = timing::skew(self.settings.version, self.settings.priority, self.master_interval);
+            self.timers.arm(Timer::Down, now + skew);
+            return;
+        }
+        // "If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater than or equal to the local
+        // Priority": learn its interval, recompute, reset the timer.
+        if !self.settings.preempts() || advert.priority >= self.settings.priority.get() {
+            self.accept_master(advert, now);
+        }
+        // Else "discard the ADVERTISEMENT": the timer runs on, which is how a better router takes over.
+    }
+
+    /// Section 6.4.3, Active.
+    fn advert_as_master(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+        // "If the Priority in the ADVERTISEMENT is zero: send an ADVERTISEMENT, reset the Adver_Timer".
+        if advert.releases() {
+            self.advertise(self.settings.priority.get(), now);
+            return;
+        }
+        self.count("two_masters");
+        let own = (self.settings.priority.get(), self.primary);
+        // "greater than the local Priority, or .. equal .. and the primary address of the sender is greater than the
+        // local primary address (based on an unsigned integer comparison of the IP addresses in network byte order)".
+        if (advert.priority, Some(source)) > own {
+            return self.yield_to(source, advert, now);
+        }
+        // "Else discard the ADVERTISEMENT, send an ADVERTISEMENT immediately to assert Active state" (RFC 3768 and 5798
+        // stay silent; the sender would wait up to an interval to learn that it lost).
+        let said = self.advertised_at.is_some_and(|at| now < at + ANSWER_AT_MOST_EVERY);
+        if !said {
+            self.advertise(self.settings.priority.get(), now);
+        }
+        let text = format!("{source} also advertises as master, with priority {}", advert.priority);
+        self.warn(WarningKind::TwoMasters, text);
+        self.contest_lost_by_peer(now);
+    }
+
+    /// Nobody should be master, and here is one: it is no stranger that answers for the addresses.
+    fn advert_while_blocked(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+        if advert.releases() {
+            return;
+        }
+        self.timers.clear();
+        self.clear_warning(WarningKind::Stranger);
+        self.timers.arm(Timer::Down, now + self.down_interval());
+        self.transition(Role::Backup, format!("{source} is master"), now);
+        self.advert_as_backup(source, advert, now);
+    }
+
+    fn accept_master(&mut self, advert: &Advert, now: Instant) {
+        // Version 2 knows no learning: `receive` has refused any other interval than ours.
+        self.master_interval = match self.settings.version {
+            VrrpVersion::V3 => advert.interval.duration(),
+            VrrpVersion::V2 => self.settings.advert_interval.duration(),
+        };
+        self.excused = false;
+        self.timers.arm(Timer::Down, now + self.down_interval());
+    }
+
+    /// An orderly loss: silence at once, but the address stays for a moment so that answers in flight may leave.
+    fn yield_to(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+        self.output(Output::AnswerArp(false));
+        self.timers.clear();
+        self.forget_conflicts();
+        self.heard = heard(source, advert);
+        self.accept_master(advert, now);
+        self.timers.arm(Timer::Release, now + LINGER);
+        let reason =
+            format!("{source} is master with priority {} over {}", advert.priority, self.settings.priority);
+        self.transition(Role::Backup, reason, now);
+    }
+
+    /// Section 6.4.2, "If the Active_Down_Timer fires".
+    pub(super) fn master_is_down(&mut self, due: Instant, now: Instant) {
+        if self.role != Role::Backup {
+            return;
+        }
+        let late = now.saturating_duration_since(due);
+        if late > self.master_interval && !self.excused {
+            // This process did not run while it should have listened: that time says nothing about the master. Once
+            // only, or a node that is always late would never take over.
+            self.excused = true;
+            self.count("down_timer_late");
+            self.timers.arm(Timer::Down, now + late.min(self.down_interval()));
+            return;
+        }
+        if let (Some((address, mac)), None) = (self.stranger, self.heard) {
+            return self.block(address, mac, now);
+        }
+        let reason = match self.heard {
+            Some(Heard { from, priority: Advert::RELEASE }) => format!("{from} has released it"),
+            Some(Heard { from, priority }) if priority < self.settings.priority.get() => {
+                format!("{from} has the lower priority {priority}")
+            }
+            Some(Heard { from, .. }) => format!("{from} is silent for {:.0?}", self.down_interval()),
+            None => format!("no master was heard for {:.0?}", self.down_interval()),
+        };
+        self.become_master(reason, now);
+    }
+
+    fn block(&mut self, address: Ipv4Addr, mac: crate::net::MacAddr, now: Instant) {
+        let text = format!("{address} is answered by {mac}, which is no configured peer");
+        self.timers.clear();
+        self.timers.arm(Timer::Stranger, now + STRANGER_GONE);
+        self.transition(Role::Blocked, text.clone(), now);
+        self.warn(WarningKind::Stranger, text);
+        self.probe(now);
+    }
+
+    /// Asks who answers for the addresses, as long as no master is known to.
+    pub(super) fn probe(&mut self, now: Instant) {
+        let asks = match self.role {
+            Role::Backup => self.heard.is_none(),
+            Role::Blocked => true,
+            Role::Fault | Role::Master | Role::Resigning | Role::Stopping | Role::Stopped => false,
+        };
+        if asks {
+            for address in self.settings.addresses.clone() {
+                self.output(Output::Probe { address });
+            }
+            self.timers.arm(Timer::Probe, now + PROBE_EVERY);
+        }
+    }
+
+    pub(super) fn stranger_is_gone(&mut self, now: Instant) {
+        if self.role == Role::Blocked {
+            self.timers.clear();
+            self.clear_warning(WarningKind::Stranger);
+            self.stand(now);
+        }
+    }
+
+    /// Resigning, and a peer has shown that it is master.
+    pub(super) fn hand_over(&mut self, reason: String, now: Instant) {
+        self.output(Output::AnswerArp(false));
+        self.timers.clear();
+        self.timers.arm(Timer::Release, now + LINGER);
+        self.transition(Role::Stopping, reason, now);
+    }
+
+    pub(super) fn down_interval(&self) -> Duration {
+        timing::down_interval(self.settings.version, self.settings.priority, self.master_interval)
+    }
+}
+
+fn heard(source: Ipv4Addr, advert: &Advert) -> Option<Heard> {
+    Some(Heard { from: source, priority: advert.priority })
+}

@@ -1,0 +1,30 @@
+//! VRRP without a socket: the wire codecs of both versions, ARP frames, timing, and the state machine of one virtual
+//! router with its announcements, its ARP defence and its resume fence.
+//!
+//! No socket, no clock, no thread, no random source: time comes in as `now`, everything to be done goes out through
+//! `Machine::poll_output`, in an order that is part of the contract.
+
+mod advert;
+mod announce;
+pub mod arp;
+mod defence;
+mod election;
+mod fence;
+mod machine;
+mod output;
+pub mod packet_v2;
+pub mod packet_v3;
+pub mod receive;
+mod refusal;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod timers;
+pub mod timing;
+
+pub use advert::{Advert, ChecksumForm, ChecksumForms, Password};
+pub use fence::LINGER;
+pub use machine::Machine;
+pub use output::{AnnounceForm, Claim, Claimant, Output, WarningKind};
+pub use refusal::Refusal;
+pub use settings::Settings;

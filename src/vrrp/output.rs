@@ -1,0 +1,85 @@
+//! What goes into a `Machine` beside adverts, and everything that comes out of it. Data only.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::link::Transition;
+use crate::net::MacAddr;
+
+use super::advert::Advert;
+
+/// To be done by the shell at once and in this order, until `poll_output` says `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To every peer, or to the group. Losing one is what the protocol is built for: an error is counted, not retried.
+    SendAdvert(Advert),
+    /// Add these addresses, or renew them, so that the kernel keeps them for `lease`.
+    Hold {
+        addresses: Vec<Ipv4Addr>,
+        lease: Duration,
+    },
+    /// Remove these addresses. Those that are not there count as removed.
+    Release {
+        addresses: Vec<Ipv4Addr>,
+    },
+    /// SOCK_DESTROY for every socket bound to these addresses. Comes after the ARP side is silent.
+    DestroySockets {
+        addresses: Vec<Ipv4Addr>,
+    },
+    /// Read and forget what waits in the advert and ARP sockets: it is older than what is known.
+    DiscardReceived,
+    /// Answer ARP requests for the virtual addresses, or be silent.
+    AnswerArp(bool),
+    /// One gratuitous ARP.
+    Announce {
+        address: Ipv4Addr,
+        form: AnnounceForm,
+    },
+    /// One ARP probe (RFC 5227 section 2.1.1): who answers, claims the address.
+    Probe {
+        address: Ipv4Addr,
+    },
+    Transition(Transition),
+    /// Stands until `ClearWarn` of the same kind, or until another text replaces it.
+    Warn {
+        kind: WarningKind,
+        text: String,
+    },
+    ClearWarn(WarningKind),
+    /// Ends what `handle_resign` began. Nothing comes out of this machine any more.
+    Resigned {
+        reason: String,
+    },
+    /// Add one to this counter.
+    Count(&'static str),
+}
+
+/// Some equipment takes only one of the two, so announcements go out in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnnounceForm {
+    Request,
+    Reply,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WarningKind {
+    /// Another router advertises while this one is master and keeps it.
+    TwoMasters,
+    /// Somebody who is no configured peer answers for a virtual address.
+    Stranger,
+}
+
+/// An ARP frame with one of our virtual addresses as its sender and a foreign MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub address: Ipv4Addr,
+    pub mac: MacAddr,
+    pub by: Claimant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimant {
+    /// The MAC address is that of a router whose adverts are accepted.
+    Peer,
+    Stranger,
+}

@@ -1,0 +1,60 @@
+//! What one virtual router is configured to be, as far as its state machine needs to know.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::config::{VrrpInstance, VrrpVersion};
+use crate::net::{Centiseconds, Priority, Vrid};
+
+use super::advert::Advert;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub name: String,
+    pub version: VrrpVersion,
+    pub vrid: Vrid,
+    pub priority: Priority,
+    pub advert_interval: Centiseconds,
+    pub preempt: bool,
+    /// At least one.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Whole seconds, at least one: the kernel counts `valid_lft` in seconds.
+    pub lease: Duration,
+}
+
+impl Settings {
+    pub fn is_owner(&self) -> bool {
+        self.priority == Priority::OWNER
+    }
+
+    /// "The router that owns the IPvX addresses always preempts, independent of this flag" (RFC 9568 section 6.1).
+    pub fn preempts(&self) -> bool {
+        self.preempt || self.is_owner()
+    }
+
+    /// What the master says; `priority` is a parameter because 0 releases.
+    pub fn advert(&self, priority: u8) -> Advert {
+        Advert {
+            version: self.version,
+            vrid: self.vrid,
+            priority,
+            interval: self.advert_interval,
+            addresses: self.addresses.clone(),
+        }
+    }
+}
+
+impl From<&VrrpInstance> for Settings {
+    fn from(instance: &VrrpInstance) -> Self {
+        Self {
+            name: instance.name.clone(),
+            version: instance.version,
+            vrid: instance.vrid,
+            priority: instance.priority,
+            advert_interval: instance.advert_interval,
+            preempt: instance.preempt,
+            addresses: instance.addresses().collect(),
+            lease: instance.lease,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Skew time and down interval (RFC 9568 section 6.1, RFC 3768 section 6.1). No clock: durations in, durations out, in
+//! integer nanoseconds, so that nothing is lost below a centisecond.
+
+use std::time::Duration;
+
+use crate::config::VrrpVersion;
+use crate::net::Priority;
+
+/// Adverts that may be missed: the 3 of "3 * Active_Adver_Interval".
+pub const MISSED_ADVERTS: u32 = 3;
+
+/// How much later than the best a router of this priority takes over.
+///
+/// Version 3: ((256 - priority) * interval) / 256, `interval` being the one that the master advertises.
+/// Version 2: (256 - priority) / 256 seconds, whatever the interval.
+pub fn skew(version: VrrpVersion, priority: Priority, interval: Duration) -> Duration {
+    let unit = match version {
+        VrrpVersion::V2 => Duration::from_secs(1),
+        VrrpVersion::V3 => interval,
+    };
+    unit * (256 - u32::from(priority.get())) / 256
+}
+
+/// After how much silence a backup of this priority declares the master down.
+pub fn down_interval(version: VrrpVersion, priority: Priority, interval: Duration) -> Duration {
+    interval * MISSED_ADVERTS + skew(version, priority, interval)
+}
+
+/// The silence after which some peer may have declared a master down: no skew, because its priority is not known.
+pub fn takeover_bound(interval: Duration) -> Duration {
+    interval * MISSED_ADVERTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use VrrpVersion::{V2, V3};
+
+    #[test]
+    fn nothing_is_truncated_to_centiseconds() {
+        let nanos = Duration::from_nanos;
+        // Worked by hand: (256 - priority) * interval / 256.
+        let table = [
+            (V3, 100, 1_000_000_000, 609_375_000, 3_609_375_000),
+            (V3, 100, 100_000_000, 60_937_500, 360_937_500),
+            (V3, 254, 10_000_000, 78_125, 30_078_125),
+            (V3, 1, 10_000_000, 9_960_937, 39_960_937),
+            (V3, 255, 40_950_000_000, 159_960_937, 123_009_960_937),
+            (V2, 100, 1_000_000_000, 609_375_000, 3_609_375_000),
+            (V2, 100, 5_000_000_000, 609_375_000, 15_609_375_000),
+            (V2, 255, 1_000_000_000, 3_906_250, 3_003_906_250),
+            (V2, 1, 1_000_000_000, 996_093_750, 3_996_093_750),
+        ];
+        for (version, priority, interval, expect_skew, expect_down) in table {
+            let (priority, interval) = (Priority::try_from(priority).unwrap(), nanos(interval));
+            let row = format!("{version:?} {priority} {interval:?}");
+            assert_eq!(skew(version, priority, interval), nanos(expect_skew), "skew {row}");
+            assert_eq!(down_interval(version, priority, interval), nanos(expect_down), "down {row}");
+        }
+    }
+
+    #[test]
+    fn a_higher_priority_is_always_quicker_and_no_peer_is_quicker_than_the_bound() {
+        for version in [V2, V3] {
+            for interval in [10, 100, 1000, 40_950].map(Duration::from_millis) {
+                let down = |p: i64| down_interval(version, Priority::try_from(p).unwrap(), interval);
+                for priority in 2..=255 {
+                    assert!(down(priority) < down(priority - 1), "{version:?} {priority} {interval:?}");
+                }
+                assert!(takeover_bound(interval) < down(255));
+            }
+        }
+    }
+}
