@@ -11,7 +11,6 @@ pub mod link;
 pub mod probe;
 mod loader;
 pub mod log;
-pub mod probe;
 pub mod role;
 pub mod supervisor;
 pub mod vrrp;
