@@ -8,3 +8,4 @@
 pub mod control;
 pub mod link;
 pub mod probe;
+pub mod proxy;
