@@ -14,3 +14,4 @@ pub mod log;
 pub mod role;
 pub mod supervisor;
 pub mod vrrp;
+pub mod proxy;
