@@ -12,6 +12,11 @@ use crate::link::{FromVrrp, VrrpState};
 use crate::vrrp::arp::Frame;
 use crate::vrrp::{Advert, Output, WarningKind, packet_v2, packet_v3};
 
+/// How long a lost address may stay so that the clients of its connections are told.
+const TELL_WITHIN: Duration = Duration::from_millis(20);
+/// More sockets than this ends are ended in later turns.
+const DESTROY_WITHIN: Duration = Duration::from_millis(20);
+
 impl Instance {
     /// Empties the machine's queue. The clocks are read before each step: a node that is frozen in the middle of a
     /// takeover must not go on with it after the thaw. One system call of doubt remains.
@@ -37,9 +42,8 @@ impl Instance {
             Output::Hold { addresses, lease } => self.hold(&addresses, lease, shell, now),
             Output::Release { addresses } => self.release(&addresses, shell),
             Output::DestroySockets { addresses } => {
-                if shell.kernel.destroys_sockets.is_ok() {
-                    shell.kernel.destroy_sockets(&addresses);
-                }
+                self.doomed.extend(addresses);
+                self.destroy_sockets(shell);
             }
             Output::DiscardReceived => {
                 if let Some(Err(error)) = self.wire.as_ref().map(|wire| wire.discard()) {
@@ -126,6 +130,8 @@ impl Instance {
                 self.note_hold_problem(problem, now);
             }
         }
+        // Connections from here on are wanted.
+        self.doomed.retain(|doomed| !addresses.contains(doomed));
         let before = self.held.len();
         self.held.extend(addresses);
         if self.held.len() != before {
@@ -133,7 +139,21 @@ impl Instance {
         }
     }
 
+    /// Goes on with what one turn had no time for.
+    pub(super) fn destroy_sockets(&mut self, shell: &mut Shell) {
+        if self.doomed.is_empty() {
+            return;
+        }
+        let addresses: Vec<Ipv4Addr> = self.doomed.iter().copied().collect();
+        if !shell.kernel.destroy_sockets(&addresses, DESTROY_WITHIN) {
+            self.doomed.clear();
+        }
+    }
+
     pub(super) fn release(&mut self, addresses: &[Ipv4Addr], shell: &mut Shell) {
+        // Clients are told before the address goes: a reset needs it as its source. What comes in meanwhile ends with
+        // the `DestroySockets` that follows.
+        shell.kernel.destroy_sockets(addresses, TELL_WITHIN);
         if let Err(error) = shell.kernel.release(addresses) {
             warn!(
                 instance = self.config.name,
