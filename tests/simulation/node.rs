@@ -18,7 +18,7 @@ use vipgate::vrrp::{
 use crate::clock::{Clock, MS, Nanos};
 use crate::lan::Frame;
 
-/// What a socket holds for a process that does not read.
+/// What each of the two sockets holds for a process that does not read.
 const INBOX: usize = 256;
 /// The shell looks at its clocks this often: a shorter gap is none.
 const GAP_NOTICED: Nanos = 5 * MS;
@@ -43,7 +43,8 @@ pub struct Node {
     /// None: the process is dead.
     pub machine: Option<Machine>,
     pub frozen: Option<(Freeze, Nanos)>,
-    inbox: VecDeque<Frame>,
+    adverts: VecDeque<Frame>,
+    arp: VecDeque<Frame>,
     pub up: bool,
     pub eligible: bool,
     forms: ChecksumForms,
@@ -104,7 +105,8 @@ impl Node {
             clock: identity.clock,
             machine: None,
             frozen: None,
-            inbox: VecDeque::new(),
+            adverts: VecDeque::new(),
+            arp: VecDeque::new(),
             up: true,
             eligible: true,
             forms: ChecksumForms::default(),
@@ -138,7 +140,7 @@ impl Node {
         self.held_until = None;
         self.answering = false;
         self.resigning = false;
-        self.inbox.clear();
+        self.discard();
         self.known.clear();
         self.machine = Some(Machine::new(self.settings.clone(), self.clock.local(now)));
         self.tell_surroundings(now)
@@ -149,7 +151,12 @@ impl Node {
         self.machine = None;
         self.frozen = None;
         self.answering = false;
-        self.inbox.clear();
+        self.discard();
+    }
+
+    fn discard(&mut self) {
+        self.adverts.clear();
+        self.arp.clear();
     }
 
     pub fn resign(&mut self, bound: Duration, now: Nanos) -> Deed {
@@ -169,7 +176,7 @@ impl Node {
         })
     }
 
-    pub fn thaw(&mut self, now: Nanos, mail_first: bool) -> Deed {
+    pub fn thaw(&mut self, now: Nanos, told_first: bool) -> Deed {
         let Some((freeze, since)) = self.frozen.take() else { return Deed::default() };
         let gap = now - since;
         let noticed = match freeze {
@@ -184,18 +191,19 @@ impl Node {
         if noticed && gap > GAP_NOTICED {
             deed.append(self.act(now, |machine, local| machine.handle_gap(Duration::from_nanos(gap), local)));
         }
-        if mail_first {
-            deed.append(self.read_inbox(now));
+        // Sockets before timers: that is the contract. What netlink and PID 1 have to say comes when it comes.
+        if told_first {
+            deed.append(self.tell_surroundings(now));
         }
+        deed.append(self.read_sockets(now));
         deed.append(self.wake(now));
         deed.append(self.tell_surroundings(now));
-        deed.append(self.read_inbox(now));
         deed
     }
 
-    fn read_inbox(&mut self, now: Nanos) -> Deed {
+    fn read_sockets(&mut self, now: Nanos) -> Deed {
         let mut deed = Deed::default();
-        while let Some(frame) = self.inbox.pop_front() {
+        while let Some(frame) = self.adverts.pop_front().or_else(|| self.arp.pop_front()) {
             deed.append(self.process(&frame, now));
         }
         deed
@@ -211,8 +219,12 @@ impl Node {
             None => self.process(&frame, now),
             Some((Freeze::Suspended, _)) => Deed::default(),
             Some((Freeze::Paused, _)) => {
-                if self.inbox.len() < INBOX {
-                    self.inbox.push_back(frame);
+                let socket = match frame {
+                    Frame::Advert { .. } => &mut self.adverts,
+                    Frame::Arp(_) => &mut self.arp,
+                };
+                if socket.len() < INBOX {
+                    socket.push_back(frame);
                 }
                 Deed::default()
             }
@@ -301,7 +313,7 @@ impl Node {
             }
             Output::Release { .. } => self.held_until = None,
             Output::DestroySockets { .. } => {}
-            Output::DiscardReceived => self.inbox.clear(),
+            Output::DiscardReceived => self.discard(),
             Output::AnswerArp(answer) => self.answering = answer,
             Output::Announce { address, form } => {
                 deed.claimed = true;

@@ -362,15 +362,7 @@ impl World {
             }
             Fault::Priority(node, priority) => {
                 let Ok(priority) = i64::from(priority).try_into() else { return Ok(()) };
-                self.nodes[node].settings.priority = priority;
-                let settings = self.nodes[node].settings.clone();
-                if !self.nodes[node].runs() {
-                    // A configuration reaches a frozen process when it reads again: leave it to the next restart.
-                    return Ok(());
-                }
-                let deed =
-                    self.nodes[node].act(self.now, |machine, local| machine.reconfigure(settings, local));
-                self.done(node, deed)
+                self.surroundings(node, |node| node.settings.priority = priority)
             }
             Fault::Forget(client) => {
                 self.clients[client].entry = None;
@@ -395,8 +387,8 @@ impl World {
         let out = was_master && self.oracle.was_out(&self.nodes[node], self.now - since, self.now);
         self.oracle.disturbed(node, self.now);
         self.armed[node].1 = None;
-        let mail_first = self.random.chance(50);
-        let deed = self.nodes[node].thaw(self.now, mail_first);
+        let told_first = self.random.chance(50);
+        let deed = self.nodes[node].thaw(self.now, told_first);
         if out {
             self.summary.thawed_out += 1;
             if deed.claimed || self.nodes[node].answers() || self.nodes[node].held_until.is_some() {
