@@ -221,9 +221,9 @@ fn a_masters_own_answer_to_the_probe_is_no_stranger() {
 #[test]
 fn defence_is_bounded_and_begins_anew_after_quiet() {
     let mut rig = Rig::in_state(State::Master);
-    let defences = |rig: &mut Rig, seconds: u64| {
+    let defences = |rig: &mut Rig, millis: u64| {
         let mut n = 0;
-        for _ in 0..seconds * 1000 {
+        for _ in 0..millis {
             rig.machine.handle_claim(STRANGERS_CLAIM, rig.now);
             let mut told = rig.drain();
             told += &whole_story(rig, ms(1));
@@ -231,11 +231,12 @@ fn defence_is_bounded_and_begins_anew_after_quiet() {
         }
         n
     };
-    assert_eq!(defences(&mut rig, 1), 10, "one per 100 ms");
-    assert_eq!(defences(&mut rig, 20), 0, "ten, then no more while it goes on");
+    assert_eq!(defences(&mut rig, 99), 1, "the first at once, the next after 100 ms");
+    assert_eq!(defences(&mut rig, 901), 9, "one per 100 ms");
+    assert_eq!(defences(&mut rig, 20_000), 0, "ten, then no more while it goes on");
     let story = told(&mut rig, ms(1100));
     assert!(story.iter().any(|(_, told)| told.contains("clear Stranger")), "{story:?}");
-    assert_eq!(defences(&mut rig, 1), 10, "after quiet it is another conflict");
+    assert_eq!(defences(&mut rig, 1000), 10, "after quiet it is another conflict");
 }
 
 fn whole_story(rig: &mut Rig, duration: Duration) -> String {
