@@ -1,3 +1,7 @@
 //! argv -> role -> exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vipgate::cli::main(std::env::args_os(), std::env::vars_os())
+}

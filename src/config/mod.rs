@@ -1,5 +1,23 @@
 //! Configuration: the document as written becomes a `Config` that cannot be wrong, or every problem it has.
 
+mod build;
+mod document;
+mod field;
+mod interpolate;
+mod load;
 mod model;
+mod names;
+mod problem;
+mod reference;
+mod report;
+mod schema;
+mod syntax;
+mod tree;
+mod units;
+mod values;
 
+pub use load::{Loaded, Source, load};
 pub use model::*;
+pub use problem::{Problem, Problems, Severity, Snippet};
+pub use reference::reference;
+pub use schema::schema;

@@ -1,6 +1,7 @@
 //! A configuration that cannot be wrong: every value is in range, every name resolves, every default is filled in.
 //! Built only by `config::load`; travels between the roles as JSON. No file, no environment.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -98,6 +99,15 @@ pub enum Host {
     Name(String),
 }
 
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
 /// A virtual host (nginx's `server`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
@@ -116,7 +126,7 @@ pub struct Route {
     pub action: Action,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PathPattern {
     Prefix(String),

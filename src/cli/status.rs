@@ -1,0 +1,57 @@
+//! `vipgate status`: asks the vipgate that runs in this network namespace.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::environment::Environment;
+use super::table;
+use crate::daemon::control;
+use crate::link::control::{Answer, Request, Status};
+
+/// Who is master, since when and why; the health of proxy and upstreams; what is wrong with the last edit
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Print JSON for a program to read
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub(super) fn run(self, environment: &Environment) -> ExitCode {
+        let text = running_status(environment).and_then(|status| {
+            if self.json {
+                serde_json::to_string_pretty(&status).map(|t| t + "\n").map_err(|e| e.to_string())
+            } else {
+                Ok(table::render(&status))
+            }
+        });
+        match text {
+            // A reader that has gone (`| head`) is no failure of ours.
+            Ok(text) => match io::stdout().write_all(text.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            },
+            Err(why) => {
+                eprintln!("vipgate: {why}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// What the running vipgate says of itself, or one line that says why it does not.
+pub(super) fn running_status(environment: &Environment) -> Result<Status, String> {
+    let suffix = environment.control_suffix();
+    match control::ask(suffix, &Request::Status) {
+        Ok(Answer::Status(status)) => Ok(*status),
+        Ok(Answer::Refused { reason }) => Err(reason),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Err(format!(
+            "nothing listens on the control socket @vipgate{suffix}: vipgate does not run in this network \
+             namespace, or VIPGATE_CONTROL names another socket than its own"
+        )),
+        Err(e) => Err(format!("the control socket @vipgate{suffix} gives no answer: {e}")),
+    }
+}

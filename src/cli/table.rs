@@ -1,0 +1,233 @@
+//! A node's status as a person reads it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::link::control::{RoleState, RoleStatus, Status};
+use crate::link::{ArpFence, Boottime, FenceReport, InstanceReport, ProxyReport, VrrpReport};
+
+/// A report older than this is given with its age.
+const FRESH: Duration = Duration::from_secs(1);
+
+pub(super) fn render(status: &Status) -> String {
+    let mut page = Page::default();
+    let up = age(status.now, status.started);
+    let stopping = if status.stopping { ", stopping" } else { "" };
+    page.row("node", &format!("{} (vipgate {}, up {up}{stopping})", status.node, status.version));
+    config(&mut page, status);
+    if let Some(vrrp) = &status.vrrp {
+        page.row("vrrp", &role(status, vrrp));
+        for instance in vrrp.report.iter().flat_map(|(_, report)| &report.instances) {
+            router(&mut page, status, instance);
+        }
+    }
+    page.row("proxy", &role(status, &status.proxy));
+    if let Some((_, report)) = &status.proxy.report {
+        proxy(&mut page, report);
+    }
+    warnings(&mut page, status);
+    page.text
+}
+
+fn config(page: &mut Page, status: &Status) {
+    let config = &status.config;
+    let digest: String = config.digest.chars().take(12).collect();
+    page.row("config", &format!("{} ({digest})", config.path));
+    page.row("", &format!("generation {}, for {}", config.generation.0, age(status.now, config.since)));
+    if let Some(refused) = &config.refused {
+        page.row("", &format!("the edit {} ago was refused; this one stays:", age(status.now, refused.at)));
+        page.block(&refused.problems);
+    }
+}
+
+fn router(page: &mut Page, status: &Status, instance: &InstanceReport) {
+    page.row(
+        &format!("  {}", instance.name),
+        &format!("{} since {}: {}", instance.state, age(status.now, instance.since), instance.reason),
+    );
+    let addresses = join(instance.virtual_addresses.iter());
+    let on = instance.interface.as_ref().map_or_else(|| "no interface".into(), |i| format!("on {i}"));
+    page.row("    address", &format!("{addresses} {on}"));
+    page.row("    router", &format!("vrid {}, priority {}", instance.vrid, instance.priority));
+    if let Some((master, priority)) = instance.master {
+        page.row("    master", &format!("{master} with priority {priority} was heard last"));
+    }
+    if !instance.peers.is_empty() {
+        page.row("    peers", &join(instance.peers.iter()));
+    }
+    page.row("    fence", &fence(&instance.fence));
+    counters(page, &instance.counters);
+}
+
+fn fence(fence: &FenceReport) -> String {
+    let arp = match fence.arp {
+        ArpFence::Nftables => "ARP in user space (nftables)",
+        ArpFence::Sysctl => "ARP in user space (sysctl)",
+        ArpFence::None => "NO ARP FENCE: the kernel answers",
+    };
+    let destroy = if fence.socket_destroy { "sockets destroyed" } else { "sockets are not destroyed" };
+    format!("{arp}, lease {}, {destroy}", span(fence.lease))
+}
+
+fn proxy(page: &mut Page, report: &ProxyReport) {
+    let ProxyReport { workers, connections, requests, upstreams, counters: counted } = report;
+    page.row("  workers", &format!("{workers}, {connections} connections, {requests} requests"));
+    for upstream in upstreams {
+        let mut label = format!("  {}", upstream.name);
+        for server in &upstream.servers {
+            let state = if server.up { "up" } else { "DOWN" };
+            page.row(&label, &format!("{} {state}: {}", server.address, server.reason));
+            label.clear();
+        }
+    }
+    counters(page, counted);
+}
+
+fn counters(page: &mut Page, counters: &[(String, u64)]) {
+    let seen: Vec<_> =
+        counters.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {n}")).collect();
+    if !seen.is_empty() {
+        page.row("    counted", &seen.join(", "));
+    }
+}
+
+fn warnings(page: &mut Page, status: &Status) {
+    let vrrp =
+        status.vrrp.iter().flat_map(|v| &v.report).flat_map(|(_, report): &(_, VrrpReport)| &report.warnings);
+    let mut label = "warnings";
+    for warning in status.warnings.iter().chain(vrrp) {
+        page.row(label, warning);
+        label = "";
+    }
+}
+
+fn role<R>(status: &Status, role: &RoleStatus<R>) -> String {
+    let mut text = format!("{} for {}", role.state, age(status.now, role.since));
+    if let Some(pid) = role.pid {
+        let _ = write!(text, ", pid {pid}");
+    }
+    if role.incarnation > 1 {
+        let _ = write!(text, ", started {} times", role.incarnation);
+    }
+    if let Some(end) = &role.last_end {
+        let _ = write!(text, ", the last one {end}");
+    }
+    match &role.report {
+        Some((at, _)) if elapsed(status.now, *at) > FRESH => {
+            let _ = write!(text, "; what follows is {} old", age(status.now, *at));
+        }
+        None if role.state == RoleState::Serving => text.push_str("; it has not reported"),
+        Some(_) | None => (),
+    }
+    text
+}
+
+fn join(items: impl Iterator<Item = impl ToString>) -> String {
+    items.map(|i| i.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn elapsed(now: Boottime, then: Boottime) -> Duration {
+    Duration::from_nanos(now.0.saturating_sub(then.0))
+}
+
+fn age(now: Boottime, then: Boottime) -> String {
+    span(elapsed(now, then))
+}
+
+/// Two units at most: 850 ms, 12 s, 3 min 5 s, 2 h 10 min, 3 d 4 h.
+fn span(d: Duration) -> String {
+    let s = d.as_secs();
+    let two = |big: u64, a: &str, small: u64, b: &str| match small {
+        0 => format!("{big} {a}"),
+        _ => format!("{big} {a} {small} {b}"),
+    };
+    match s {
+        0 => format!("{} ms", d.as_millis()),
+        1..60 => format!("{s} s"),
+        60..3600 => two(s / 60, "min", s % 60, "s"),
+        3600..86_400 => two(s / 3600, "h", s % 3600 / 60, "min"),
+        86_400.. => two(s / 86_400, "d", s % 86_400 / 3600, "h"),
+    }
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    const LABEL: usize = 12;
+
+    fn row(&mut self, label: &str, text: &str) {
+        let mut label = format!("{label:<width$} ", width = Self::LABEL);
+        for line in text.lines() {
+            self.text.push_str(&label);
+            self.text.push_str(line);
+            self.text.push('\n');
+            label = " ".repeat(Self::LABEL + 1);
+        }
+    }
+
+    fn block(&mut self, text: &str) {
+        for line in text.lines() {
+            self.row("", &format!("  {line}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::VrrpState;
+    use crate::link::control::RefusedEdit;
+    use crate::link::control::tests::status;
+
+    #[test]
+    fn spans_have_two_units_at_most() {
+        let table = [
+            (0, "0 ms"),
+            (850, "850 ms"),
+            (12_900, "12 s"),
+            (60_000, "1 min"),
+            (185_000, "3 min 5 s"),
+            (7_800_000, "2 h 10 min"),
+            (273_600_000, "3 d 4 h"),
+        ];
+        for (ms, expect) in table {
+            assert_eq!(span(Duration::from_millis(ms)), expect);
+        }
+    }
+
+    #[test]
+    fn a_page_says_who_is_master_since_when_and_why() {
+        let mut status = status(VrrpState::Master);
+        status.config.refused = Some(RefusedEdit {
+            at: Boottime(98_000_000_000),
+            digest: String::new(),
+            problems: "vipgate.yaml:3:1: unknown key\nvipgate.yaml:4:1: another".into(),
+        });
+        status.warnings.push("the file was replaced".into());
+        status.proxy.last_end = Some("was killed by SIGKILL".into());
+        status.proxy.incarnation = 2;
+        let expect = "\
+node         one (vipgate 0.1.0, up 1 min 36 s)
+config       /etc/vipgate/vipgate.yaml (0123456789ab)
+             generation 1, for 1 min 35 s
+             the edit 2 s ago was refused; this one stays:
+               vipgate.yaml:3:1: unknown key
+               vipgate.yaml:4:1: another
+vrrp         serving for 1 min 35 s, pid 7
+  web        MASTER since 12 s: because
+    address  172.20.128.4 on eth0
+    router   vrid 51, priority 150
+    master   172.20.128.3 with priority 100 was heard last
+    peers    172.20.128.3
+    fence    ARP in user space (nftables), lease 1 s, sockets destroyed
+    counted  adverts_sent 120
+proxy        serving for 1 min 35 s, pid 7, started 2 times, the last one was killed by SIGKILL
+  workers    2, 0 connections, 0 requests
+warnings     the file was replaced
+";
+        assert_eq!(render(&status), expect);
+    }
+}

@@ -1,0 +1,46 @@
+//! A request that is forwarded to the proxy that forwards it goes round until something breaks.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::config::document::{Document, UpstreamServerEntry};
+use crate::config::model::Host;
+use crate::config::report::Report;
+
+/// Looks at what is written, so that it is said beside all other problems.
+pub(in crate::config) fn refuse_loops(document: &Document, report: &mut Report<'_>) {
+    let virtual_addresses: Vec<Ipv4Addr> = document
+        .vrrp
+        .get()
+        .iter()
+        .flat_map(|instances| instances.iter())
+        .filter_map(|(_, entry)| entry.virtual_addresses.get())
+        .flat_map(|list| list.iter().map(|(cidr, _)| cidr.address()))
+        .collect();
+    let listen: Vec<SocketAddr> = document
+        .servers
+        .get()
+        .iter()
+        .flat_map(|servers| servers.iter())
+        .filter_map(|(entry, _)| entry.listen.get())
+        .flat_map(|list| list.iter().map(|(listen, _)| listen.0))
+        .collect();
+    for (_, upstream) in document.upstreams.get().iter().flat_map(|upstreams| upstreams.iter()) {
+        for (UpstreamServerEntry(server), _) in upstream.servers.get().iter().flat_map(|list| list.iter()) {
+            let Some(target) = server.address.get() else { continue };
+            let Host::Address(address) = target.host else { continue };
+            let ours = match address {
+                IpAddr::V4(v4) if virtual_addresses.contains(&v4) => "a virtual address of this node",
+                _ if address.is_loopback() || address.is_unspecified() => "this node",
+                _ => continue,
+            };
+            let accepts = |l: &SocketAddr| {
+                l.port() == target.port
+                    && (l.ip() == address || l.ip().is_unspecified() || address.is_unspecified())
+            };
+            if listen.iter().any(accepts) {
+                let what = format!("{address} is {ours}, which would forward to itself");
+                report.error(server.address.at, what, "name the servers behind this proxy");
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The document, read, becomes a `Config`: names are resolved, and what contradicts itself is reported. Values that
+//! could not be read are passed over here; they have been reported.
+
+mod loops;
+mod servers;
+mod upstreams;
+mod vrrp;
+
+pub(super) use loops::refuse_loops;
+pub(super) use servers::{Surroundings, servers};
+pub(super) use upstreams::upstreams;
+pub(super) use vrrp::instances;

@@ -1,0 +1,266 @@
+//! Virtual hosts and their routes: who answers for which name on which address, and with what.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::config::document::{FilesEntry, ProxyEntry, RespondEntry, RouteEntry, ServerEntry};
+use crate::config::field::{List, Map};
+use crate::config::model::{Action, PathPattern, Route, Server};
+use crate::config::names;
+use crate::config::problem::{shown, suggestion};
+use crate::config::report::{Report, Reported, Span};
+use crate::config::values::{HeaderValue, Listen, ServerName};
+
+/// Each address is a socket per worker.
+const MAX_LISTEN: usize = 64;
+
+/// What routes refer to.
+pub(in crate::config) struct Surroundings<'a> {
+    /// Relative folders start here.
+    pub(in crate::config) folder: &'a Path,
+    /// The names of all upstreams, the broken ones too.
+    pub(in crate::config) upstreams: &'a [String],
+}
+
+pub(in crate::config) fn servers(
+    entries: List<ServerEntry>,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Result<Vec<Server>, Reported> {
+    refuse_shared_names(&entries, report);
+    let built: Vec<_> = entries
+        .0
+        .into_iter()
+        .map(|slot| {
+            let at = slot.at;
+            server(slot.take()?, at, surroundings, report)
+        })
+        .collect();
+    built.into_iter().collect()
+}
+
+fn server(
+    entry: ServerEntry,
+    at: Span,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Result<Server, Reported> {
+    check_listen(&entry, report);
+    check_names(&entry, report);
+    let headers = entry.add_headers.take().and_then(|headers| add_headers(headers, report));
+    let routes = entry.routes.take().and_then(|list| routes(list, at, surroundings, report));
+    Ok(Server {
+        listen: entry.listen.take()?.take()?.into_iter().map(|listen| listen.0).collect(),
+        server_names: entry.server_names.take()?.take()?.into_iter().map(|name| name.0).collect(),
+        add_headers: headers?,
+        routes: routes?,
+    })
+}
+
+/// On one address, a name has one server, and so has "every name".
+fn refuse_shared_names(entries: &List<ServerEntry>, report: &mut Report<'_>) {
+    let mut owners: HashMap<(SocketAddr, Option<&str>), (usize, Span)> = HashMap::new();
+    for (server, (entry, _)) in entries.iter().enumerate() {
+        let (Some(listen), Some(names)) = (entry.listen.get(), entry.server_names.get()) else { continue };
+        let claims: Vec<(Option<&str>, Span)> = if names.0.is_empty() {
+            vec![(None, entry.listen.at)]
+        } else {
+            names.iter().map(|(name, at)| (Some(name.0.as_str()), at)).collect()
+        };
+        for (Listen(address), _) in listen.iter().take(MAX_LISTEN) {
+            for (name, at) in &claims {
+                let (owner, first) = *owners.entry((*address, *name)).or_insert((server, *at));
+                if owner != server {
+                    report_shared_name(*address, *name, report.line(first), *at, report);
+                }
+            }
+        }
+    }
+}
+
+fn report_shared_name(
+    address: SocketAddr,
+    name: Option<&str>,
+    line: usize,
+    at: Span,
+    report: &mut Report<'_>,
+) {
+    let (what, remedy) = match name {
+        Some(name) => (
+            format!("on {address}, the server in line {line} already answers for {}", shown(name)),
+            "give each server its own names or addresses",
+        ),
+        None => (
+            format!("on {address}, the server in line {line} already answers for every name"),
+            "add server_names to one of the two, or let them listen on different addresses",
+        ),
+    };
+    report.error(at, what, remedy);
+}
+
+fn check_listen(entry: &ServerEntry, report: &mut Report<'_>) {
+    let Some(listen) = entry.listen.get() else { return };
+    if listen.0.is_empty() {
+        report.error(
+            entry.listen.at,
+            "a server that listens nowhere answers nothing",
+            "add a port, such as [80]",
+        );
+    }
+    if listen.0.len() > MAX_LISTEN {
+        let what = format!("more than {MAX_LISTEN} addresses");
+        report.error(entry.listen.at, what, "listen on a port of every address: [80]");
+    }
+    let mut seen = HashSet::new();
+    for (Listen(address), at) in listen.iter() {
+        if !seen.insert(address) {
+            report.error(at, format!("{address} is listed twice"), "keep one of the two");
+        }
+    }
+}
+
+fn check_names(entry: &ServerEntry, report: &mut Report<'_>) {
+    let mut seen = HashSet::new();
+    for (ServerName(name), at) in entry.server_names.get().iter().flat_map(|names| names.iter()) {
+        if !seen.insert(name) {
+            report.error(at, format!("{name} is listed twice"), "keep one of the two");
+        }
+    }
+}
+
+fn add_headers(
+    entries: Map<HeaderValue>,
+    report: &mut Report<'_>,
+) -> Result<Vec<(String, String)>, Reported> {
+    let mut seen = HashSet::new();
+    let mut headers = Vec::new();
+    for named in entries.0 {
+        let name = names::header_name(&named.name)
+            .map_err(|fault| report.error(named.at, fault.what, fault.remedy))
+            .and_then(|name| {
+                if seen.insert(name.to_ascii_lowercase()) {
+                    return Ok(name);
+                }
+                let what = format!("the header {} is already added", shown(&name));
+                Err(report.error(named.at, what, "keep one of the two; case makes no difference"))
+            });
+        headers.push(name.and_then(|name| Ok((name, named.slot.take()?.0))));
+    }
+    headers.into_iter().collect()
+}
+
+fn routes(
+    entries: List<RouteEntry>,
+    server: Span,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Result<Vec<Route>, Reported> {
+    if entries.0.is_empty() {
+        return Err(report.error(
+            server,
+            "a server without routes answers 404 to everything",
+            "add a route, such as {path: /, files: {root: html}}",
+        ));
+    }
+    let mut seen: HashMap<PathPattern, Span> = HashMap::new();
+    let mut built = Vec::new();
+    for slot in entries.0 {
+        let at = slot.at;
+        built.push(slot.take().and_then(|entry| {
+            let place = entry.path.some().map_or(entry.exact.at, |_| entry.path.at);
+            let route = route(entry, at, surroundings, report)?;
+            match seen.get(&route.pattern) {
+                Some(first) => {
+                    let what = format!("the route in line {} already matches this path", report.line(*first));
+                    Err(report.error(place, what, "keep one of the two"))
+                }
+                None => {
+                    seen.insert(route.pattern.clone(), place);
+                    Ok(route)
+                }
+            }
+        }));
+    }
+    built.into_iter().collect()
+}
+
+fn route(
+    entry: RouteEntry,
+    at: Span,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Result<Route, Reported> {
+    let pattern = match (entry.path.take(), entry.exact.take()) {
+        (Ok(Some(path)), Ok(None)) => Ok(PathPattern::Prefix(path.0)),
+        (Ok(None), Ok(Some(path))) => Ok(PathPattern::Exact(path.0)),
+        (Ok(None), Ok(None)) => Err(report.error(at, "a route needs a path", "add path: / or exact: /name")),
+        (Ok(Some(_)), Ok(Some(_))) => {
+            Err(report.error(at, "a route matches either a path or an exact path", "make two routes of it"))
+        }
+        (Err(reported), _) | (_, Err(reported)) => Err(reported),
+    };
+    let (files, proxy, respond) = (entry.files.take(), entry.proxy.take(), entry.respond.take());
+    let action = match (files?, proxy?, respond?) {
+        (Some(entry), None, None) => files_action(entry, surroundings, report),
+        (None, Some(entry), None) => proxy_action(entry, surroundings, report),
+        (None, None, Some(entry)) => respond_action(entry, report),
+        (None, None, None) => {
+            Err(report.error(at, "a route needs something to answer with", "add files, proxy or respond"))
+        }
+        _ => {
+            Err(report.error(at, "a route answers with one of files, proxy and respond", "keep one of them"))
+        }
+    };
+    Ok(Route { pattern: pattern?, action: action? })
+}
+
+fn files_action(
+    entry: FilesEntry,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Result<Action, Reported> {
+    let at = entry.root.at;
+    let root = surroundings.folder.join(entry.root.take()?.0);
+    if !root.is_absolute() {
+        let what = format!("the folder {} is relative to an unknown place", shown(&root.to_string_lossy()));
+        return Err(report.error(
+            at,
+            what,
+            "write an absolute path, or give the config file's absolute path",
+        ));
+    }
+    Ok(Action::Files { root, index: entry.index.take()?.0 })
+}
+
+fn proxy_action(
+    entry: ProxyEntry,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Result<Action, Reported> {
+    let at = entry.upstream.at;
+    let upstream = entry.upstream.take()?.0;
+    if surroundings.upstreams.contains(&upstream) {
+        return Ok(Action::Proxy { upstream });
+    }
+    let names = surroundings.upstreams;
+    let remedy = match suggestion(&upstream, names.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean {name:?}?"),
+        None if names.is_empty() => format!("add upstreams: {{{upstream}: {{servers: [..]}}}}"),
+        None => format!("the upstreams are {}", names.join(", ")),
+    };
+    Err(report.error(at, format!("there is no upstream {}", shown(&upstream)), remedy))
+}
+
+fn respond_action(entry: RespondEntry, report: &mut Report<'_>) -> Result<Action, Reported> {
+    let RespondEntry { status, r#type, body } = entry;
+    let at = body.at;
+    let status = u16::try_from(status.take()?.0).unwrap_or(u16::MAX);
+    let (content_type, body) = (r#type.take()?.0, body.take()?);
+    // RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5.
+    if matches!(status, 204 | 205 | 304) && !body.is_empty() {
+        let what = format!("an answer with status {status} has no body");
+        return Err(report.error(at, what, "remove the body, or use another status"));
+    }
+    Ok(Action::Respond { status, content_type, body })
+}

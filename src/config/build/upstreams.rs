@@ -1,0 +1,114 @@
+//! Groups of servers: defaults that depend on each other, and keys that only some kinds of check have.
+
+use std::collections::HashSet;
+
+use crate::config::document::{CheckEntry, TimeoutsEntry, UpstreamEntry, UpstreamServerEntry};
+use crate::config::field::{List, Map, Named};
+use crate::config::model::{Check, CheckKind, Host, RetryOn, Upstream, UpstreamServer};
+use crate::config::names;
+use crate::config::report::{Report, Reported};
+use crate::config::values::{CheckType, RetryReason};
+
+pub(in crate::config) fn upstreams(
+    entries: Map<UpstreamEntry>,
+    report: &mut Report<'_>,
+) -> Result<Vec<Upstream>, Reported> {
+    let built: Vec<_> = entries.0.into_iter().map(|named| upstream(named, report)).collect();
+    built.into_iter().collect()
+}
+
+fn upstream(named: Named<UpstreamEntry>, report: &mut Report<'_>) -> Result<Upstream, Reported> {
+    let Named { name, at, slot } = named;
+    let name = names::label(&name).map_err(|fault| report.error(at, fault.what, fault.remedy));
+    let entry = slot.take()?;
+    check_servers(&entry, report);
+    check_retry(&entry, report);
+    let label = name.as_deref().unwrap_or_default();
+    let check = entry.check.take()?.map(|check| health_check(check, label, report));
+    let TimeoutsEntry { connect, first_byte, read, send } = entry.timeouts.take()?;
+    let retry_on = entry.retry_on.take()?.take()?;
+    Ok(Upstream {
+        name: name?,
+        servers: entry.servers.take()?.take()?.into_iter().map(server).collect::<Result<_, _>>()?,
+        check: check.transpose()?,
+        retries: entry.retries.take()?.0,
+        redispatch: entry.redispatch.take()?,
+        retry_on: RetryOn {
+            conn_failure: retry_on.contains(&RetryReason::ConnFailure),
+            empty_response: retry_on.contains(&RetryReason::EmptyResponse),
+            response_timeout: retry_on.contains(&RetryReason::ResponseTimeout),
+        },
+        connect_timeout: connect.take()?.0,
+        first_byte_timeout: first_byte.take()?.0,
+        read_timeout: read.take()?.0,
+        send_timeout: send.take()?.0,
+        keepalive: entry.keepalive.take()?.0,
+    })
+}
+
+fn server(entry: UpstreamServerEntry) -> Result<UpstreamServer, Reported> {
+    let UpstreamServerEntry(entry) = entry;
+    let address = entry.address.take()?;
+    let weight = u16::try_from(entry.weight.copied()?.0).unwrap_or(u16::MAX);
+    Ok(UpstreamServer { host: address.host, port: address.port, weight })
+}
+
+fn check_servers(entry: &UpstreamEntry, report: &mut Report<'_>) {
+    let Some(servers) = entry.servers.get() else { return };
+    if servers.0.is_empty() {
+        let remedy = "add a server, such as [\"app:8080\"]";
+        report.error(entry.servers.at, "an upstream without servers answers nothing", remedy);
+    }
+    let mut seen: HashSet<(&Host, u16)> = HashSet::new();
+    for (UpstreamServerEntry(server), at) in servers.iter() {
+        let Some(address) = server.address.get() else { continue };
+        if !seen.insert((&address.host, address.port)) {
+            let what = format!("{}:{} is listed twice", address.host, address.port);
+            report.error(at, what, "keep one of the two, with a higher weight");
+        }
+    }
+}
+
+fn check_retry(entry: &UpstreamEntry, report: &mut Report<'_>) {
+    let wants = |list: &List<RetryReason>| list.iter().any(|(r, _)| *r == RetryReason::ResponseTimeout);
+    let unbounded = entry
+        .timeouts
+        .get()
+        .and_then(|timeouts| timeouts.first_byte.get())
+        .is_some_and(|bound| bound.0.is_none());
+    if unbounded && entry.retry_on.get().is_some_and(wants) {
+        let what = "response_timeout never happens without a bound for the first byte";
+        report.warn(entry.retry_on.at, what, "add timeouts: {first_byte: ..}, or remove response_timeout");
+    }
+}
+
+fn health_check(entry: CheckEntry, upstream: &str, report: &mut Report<'_>) -> Result<Check, Reported> {
+    let inter = entry.inter.copied()?.0;
+    let kind = match entry.r#type.copied()? {
+        CheckType::Http => CheckKind::Http {
+            method: entry.method.take()?.0,
+            uri: entry.uri.take()?.0,
+            host: entry.host.take()?.map_or_else(|| upstream.to_owned(), |host| host.0),
+        },
+        CheckType::Tcp => {
+            let (method, uri, host) = (&entry.method, &entry.uri, &entry.host);
+            let keys = [
+                ("method", method.written, method.at),
+                ("uri", uri.written, uri.at),
+                ("host", host.written, host.at),
+            ];
+            for (key, _, at) in keys.into_iter().filter(|(_, written, _)| *written) {
+                let what = format!("a tcp check sends no request, so {key} means nothing");
+                report.error(at, what, format!("add type: http, or remove {key}"));
+            }
+            CheckKind::Tcp
+        }
+    };
+    Ok(Check {
+        kind,
+        inter,
+        timeout: entry.timeout.copied()?.map_or(inter, |timeout| timeout.0),
+        rise: entry.rise.copied()?.0,
+        fall: entry.fall.copied()?.0,
+    })
+}

@@ -1,0 +1,215 @@
+//! Virtual routers: what one of them must hold together, and what two of them must not share.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::config::document::VrrpEntry;
+use crate::config::field::{List, Map, Named};
+use crate::config::model::{Host, Transport, VrrpInstance, VrrpVersion};
+use crate::config::names;
+use crate::config::report::{Report, Reported, Span};
+use crate::config::values::{Peer, is_node};
+use crate::net::{Centiseconds, Cidr};
+
+/// The packet counts its addresses in 8 bits (RFC 9568 section 5.2.5).
+const MAX_ADDRESSES: usize = 255;
+/// Each advert is sent to every peer.
+const MAX_PEERS: usize = 64;
+/// There are no more virtual router identifiers.
+const MAX_INSTANCES: usize = 255;
+
+pub(in crate::config) fn instances(
+    entries: Map<VrrpEntry>,
+    report: &mut Report<'_>,
+) -> Result<Vec<VrrpInstance>, Reported> {
+    if let Some(named) = entries.0.get(MAX_INSTANCES) {
+        let what = format!("more than {MAX_INSTANCES} virtual routers");
+        return Err(report.error(named.at, what, "put several addresses into one virtual router"));
+    }
+    refuse_shared_addresses(&entries, report);
+    refuse_shared_vrids(&entries, report);
+    let built: Vec<_> = entries.0.into_iter().map(|named| instance(named, report)).collect();
+    built.into_iter().collect()
+}
+
+fn instance(named: Named<VrrpEntry>, report: &mut Report<'_>) -> Result<VrrpInstance, Reported> {
+    let Named { name, at, slot } = named;
+    let name = names::label(&name).map_err(|fault| report.error(at, fault.what, fault.remedy));
+    let entry = slot.take()?;
+    check_addresses(&entry, report);
+    check_peers(&entry, report);
+
+    check_lease(&entry, report);
+    let interval = advert_interval(&entry, report);
+    let password = password(&entry, report);
+    let transport = match entry.peers.take()? {
+        None => Transport::Multicast,
+        Some(peers) => Transport::Unicast { peers: peers.take()?.into_iter().map(|peer| peer.0).collect() },
+    };
+    Ok(VrrpInstance {
+        name: name?,
+        version: entry.version.take()?,
+        vrid: entry.vrid.take()?,
+        priority: entry.priority.take()?,
+        advert_interval: interval?,
+        preempt: entry.preempt.take()?,
+        virtual_addresses: entry.virtual_addresses.take()?.take()?,
+        subnet: entry.subnet.take()?,
+        interface: entry.interface.take()?,
+        transport,
+        password: password?,
+        lease: entry.lease.take()?.0,
+    })
+}
+
+fn advert_interval(entry: &VrrpEntry, report: &mut Report<'_>) -> Result<Centiseconds, Reported> {
+    let at = entry.advert_interval.at;
+    let version = entry.version.copied()?;
+    let interval = match (entry.advert_interval.copied()?, version) {
+        (Some(interval), VrrpVersion::V2) if interval.get() % 100 != 0 => {
+            return Err(report.error(
+                at,
+                "version 2 counts the advertisement interval in whole seconds (RFC 3768 section 5.3.7)",
+                "write 1s or more, or use version: 3",
+            ));
+        }
+        (Some(interval), _) => return Ok(interval),
+        (None, VrrpVersion::V2) => Centiseconds::try_from(100),
+        (None, VrrpVersion::V3) => Centiseconds::try_from(10),
+    };
+    interval.map_err(|error| report.error(at, error.to_string(), "report this bug"))
+}
+
+fn password(entry: &VrrpEntry, report: &mut Report<'_>) -> Result<Option<String>, Reported> {
+    let Some(authentication) = entry.authentication.as_ref()? else { return Ok(None) };
+    if entry.version.get() == Some(&VrrpVersion::V3) {
+        let what = "version 3 has no authentication";
+        return Err(report.error(entry.authentication.at, what, "remove it, or use version: 2"));
+    }
+    authentication.r#type.copied()?;
+    authentication.password.as_ref().map(|password| Some(password.0.clone()))
+}
+
+fn check_lease(entry: &VrrpEntry, report: &mut Report<'_>) {
+    if entry.lease.get().is_some_and(|lease| lease.0.subsec_nanos() != 0) {
+        report.error(entry.lease.at, "the kernel counts a lease in whole seconds", "write 1s to 60s");
+    }
+}
+
+fn check_addresses(entry: &VrrpEntry, report: &mut Report<'_>) {
+    let Some(addresses) = entry.virtual_addresses.get() else { return };
+    let at = entry.virtual_addresses.at;
+    if addresses.0.is_empty() {
+        report.error(at, "a virtual router without a virtual address has nothing to do", "add an address");
+    }
+    if addresses.0.len() > MAX_ADDRESSES {
+        let what = format!("more than {MAX_ADDRESSES} virtual addresses do not fit into a packet");
+        report.error(at, what, "divide them between several virtual routers");
+    }
+    let mut seen = HashMap::new();
+    for (cidr, at) in addresses.iter() {
+        let address = cidr.address();
+        if !is_node(address) {
+            let what = format!("{address} cannot be the address of a node");
+            report.error(at, what, "write an unused address of the subnet");
+        } else if seen.insert(address, ()).is_some() {
+            report.error(at, format!("{address} is listed twice"), "keep one of the two");
+        } else if let Some(subnet) = entry.subnet.some() {
+            check_subnet(address, *subnet, at, report);
+        }
+    }
+}
+
+fn check_subnet(address: Ipv4Addr, subnet: Cidr, at: Span, report: &mut Report<'_>) {
+    let host_bits = u32::MAX.checked_shr(u32::from(subnet.prefix())).unwrap_or(0);
+    let host = address.to_bits() & host_bits;
+    if !subnet.contains(address) {
+        let what = format!("the virtual address {address} is outside of the subnet {subnet}");
+        report.error(at, what, "correct one of the two; nodes of the subnet could not reach it");
+    } else if subnet.prefix() < 31 && (host == 0 || host == host_bits) {
+        let kind = if host == 0 { "the network itself" } else { "the broadcast address" };
+        report.error(at, format!("{address} is {kind} in {subnet}"), "write an unused address of the subnet");
+    }
+}
+
+fn check_peers(entry: &VrrpEntry, report: &mut Report<'_>) {
+    let Some(peers) = entry.peers.some() else { return };
+    let at = entry.peers.at;
+    if peers.0.is_empty() {
+        let remedy = "list every node as an address or a service name, or leave peers out for multicast";
+        report.error(at, "the list of peers is empty", remedy);
+    }
+    if peers.0.len() > MAX_PEERS {
+        report.error(
+            at,
+            format!("more than {MAX_PEERS} peers"),
+            "list the nodes of this virtual router only",
+        );
+    }
+    let mut seen = HashMap::new();
+    for (Peer(host), at) in peers.iter() {
+        if seen.insert(host.clone(), ()).is_some() {
+            report.error(at, format!("{host} is listed twice"), "keep one of the two");
+        }
+    }
+}
+
+/// An address moves with one virtual router only, and no node has it for itself.
+fn refuse_shared_addresses(entries: &Map<VrrpEntry>, report: &mut Report<'_>) {
+    let mut holders: HashMap<Ipv4Addr, &str> = HashMap::new();
+    for (name, entry) in entries.iter() {
+        for (cidr, at) in entry.virtual_addresses.get().iter().flat_map(|list| list.iter()) {
+            let holder = *holders.entry(cidr.address()).or_insert(name);
+            if holder != name {
+                let what = format!("{} is already a virtual address of {holder:?}", cidr.address());
+                report.error(at, what, "list each address in one virtual router");
+            }
+        }
+    }
+    for (_, entry) in entries.iter() {
+        for (peer, at) in entry.peers.some().iter().flat_map(|list| list.iter()) {
+            let Peer(Host::Address(IpAddr::V4(address))) = peer else { continue };
+            if holders.contains_key(address) {
+                let what = format!("the peer {address} is also a virtual address");
+                report.error(at, what, "list the address that the node has for itself");
+            }
+        }
+    }
+}
+
+/// Two virtual routers that hear each other must not have the same identifier.
+fn refuse_shared_vrids(entries: &Map<VrrpEntry>, report: &mut Report<'_>) {
+    let entries: Vec<_> = entries.iter().collect();
+    for (index, (_, later)) in entries.iter().enumerate() {
+        let clash = entries.iter().take(index).find(|(_, earlier)| hear_each_other(earlier, later));
+        if let (Some((name, _)), Some(vrid)) = (clash, later.vrid.get()) {
+            report.error(
+                later.vrid.at,
+                format!("the virtual router {name:?} already has vrid {vrid} on the same wire"),
+                "give each virtual router its own vrid, the same on every node",
+            );
+        }
+    }
+}
+
+fn hear_each_other(a: &VrrpEntry, b: &VrrpEntry) -> bool {
+    let same = |x: Option<u8>, y: Option<u8>| x.is_some() && x == y;
+    let vrid = same(a.vrid.get().map(|v| v.get()), b.vrid.get().map(|v| v.get()));
+    let version = a.version.get().is_some() && a.version.get() == b.version.get();
+    let interfaces_differ = a.interface.some().zip(b.interface.some()).is_some_and(|(x, y)| x != y);
+    let subnets_differ = a
+        .subnet
+        .some()
+        .zip(b.subnet.some())
+        .is_some_and(|(x, y)| !x.contains(y.address()) && !y.contains(x.address()));
+    let transport = match (a.peers.get(), b.peers.get()) {
+        (Some(None), Some(None)) => true,
+        (Some(Some(x)), Some(Some(y))) => share_a_peer(x, y),
+        _ => false,
+    };
+    vrid && version && transport && !interfaces_differ && !subnets_differ
+}
+
+fn share_a_peer(a: &List<Peer>, b: &List<Peer>) -> bool {
+    a.iter().any(|(x, _)| b.iter().any(|(y, _)| x.0 == y.0))
+}

@@ -1,0 +1,234 @@
+//! The document as it is written: every object with its keys, their defaults and what they mean. These tables are the
+//! only place that knows them; `docs/config.md` and `vipgate schema` are made from here.
+
+use serde_json::json;
+
+use super::field::{Field, Form, List, Map, Place, object};
+use super::model::{LogFormat, LogLevel, VrrpVersion};
+use super::report::{Report, Reported};
+use super::tree::{self, Value};
+use super::values::{
+    AuthenticationType, Authority, CheckType, FileName, Folder, HeaderValue, HostPort, Listen, Method,
+    NodeName, Password, Peer, RetryReason, RoutePath, ServerName, Target, Time, TimeOrNone, UpstreamName,
+    Whole, Workers,
+};
+use crate::net::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
+
+/// The longest bound that a wait of the proxy may have: a day, in milliseconds.
+const DAY: u64 = 86_400_000;
+
+object! {
+    /// The whole file. It is the same on every node; what differs comes from the environment.
+    Document, "a configuration" {
+        /// The name of this node in pages, logs and `status`. Left out or empty: the host name.
+        node: Option<NodeName>,
+        /// What is logged, to standard error.
+        log: LogEntry = "{}",
+        /// Worker threads of the proxy; auto is one per usable CPU.
+        workers: Workers = "auto",
+        /// Virtual routers, by name.
+        vrrp: Map<VrrpEntry> = "{}",
+        /// Groups of servers to forward to, by name.
+        upstreams: Map<UpstreamEntry> = "{}",
+        /// Virtual hosts. The first one of an address answers the names that nobody has.
+        servers: List<ServerEntry> = "[]",
+    }
+}
+
+object! {
+    /// Logging.
+    LogEntry, "log settings" {
+        /// The least important messages that are written.
+        level: LogLevel = "info",
+        /// Text for people, json for collectors.
+        format: LogFormat = "text",
+    }
+}
+
+object! {
+    /// One virtual router: addresses that move between nodes (keepalived's `vrrp_instance`).
+    VrrpEntry, "a virtual router" {
+        /// Version of the protocol; 2 for old peers.
+        version: VrrpVersion = "3",
+        /// Virtual router identifier, the same on every node of the group.
+        vrid: Vrid,
+        /// The node with the highest one is master; 255 owns the addresses.
+        priority: Priority = "100",
+        /// How often the master speaks. Left out: 100ms, or 1s with version 2, which knows whole seconds only. A
+        /// backup takes over after three intervals and a bit.
+        advert_interval: Option<Centiseconds>,
+        /// Whether a node with a higher priority takes over from a master that is alive.
+        preempt: bool = "true",
+        /// The addresses that move; without a prefix length, /32 is meant.
+        virtual_addresses: List<Cidr>,
+        /// The subnet whose interface carries the virtual addresses. Left out: the one that contains the first.
+        subnet: Option<Cidr>,
+        /// The interface that carries the virtual addresses. Left out: found by the subnet, under whatever name.
+        interface: Option<InterfaceName>,
+        /// Every node of the group, as addresses or service names; a node skips itself. Left out: multicast.
+        peers: Option<List<Peer>>,
+        /// Authentication of version 2.
+        authentication: Option<AuthenticationEntry>,
+        /// How long the kernel keeps a virtual address after this process was frozen or died; whole seconds.
+        lease: Time<1_000, 60_000> = "1s",
+    }
+}
+
+object! {
+    /// Authentication of VRRP version 2: it protects against mistakes, not against attackers, who can read it.
+    AuthenticationEntry, "an authentication" {
+        /// The only type that is spoken.
+        r#type: AuthenticationType = "pass",
+        /// The same on every node, 1 to 8 bytes.
+        password: Password,
+    }
+}
+
+object! {
+    /// A group of servers (nginx's `upstream`, HAProxy's `backend`).
+    UpstreamEntry, "an upstream" {
+        /// Its servers.
+        servers: List<UpstreamServerEntry>,
+        /// Active health check. Left out: every server is always in rotation.
+        check: Option<CheckEntry>,
+        /// Further tries after the first (HAProxy's `retries`).
+        retries: Whole<0, 100> = "3",
+        /// Whether the last try may go to another server (HAProxy's `option redispatch`).
+        redispatch: bool = "false",
+        /// Which failures let a request be tried again, if it may be and has no body (HAProxy's `retry-on`).
+        retry_on: List<RetryReason> = "[conn_failure]",
+        /// How long to wait for what.
+        timeouts: TimeoutsEntry = "{}",
+        /// Idle connections kept per worker.
+        keepalive: Whole<0, 10_000> = "32",
+    }
+}
+
+object! {
+    /// One server of an upstream. A text alone is its address.
+    WeightedServerEntry, "an upstream server" {
+        /// Address or service name, with a port.
+        address: HostPort,
+        /// Its share of the requests, compared with the others.
+        weight: Whole<1, 65_535> = "1",
+    }
+}
+
+/// `app:80`, or a mapping with its weight.
+pub(super) struct UpstreamServerEntry(pub(super) WeightedServerEntry);
+
+impl Field for UpstreamServerEntry {
+    fn form() -> Form {
+        let (short, long) = (HostPort::form(), WeightedServerEntry::form());
+        let words = format!("{}, or {}", short.words, long.words);
+        Form { words, schema: json!({ "anyOf": [short.schema, long.schema] }), object: long.object }
+    }
+
+    fn read(place: Place<'_>, report: &mut Report<'_>) -> Result<Self, Reported> {
+        match &place.node.value {
+            Value::Scalar(text) => {
+                let long = tree::entry("address", text, place.node.span);
+                WeightedServerEntry::read(Place { node: &long, ..place }, report).map(Self)
+            }
+            _ => WeightedServerEntry::read(place, report).map(Self),
+        }
+    }
+}
+
+object! {
+    /// Active health check with HAProxy's counters.
+    CheckEntry, "a check" {
+        /// tcp: a connection is made and closed. http: a request is sent, and 2xx and 3xx pass.
+        r#type: CheckType = "tcp",
+        /// Of the request; http only.
+        method: Method = "GET",
+        /// Of the request; http only.
+        uri: Target = "/",
+        /// The request's Host header; http only. Left out: the upstream's name.
+        host: Option<Authority>,
+        /// Between two checks.
+        inter: Time<10, DAY> = "2s",
+        /// For one check. Left out: as long as `inter`.
+        timeout: Option<Time<10, DAY>>,
+        /// Successes in a row that bring a server back; the first one ever suffices.
+        rise: Whole<1, 1_000> = "2",
+        /// Failures in a row that take a server out.
+        fall: Whole<1, 1_000> = "3",
+    }
+}
+
+object! {
+    /// How long the proxy waits for an upstream server.
+    TimeoutsEntry, "timeouts" {
+        /// Until a connection is made.
+        connect: Time<1, DAY> = "60s",
+        /// Until the first byte of the answer to a GET or HEAD, which is then tried again on a new connection if
+        /// `retry_on` says so. none: `read` is the only bound.
+        first_byte: TimeOrNone<1, DAY> = "none",
+        /// Between two reads (nginx's `proxy_read_timeout`).
+        read: Time<1, DAY> = "60s",
+        /// Between two writes (nginx's `proxy_send_timeout`).
+        send: Time<1, DAY> = "60s",
+    }
+}
+
+object! {
+    /// A virtual host (nginx's `server`).
+    ServerEntry, "a server" {
+        /// Addresses with ports; a port alone listens on every IPv4 address.
+        listen: List<Listen>,
+        /// The names it answers for. Left out: every name.
+        server_names: List<ServerName> = "[]",
+        /// Sent with every answer (nginx's `add_header .. always`).
+        add_headers: Map<HeaderValue> = "{}",
+        /// What is answered to which path.
+        routes: List<RouteEntry>,
+    }
+}
+
+object! {
+    /// What is answered to a path (nginx's `location`): one of `path` and `exact`, and one of `files`, `proxy` and
+    /// `respond`. An exact match wins, else the longest prefix.
+    RouteEntry, "a route" {
+        /// The paths that start like this.
+        path: Option<RoutePath>,
+        /// This path only.
+        exact: Option<RoutePath>,
+        /// Files of a folder.
+        files: Option<FilesEntry>,
+        /// Forwarding to an upstream.
+        proxy: Option<ProxyEntry>,
+        /// A fixed answer.
+        respond: Option<RespondEntry>,
+    }
+}
+
+object! {
+    /// The file beneath `root` that the whole path names.
+    FilesEntry, "files" {
+        /// A folder, absolute or relative to the config file's.
+        root: Folder,
+        /// The file that answers for a folder.
+        index: FileName = "index.html",
+    }
+}
+
+object! {
+    /// Forwarding.
+    ProxyEntry, "forwarding" {
+        /// The name of an upstream.
+        upstream: UpstreamName,
+    }
+}
+
+object! {
+    /// A fixed answer (nginx's `return`).
+    RespondEntry, "an answer" {
+        /// HTTP status.
+        status: Whole<200, 599> = "200",
+        /// Its Content-Type.
+        r#type: HeaderValue = "text/plain; charset=utf-8",
+        /// Its body.
+        body: String = "''",
+    }
+}

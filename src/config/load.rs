@@ -1,0 +1,148 @@
+//! Source text -> `Config`, or everything that is wrong with it. No file, no environment, no DNS: all is handed in.
+
+use std::path::PathBuf;
+
+use super::build::{Surroundings, instances, refuse_loops, servers, upstreams};
+use super::document::{Document, LogEntry};
+use super::field::{Field, Place};
+use super::model::{Config, Log};
+use super::problem::{Problem, Problems};
+use super::report::{Report, Reported, Span};
+use super::tree::{self, Value};
+use super::values::NodeName;
+
+/// A config file as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// How messages name it, such as `/etc/vipgate/vipgate.yaml`.
+    pub name: String,
+    /// Relative paths in it start here; absolute.
+    pub folder: PathBuf,
+    pub text: String,
+}
+
+impl Source {
+    /// Refuses what is not UTF-8, naming the place.
+    pub fn from_bytes(name: String, folder: PathBuf, bytes: Vec<u8>) -> Result<Self, Problems> {
+        let error = match String::from_utf8(bytes) {
+            Ok(text) => return Ok(Self { name, folder, text }),
+            Err(error) => error,
+        };
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        let mut report = Report::new(&name, &text);
+        let what = "the file is not UTF-8 text";
+        let reported = report.error(Span { start: at, end: at }, what, "save it as UTF-8");
+        match report.finish::<()>(Err(reported)) {
+            Ok(_) => Err(Problems { list: Vec::new(), more: 0 }),
+            Err(problems) => Err(problems),
+        }
+    }
+}
+
+/// A config that can be used, and what its author may want to think about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Problem>,
+}
+
+/// `environment` answers for `${NAME}`; its `HOSTNAME` is the host name, which names a node that the file does not
+/// name.
+pub fn load(source: &Source, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+    let mut report = Report::new(&source.name, &source.text);
+    let config = read(source, environment, &mut report);
+    let (config, warnings) = report.finish(config)?;
+    Ok(Loaded { config, warnings })
+}
+
+fn read(
+    source: &Source,
+    environment: &dyn Fn(&str) -> Option<String>,
+    report: &mut Report<'_>,
+) -> Result<Config, Reported> {
+    let root = tree::parse(&source.text, report, environment)?;
+    let start = Span::default();
+    if matches!(root.value, Value::Null) {
+        return Err(report.error(start, "the document is empty", NOTHING_TO_DO));
+    }
+    let document = Document::read(Place { node: &root, owner: start }, report)?;
+    // Beside other mistakes it would be their consequence.
+    let idle = document.servers.get().is_some_and(|servers| servers.0.is_empty())
+        && document.vrrp.get().is_some_and(|instances| instances.0.is_empty());
+    if idle && !report.failed() {
+        report.error(start, "there is nothing to do: neither servers nor vrrp", NOTHING_TO_DO);
+    }
+    refuse_loops(&document, report);
+    warn_unused(&document, report);
+
+    let names: Vec<String> = document
+        .upstreams
+        .get()
+        .iter()
+        .flat_map(|upstreams| upstreams.0.iter().map(|named| named.name.clone()))
+        .collect();
+    let surroundings = Surroundings { folder: &source.folder, upstreams: &names };
+    let node = node(document.node.take(), environment, report);
+    let log = document.log.take().and_then(log);
+    let workers = document.workers.take();
+    let vrrp = document.vrrp.take().and_then(|entries| instances(entries, report));
+    let upstreams = document.upstreams.take().and_then(|entries| upstreams(entries, report));
+    let servers = document.servers.take().and_then(|entries| servers(entries, &surroundings, report));
+    Ok(Config {
+        node: node?,
+        log: log?,
+        workers: workers?.0,
+        vrrp: vrrp?,
+        servers: servers?,
+        upstreams: upstreams?,
+    })
+}
+
+const NOTHING_TO_DO: &str =
+    "add servers to serve pages or to forward, and vrrp to hold an address with other nodes";
+
+fn node(
+    written: Result<Option<NodeName>, Reported>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    report: &mut Report<'_>,
+) -> Result<String, Reported> {
+    if let Some(NodeName(name)) = written? {
+        return Ok(name);
+    }
+    let hostname = environment("HOSTNAME").filter(|name| !name.is_empty());
+    let Some(hostname) = hostname else {
+        return Err(report.error(
+            Span::default(),
+            "this node has no name, and its host neither",
+            "add node: name",
+        ));
+    };
+    super::names::node(&hostname).map_err(|fault| {
+        let what = format!("the host name {}", fault.what);
+        report.error(Span::default(), what, "add node: name")
+    })
+}
+
+fn log(entry: LogEntry) -> Result<Log, Reported> {
+    Ok(Log { level: entry.level.take()?, format: entry.format.take()? })
+}
+
+fn warn_unused(document: &Document, report: &mut Report<'_>) {
+    let (Some(upstreams), Some(servers)) = (document.upstreams.get(), document.servers.get()) else { return };
+    let used: std::collections::HashSet<&str> = servers
+        .iter()
+        .filter_map(|(server, _)| server.routes.get())
+        .flat_map(|routes| routes.iter())
+        .filter_map(|(route, _)| route.proxy.some().and_then(|proxy| proxy.upstream.get()))
+        .map(|name| name.0.as_str())
+        .collect();
+    // A route with a misspelt name may be the missing user.
+    if used.iter().any(|name| upstreams.0.iter().all(|named| named.name != *name)) {
+        return;
+    }
+    for named in upstreams.0.iter().filter(|named| !used.contains(named.name.as_str())) {
+        let what = format!("no route uses the upstream {:?}", named.name);
+        report.warn(named.at, what, "add a route with proxy, or remove the upstream");
+    }
+}

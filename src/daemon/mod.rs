@@ -1,0 +1,16 @@
+//! The three roles at work: the only room with tokio and hyper. The roles never import each other.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this room waits, moves bytes and reads clocks"
+)]
+
+pub mod config_file;
+pub mod control;
+pub mod link;
+pub mod probe;
+mod loader;
+pub mod log;
+pub mod role;
+pub mod supervisor;
+pub mod vrrp;

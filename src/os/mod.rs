@@ -1,0 +1,26 @@
+//! System calls and the only `unsafe`. Knows `net` and nothing else of this crate; decides nothing.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this room is where they live")]
+#![allow(
+    unsafe_code,
+    reason = "the kernel's interfaces that no safe crate offers; each use says why it is sound"
+)]
+
+pub mod capability;
+pub mod clock;
+pub mod cpu;
+pub mod descriptor;
+pub mod host;
+pub mod listener;
+pub mod netlink;
+pub mod nft;
+pub mod packet;
+pub mod process;
+pub mod raw;
+pub mod seccomp;
+pub mod signals;
+pub mod snapshot;
+pub mod sock_diag;
+pub mod sysctl;
+
+#[cfg(test)]
+pub(crate) mod netns;

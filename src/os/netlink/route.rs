@@ -1,0 +1,313 @@
+//! Links, IPv4 addresses and neighbours (rtnetlink). Needs NET_ADMIN to change anything, nothing to look.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use nix::sys::socket::SockProtocol;
+
+use super::message::{Attributes, Message, Received, u16_at, u32_at};
+use super::socket::Socket;
+use crate::net::{Cidr, InterfaceName, MacAddr};
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_GETNEIGH: u16 = 30;
+
+const REPLACE: u16 = 0x100;
+const CREATE: u16 = 0x400;
+
+const IFINFOMSG: usize = 16;
+const IFADDRMSG: usize = 8;
+const NDMSG: usize = 12;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_CACHEINFO: u16 = 6;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+
+const AF_INET: u8 = 2;
+const IFF_UP: u32 = 0x1;
+const IFF_LOOPBACK: u32 = 0x8;
+const IFF_RUNNING: u32 = 0x40;
+const SCOPE_UNIVERSE: u8 = 0;
+const SCOPE_HOST: u8 = 254;
+const NTF_USE: u8 = 0x01;
+const NUD_FAILED_OR_INCOMPLETE: u16 = 0x20 | 0x01;
+const FOREVER: u32 = u32::MAX;
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub index: u32,
+    pub name: InterfaceName,
+    /// `None`: not Ethernet-like (a tunnel without a link address).
+    pub mac: Option<MacAddr>,
+    /// Switched on by the administrator (IFF_UP).
+    pub up: bool,
+    /// Has a carrier as well (IFF_RUNNING).
+    pub running: bool,
+    pub loopback: bool,
+}
+
+/// An IPv4 address of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub index: u32,
+    /// The address with the prefix of its network.
+    pub cidr: Cidr,
+    /// What is left of its life, in whole seconds; `None`: for ever.
+    pub valid: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    pub index: u32,
+    pub address: Ipv4Addr,
+    pub mac: MacAddr,
+}
+
+/// A socket for questions and changes.
+pub struct Route(Socket);
+
+impl Route {
+    pub fn open() -> io::Result<Self> {
+        Socket::open(SockProtocol::NetlinkRoute).map(Self)
+    }
+
+    /// Interfaces in the kernel's order; those whose name is not text are left out, since no configuration can name
+    /// them.
+    pub fn links(&mut self) -> io::Result<Vec<Link>> {
+        self.0.dump(&Message::new(RTM_GETLINK, 0, &[0; IFINFOMSG]), read_link)
+    }
+
+    pub fn addresses(&mut self) -> io::Result<Vec<Address>> {
+        self.0.dump(&Message::new(RTM_GETADDR, 0, &family_header::<IFADDRMSG>()), read_address)
+    }
+
+    /// Neighbours whose link address is known.
+    pub fn neighbours(&mut self) -> io::Result<Vec<Neighbour>> {
+        self.0.dump(&Message::new(RTM_GETNEIGH, 0, &family_header::<NDMSG>()), read_neighbour)
+    }
+
+    /// Adds the address, or renews it. `lease`: how long the kernel keeps it if nobody renews it, rounded up to whole
+    /// seconds; `None`: for ever. On `lo` its scope is "host", so that the kernel never picks it as the source of what
+    /// this machine sends elsewhere.
+    pub fn put_address(
+        &mut self,
+        link: u32,
+        loopback: bool,
+        cidr: Cidr,
+        lease: Option<Duration>,
+    ) -> io::Result<()> {
+        let lifetime = lease.map_or(FOREVER, |d| {
+            u32::try_from(d.as_millis().div_ceil(1000)).unwrap_or(FOREVER).clamp(1, FOREVER)
+        });
+        let cache_info: Vec<u8> = [lifetime, lifetime, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
+        let message = address_message(RTM_NEWADDR, CREATE | REPLACE, link, loopback, cidr)
+            .attribute(IFA_CACHEINFO, &cache_info);
+        self.0.execute(message)
+    }
+
+    /// EADDRNOTAVAIL if it is not there.
+    pub fn delete_address(&mut self, link: u32, cidr: Cidr) -> io::Result<()> {
+        self.0.execute(address_message(RTM_DELADDR, 0, link, false, cidr))
+    }
+
+    /// Lets the kernel find out who has the address, as if it had something to send there; `neighbours` shows the answer
+    /// later.
+    pub fn look_up(&mut self, link: u32, address: Ipv4Addr) -> io::Result<()> {
+        let mut header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, NTF_USE, 0];
+        if let Some(field) = header.get_mut(4..8) {
+            field.copy_from_slice(&link.to_ne_bytes());
+        }
+        self.0.execute(
+            Message::new(RTM_NEWNEIGH, CREATE | REPLACE, &header).attribute(NDA_DST, &address.octets()),
+        )
+    }
+
+    #[cfg(test)]
+    pub(crate) fn switch_on(&mut self, link: u32) -> io::Result<()> {
+        let mut header = [0; IFINFOMSG];
+        header[4..8].copy_from_slice(&link.to_ne_bytes());
+        header[8..12].copy_from_slice(&IFF_UP.to_ne_bytes());
+        header[12..16].copy_from_slice(&IFF_UP.to_ne_bytes());
+        self.0.execute(Message::new(RTM_NEWLINK, 0, &header))
+    }
+}
+
+fn family_header<const N: usize>() -> [u8; N] {
+    let mut header = [0; N];
+    if let Some(family) = header.first_mut() {
+        *family = AF_INET;
+    }
+    header
+}
+
+fn address_message(kind: u16, flags: u16, link: u32, loopback: bool, cidr: Cidr) -> Message {
+    let scope = if loopback { SCOPE_HOST } else { SCOPE_UNIVERSE };
+    let [a, b, c, d] = link.to_ne_bytes();
+    let octets = cidr.address().octets();
+    Message::new(kind, flags, &[AF_INET, cidr.prefix(), 0, scope, a, b, c, d])
+        .attribute(IFA_LOCAL, &octets)
+        .attribute(IFA_ADDRESS, &octets)
+}
+
+fn read_link(received: &Received<'_>) -> Option<Link> {
+    if received.kind != RTM_NEWLINK {
+        return None;
+    }
+    let flags = u32_at(received.payload, 8)?;
+    let attributes = received.attributes(IFINFOMSG);
+    let name = attributes.value(IFLA_IFNAME)?;
+    let name = std::str::from_utf8(name.strip_suffix(&[0]).unwrap_or(name)).ok()?;
+    Some(Link {
+        index: u32_at(received.payload, 4)?,
+        name: InterfaceName::try_from(name.to_owned()).ok()?,
+        mac: attributes.value(IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()).map(MacAddr),
+        up: flags & IFF_UP != 0,
+        running: flags & IFF_RUNNING != 0,
+        loopback: flags & IFF_LOOPBACK != 0,
+    })
+}
+
+pub(super) fn read_address(received: &Received<'_>) -> Option<Address> {
+    if !matches!(received.kind, RTM_NEWADDR | RTM_DELADDR) || received.payload.first() != Some(&AF_INET) {
+        return None;
+    }
+    let attributes = received.attributes(IFADDRMSG);
+    let local = attributes.value(IFA_LOCAL).or_else(|| attributes.value(IFA_ADDRESS))?;
+    Some(Address {
+        index: u32_at(received.payload, 4)?,
+        cidr: Cidr::try_new(octets(local)?, *received.payload.get(1)?).ok()?,
+        valid: valid_lifetime(attributes),
+    })
+}
+
+fn valid_lifetime(attributes: Attributes<'_>) -> Option<Duration> {
+    let seconds = u32_at(attributes.value(IFA_CACHEINFO)?, 4)?;
+    (seconds != FOREVER).then(|| Duration::from_secs(u64::from(seconds)))
+}
+
+fn read_neighbour(received: &Received<'_>) -> Option<Neighbour> {
+    let state = u16_at(received.payload, 8)?;
+    if received.kind != RTM_NEWNEIGH
+        || received.payload.first() != Some(&AF_INET)
+        || state & NUD_FAILED_OR_INCOMPLETE != 0
+    {
+        return None;
+    }
+    let attributes = received.attributes(NDMSG);
+    Some(Neighbour {
+        index: u32_at(received.payload, 4)?,
+        address: octets(attributes.value(NDA_DST)?)?,
+        mac: MacAddr(attributes.value(NDA_LLADDR)?.try_into().ok()?),
+    })
+}
+
+fn octets(value: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+    use crate::os::netlink::{Event, EventSocket};
+    use crate::os::netns;
+
+    #[test]
+    fn links_are_those_that_ip_shows() {
+        netns::with("links_are_those_that_ip_shows", || {
+            let Some((left, right)) = netns::veth() else { return };
+            let lo = Route::open().unwrap().links().unwrap().remove(0);
+            assert_eq!((lo.index, lo.name.as_str(), lo.loopback, lo.up), (1, "lo", true, false));
+            for link in [&left, &right] {
+                let shown = netns::output("ip", &["-br", "link", "show", link.name.as_str()]).unwrap();
+                assert!(shown.contains(&link.mac.unwrap().to_string()), "{shown}");
+                assert!(link.up && link.running && !link.loopback, "{link:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn an_address_lives_as_long_as_its_lease_is_renewed() {
+        netns::with("an_address_lives_as_long_as_its_lease_is_renewed", || {
+            netns::loopback_up();
+            let mut route = Route::open().unwrap();
+            let events = EventSocket::open().unwrap();
+            let vip: Cidr = "10.9.0.99/32".parse().unwrap();
+            let find = |route: &mut Route| route.addresses().unwrap().into_iter().find(|a| a.cidr == vip);
+            assert_eq!(events.receive().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+
+            route.put_address(1, true, vip, Some(Duration::from_secs(60))).unwrap();
+            assert!(find(&mut route).unwrap().valid > Some(Duration::from_secs(57)));
+            let added = |e: &Event| matches!(e, Event::AddressAdded(a) if a.cidr == vip && a.index == 1);
+            assert!(events.receive().unwrap().iter().any(added));
+            if let Some(shown) = netns::output("ip", &["-4", "addr", "show", "dev", "lo"]) {
+                assert!(shown.contains("inet 10.9.0.99/32 scope host dynamic lo"), "{shown}");
+            }
+
+            route.put_address(1, true, vip, None).unwrap();
+            assert_eq!(find(&mut route).unwrap().valid, None);
+            route.delete_address(1, vip).unwrap();
+            assert_eq!(find(&mut route), None);
+            let removed = |e: &Event| matches!(e, Event::AddressRemoved(a) if a.cidr == vip);
+            assert!(events.receive().unwrap().iter().any(removed));
+            let gone = route.delete_address(1, vip).unwrap_err();
+            assert_eq!(gone.raw_os_error(), Some(Errno::EADDRNOTAVAIL as i32));
+
+            route.put_address(1, true, vip, Some(Duration::from_millis(1))).unwrap();
+            while find(&mut route).is_some() {
+                netns::readable(&events);
+                events.receive().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn errors_are_the_kernels() {
+        netns::with("errors_are_the_kernels", || {
+            let cidr = "10.9.0.99/32".parse().unwrap();
+            let no_link = Route::open().unwrap().put_address(4711, false, cidr, None).unwrap_err();
+            assert_eq!(no_link.raw_os_error(), Some(Errno::ENODEV as i32));
+        });
+        netns::without_capabilities("errors_are_the_kernels", || {
+            let cidr = "10.9.0.99/32".parse().unwrap();
+            let mut route = Route::open().unwrap();
+            let refused = route.put_address(1, true, cidr, None).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(Errno::EPERM as i32));
+            assert!(route.links().is_ok(), "looking is free");
+        });
+    }
+
+    #[test]
+    fn a_neighbour_is_looked_up_and_has_its_mac() {
+        netns::with("a_neighbour_is_looked_up_and_has_its_mac", || {
+            let Some((left, right)) = netns::veth() else { return };
+            let mac = right.mac.unwrap();
+            let mut route = Route::open().unwrap();
+            let (near, far): (Cidr, Cidr) = ("10.0.0.1/24".parse().unwrap(), "10.0.0.7/24".parse().unwrap());
+            route.put_address(left.index, false, near, None).unwrap();
+            let _far = netns::far_end(&right, move |right| {
+                let mut route = Route::open().unwrap();
+                route.put_address(right.index, false, far, None).unwrap();
+                route
+            });
+            assert_eq!(route.neighbours().unwrap(), []);
+            route.look_up(left.index, far.address()).unwrap();
+            let expect = Neighbour { index: left.index, address: far.address(), mac };
+            while route.neighbours().unwrap() != [expect] {
+                std::thread::yield_now();
+            }
+        });
+    }
+}

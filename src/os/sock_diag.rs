@@ -1,0 +1,176 @@
+//! TCP sockets by their local address: looked up with INET_DIAG, ended with SOCK_DESTROY, which resets the peer's
+//! connection as well. Needs NET_ADMIN and CONFIG_INET_DIAG_DESTROY.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use nix::errno::Errno;
+use nix::sys::socket::SockProtocol;
+
+use super::netlink::{Message, Received, Socket, be_u16_at};
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SOCK_DESTROY: u16 = 21;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const IPPROTO_TCP: u8 = 6;
+/// TCP states as bits (include/net/tcp_states.h).
+const LISTEN: u32 = 1 << 10;
+const ALL_STATES: u32 = 0x1fff;
+/// `inet_diag_msg` starts with family, state, timer and retransmissions; the socket's identity follows.
+const IDENTITY_AT: usize = 4;
+const IDENTITY: usize = 48;
+/// Names no socket in particular.
+const NO_SOCKET: [u8; IDENTITY] = [0; IDENTITY];
+/// INET_DIAG_NOCOOKIE, twice.
+const ANY_COOKIE: [u8; 8] = [0xff; 8];
+
+/// What became of the sockets of an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Destroyed {
+    pub destroyed: usize,
+    /// The kernel would not end these; the last such error is logged by the caller as the reason.
+    pub refused: usize,
+    pub last_error: Option<Errno>,
+}
+
+/// Ends every TCP socket whose local address is one of `addresses`, in every state but LISTEN: a listener belongs to
+/// PID 1 and is wanted again, while what sits in its queue is found here as established.
+pub fn destroy_tcp(addresses: &[Ipv4Addr]) -> io::Result<Destroyed> {
+    let mut socket = Socket::open(SockProtocol::NetlinkSockDiag)?;
+    let mut outcome = Destroyed::default();
+    for family in [AF_INET, AF_INET6] {
+        let found = match socket
+            .dump(&request(SOCK_DIAG_BY_FAMILY, family, ALL_STATES & !LISTEN, &NO_SOCKET), identity)
+        {
+            Ok(found) => found,
+            // A kernel without IPv6 has no such sockets.
+            Err(error) if family == AF_INET6 && error.raw_os_error() == Some(Errno::ENOENT as i32) => {
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        for (local, identity) in found {
+            if !addresses.contains(&local) {
+                continue;
+            }
+            match socket.execute(request(SOCK_DESTROY, family, ALL_STATES, &identity)) {
+                Ok(()) => outcome.destroyed += 1,
+                // It ended by itself between the two questions.
+                Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
+                Err(error) => {
+                    outcome.refused += 1;
+                    outcome.last_error = error.raw_os_error().map(Errno::from_raw);
+                }
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// Whether `destroy_tcp` works here, tried on a listener of its own: what is missing, the capability or the kernel's
+/// option, is told only for a socket that exists.
+pub fn probe() -> io::Result<()> {
+    let victim = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut identity = NO_SOCKET;
+    identity[..2].copy_from_slice(&victim.local_addr()?.port().to_be_bytes());
+    identity[IDENTITY - 8..].copy_from_slice(&ANY_COOKIE);
+    Socket::open(SockProtocol::NetlinkSockDiag)?.execute(request(SOCK_DESTROY, AF_INET, LISTEN, &identity))
+}
+
+/// `inet_diag_req_v2`.
+fn request(kind: u16, family: u8, states: u32, identity: &[u8; IDENTITY]) -> Message {
+    let mut header = vec![family, IPPROTO_TCP, 0, 0];
+    header.extend_from_slice(&states.to_ne_bytes());
+    header.extend_from_slice(identity);
+    Message::new(kind, 0, &header)
+}
+
+/// The local IPv4 address (also of an IPv6 socket that speaks IPv4) and what names the socket to the kernel.
+fn identity(received: &Received<'_>) -> Option<(Ipv4Addr, [u8; IDENTITY])> {
+    let identity: [u8; IDENTITY] =
+        received.payload.get(IDENTITY_AT..IDENTITY_AT + IDENTITY)?.try_into().ok()?;
+    let local = match *received.payload.first()? {
+        AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(identity.get(4..8)?).ok()?)),
+        AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(identity.get(4..20)?).ok()?)),
+        _ => return None,
+    };
+    match SocketAddr::new(local.to_canonical(), be_u16_at(&identity, 0)?) {
+        SocketAddr::V4(local) => Some((*local.ip(), identity)),
+        SocketAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::os::netns;
+
+    #[test]
+    fn only_sockets_of_the_address_end_and_listeners_stay() {
+        netns::with("only_sockets_of_the_address_end_and_listeners_stay", || {
+            netns::loopback_up();
+            let vip = Ipv4Addr::new(127, 9, 9, 9);
+            probe().unwrap();
+            for listen in ["0.0.0.0:7000", "[::]:7001", "127.9.9.9:7002"] {
+                let listener = TcpListener::bind(listen).unwrap();
+                let port = listener.local_addr().unwrap().port();
+                let mut client = TcpStream::connect((vip, port)).unwrap();
+                let (mut served, _) = listener.accept().unwrap();
+                let mut queued = TcpStream::connect((vip, port)).unwrap();
+                let mut other = TcpStream::connect(("127.0.0.1", port)).ok();
+
+                let outcome = destroy_tcp(&[vip]).unwrap();
+                assert_eq!((outcome.destroyed, outcome.refused), (2, 0), "{listen}: {outcome:?}");
+                assert!(
+                    served.read(&mut [0]).is_err() || served.write(b"x").is_err(),
+                    "{listen}: accepted one"
+                );
+                for stream in [&mut client, &mut queued] {
+                    assert_eq!(
+                        stream.read(&mut [0]).unwrap_err().kind(),
+                        ErrorKind::ConnectionReset,
+                        "{listen}"
+                    );
+                }
+                if let Some(other) = &mut other {
+                    other.write_all(b"still there").unwrap();
+                }
+                drop(TcpStream::connect((vip, port)).unwrap());
+                let sockets = netns::output("ss", &["-Htln"]).unwrap_or_default();
+                assert!(sockets.is_empty() || sockets.contains(&format!(":{port}")), "{sockets}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_half_open_connection_ends_as_well() {
+        netns::with("a_half_open_connection_ends_as_well", || {
+            netns::loopback_up();
+            // The final ACK of the handshake is lost, so that the listener's side stays half open.
+            let rule = "table ip t { chain c { type filter hook input priority 0; \
+                        tcp dport 7003 tcp flags & (syn|ack) == ack drop; } }";
+            if netns::output("nft", &[rule]).is_none() {
+                return;
+            }
+            let _listener = TcpListener::bind("0.0.0.0:7003").unwrap();
+            let _client = TcpStream::connect("127.9.9.9:7003").unwrap();
+            let half_open = || netns::output("ss", &["-Htn", "state", "syn-recv"]).unwrap_or_default();
+            assert!(half_open().contains("7003"), "{}", half_open());
+            let outcome = destroy_tcp(&[Ipv4Addr::new(127, 9, 9, 9)]).unwrap();
+            assert_eq!((outcome.destroyed, outcome.refused), (1, 0), "{outcome:?}");
+            assert_eq!(half_open(), "");
+        });
+    }
+
+    #[test]
+    fn without_net_admin_the_probe_says_so() {
+        netns::without_capabilities("without_net_admin_the_probe_says_so", || {
+            let error = probe().unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(Errno::EPERM as i32), "{error}");
+        });
+    }
+}

@@ -1,0 +1,89 @@
+//! What can happen to a supervisor, and what it can do about it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::link::{Generation, ProxyHealth};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleName {
+    Proxy,
+    Vrrp,
+}
+
+impl fmt::Display for RoleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Proxy => "proxy",
+            Self::Vrrp => "vrrp",
+        })
+    }
+}
+
+/// A configuration that is valid and whose listening sockets are open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub generation: Generation,
+    /// It has at least one virtual router.
+    pub vrrp: bool,
+    pub listen: Vec<SocketAddr>,
+}
+
+/// One process that plays a role: the number of its start tells it from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Player {
+    pub role: RoleName,
+    pub incarnation: u64,
+}
+
+impl fmt::Display for Player {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} #{}", self.role, self.incarnation)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Candidate(Candidate),
+    Said(Player, Saying),
+    /// Its link has ended or carried what cannot be understood, or does not take what is sent.
+    LinkLost(Player, String),
+    /// It has been reaped, or could not be started.
+    Ended(Player, String),
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Saying {
+    Prepared(Generation),
+    Refused(Generation, String),
+    /// The proxy accepts from every listener of this generation; the vrrp role works by it.
+    InForce(Generation),
+    /// How often each of its event loops has turned.
+    Beat(Vec<u64>),
+    Resigned,
+    Drained,
+}
+
+/// In the order in which they are to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Spawn(Player),
+    Kill(Player, String),
+    Prepare(RoleName, Generation),
+    Commit(RoleName, Generation),
+    Abort(RoleName, Generation),
+    /// For the vrrp role.
+    Tell(ProxyHealth),
+    Resign(Duration),
+    Drain(Duration),
+    /// Close the links: whoever still runs leaves in good order.
+    Dismiss,
+    /// This generation is in force in every role that runs; or it is not, and why.
+    Outcome(Generation, Result<(), String>),
+    /// Nobody accepts any more from a socket that this generation does not have.
+    Release(Generation),
+    Exit,
+}

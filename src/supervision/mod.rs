@@ -1,0 +1,17 @@
+//! What PID 1 does about its roles, decided without doing any of it: no process, no signal, no clock, no socket.
+
+mod backoff;
+mod event;
+pub mod heartbeat;
+mod plan;
+#[cfg(test)]
+mod plan_tests;
+mod reload;
+mod role;
+mod stop;
+
+pub use event::*;
+pub use plan::{GRACE, Plan};
+pub use reload::PREPARE_BOUND;
+pub use role::{SETTLE_BOUND, View};
+pub use stop::{DRAIN_BOUND, RESIGN_BOUND};

@@ -1,0 +1,146 @@
+//! The order of a stop: addresses handed over, requests answered, roles gone. Each step has a bound.
+
+use std::time::{Duration, Instant};
+
+use super::role::Phase;
+use super::{Action, Plan, RoleName};
+
+/// Make before break: the peer has to announce the addresses before this node lets go of them.
+pub const RESIGN_BOUND: Duration = Duration::from_secs(1);
+/// For what is in flight; Docker's own patience is 10 s for the whole stop.
+pub const DRAIN_BOUND: Duration = Duration::from_secs(5);
+/// A role keeps the bound by its own clock; its answer takes a moment.
+const ANSWER: Duration = Duration::from_millis(200);
+/// From the end of its link to the end of a role.
+const LEAVE_BOUND: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+pub(super) struct Stop {
+    step: Step,
+    until: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Resigning,
+    Draining,
+    Leaving,
+    /// SIGKILL is on its way to whoever is left.
+    Killing,
+    Done,
+}
+
+impl Stop {
+    pub(super) fn deadline(&self) -> Option<(Instant, &'static str)> {
+        let reason = match self.step {
+            Step::Resigning => "the addresses are handed over",
+            Step::Draining => "requests are answered",
+            Step::Leaving => "the roles leave",
+            Step::Killing => "the roles are killed",
+            Step::Done => return None,
+        };
+        Some((self.until, reason))
+    }
+}
+
+impl Plan {
+    pub(super) fn stop(&mut self, now: Instant) {
+        if let Some(Stop { step, .. }) = self.stop {
+            return match step {
+                Step::Resigning | Step::Draining | Step::Leaving => self.kill_all(now),
+                Step::Killing | Step::Done => (),
+            };
+        }
+        self.stop = Some(Stop { step: Step::Resigning, until: now + RESIGN_BOUND + ANSWER });
+        self.abort("vipgate is stopping".into());
+        if let Some(queued) = self.queued.take() {
+            self.push(Action::Outcome(queued.generation, Err("vipgate is stopping".into())));
+        }
+        for role in [RoleName::Proxy, RoleName::Vrrp] {
+            if !self.role(role).is_running() {
+                self.role_mut(role).enter(Phase::Stopped, now);
+            }
+        }
+        if self.vrrp.listens() {
+            self.push(Action::Resign(RESIGN_BOUND));
+        } else {
+            self.drain(now);
+        }
+    }
+
+    pub(super) fn resigned(&mut self, name: RoleName, now: Instant) {
+        if name == RoleName::Vrrp && self.is_at(Step::Resigning) {
+            self.drain(now);
+        }
+    }
+
+    pub(super) fn drained(&mut self, name: RoleName, now: Instant) {
+        if name == RoleName::Proxy && self.is_at(Step::Draining) {
+            self.dismiss(now);
+        }
+    }
+
+    /// A role that has died keeps nobody waiting.
+    pub(super) fn left(&mut self, name: RoleName, now: Instant) {
+        self.resigned(name, now);
+        self.drained(name, now);
+    }
+
+    pub(super) fn expire_stop(&mut self, now: Instant) {
+        let Some(Stop { step, .. }) = self.stop.as_ref().filter(|s| s.until <= now) else { return };
+        match step {
+            Step::Resigning => self.drain(now),
+            Step::Draining => self.dismiss(now),
+            Step::Leaving => self.kill_all(now),
+            Step::Killing => self.exit(),
+            Step::Done => (),
+        }
+    }
+
+    /// The last role has gone.
+    pub(super) fn finish_stop(&mut self) {
+        if self.stop.is_some() && !self.proxy.is_running() && !self.vrrp.is_running() {
+            self.exit();
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
+        if self.proxy.listens() {
+            self.step(Step::Draining, now + DRAIN_BOUND + ANSWER);
+            self.push(Action::Drain(DRAIN_BOUND));
+        } else {
+            self.dismiss(now);
+        }
+    }
+
+    fn dismiss(&mut self, now: Instant) {
+        self.step(Step::Leaving, now + LEAVE_BOUND);
+        self.push(Action::Dismiss);
+    }
+
+    fn kill_all(&mut self, now: Instant) {
+        self.step(Step::Killing, now + LEAVE_BOUND);
+        for role in [RoleName::Proxy, RoleName::Vrrp] {
+            if self.role(role).listens() {
+                self.kill(role, "does not leave in time", now);
+            }
+        }
+    }
+
+    fn exit(&mut self) {
+        if !self.is_at(Step::Done)
+            && let Some(stop) = &mut self.stop
+        {
+            stop.step = Step::Done;
+            self.push(Action::Exit);
+        }
+    }
+
+    fn step(&mut self, step: Step, until: Instant) {
+        self.stop = Some(Stop { step, until });
+    }
+
+    fn is_at(&self, step: Step) -> bool {
+        self.stop.as_ref().is_some_and(|s| s.step == step)
+    }
+}

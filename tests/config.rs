@@ -1,0 +1,166 @@
+//! Config documents and what becomes of them: the `Config`, or each problem with its place and its remedy. Pure: no
+//! file is read.
+
+use std::path::PathBuf;
+
+use vipgate::config::{Config, Loaded, Problems, Severity, Source, load};
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "HOSTNAME" => Some("host".into()),
+        "VIPGATE_NODE" => Some("master".into()),
+        "VIPGATE_PRIORITY" => Some("150".into()),
+        "SECRET" => Some("far too long a secret".into()),
+        "EMPTY" => Some(String::new()),
+        "INJECTION" => Some("1\nvrrp: {}\nx: [".into()),
+        _ => None,
+    }
+}
+
+fn read(text: &str) -> Result<Loaded, Problems> {
+    let source =
+        Source { name: "vipgate.yaml".into(), folder: PathBuf::from("/etc/vipgate"), text: text.to_owned() };
+    load(&source, &environment)
+}
+
+fn config(text: &str) -> Config {
+    match read(text) {
+        Ok(loaded) => loaded.config,
+        Err(problems) => panic!("{text}\n{problems}"),
+    }
+}
+
+/// Each problem as `line:column what | remedy`.
+fn problems(text: &str) -> Vec<String> {
+    let list = match read(text) {
+        Ok(loaded) => loaded.warnings,
+        Err(problems) => problems.list,
+    };
+    list.iter()
+        .map(|p| {
+            let mark = if p.severity == Severity::Warning { "warning: " } else { "" };
+            format!("{mark}{}:{} {} | {}", p.line, p.column, p.what, p.remedy)
+        })
+        .collect()
+}
+
+#[test]
+fn the_whole_format_is_read() {
+    let text = r#"
+node: ${VIPGATE_NODE:-}
+log: {level: debug, format: json}
+workers: 2
+vrrp:
+  web:
+    version: 3
+    vrid: 51
+    priority: ${VIPGATE_PRIORITY:-100}
+    advert_interval: 100ms
+    preempt: true
+    virtual_addresses: [172.20.128.4]
+    subnet: 172.20.0.0/16
+    interface: eth0
+    peers: [master, 172.20.128.3]
+    lease: 2s
+upstreams:
+  vip:
+    servers: ["172.20.128.5:80", {address: "app:80", weight: 5}]
+    check: {type: http, method: HEAD, uri: /up, host: example.org, inter: 1m30s, timeout: 1s, rise: 2, fall: 3}
+    retries: 3
+    redispatch: false
+    retry_on: [conn_failure, empty_response, response_timeout]
+    timeouts: {connect: 60s, first_byte: 300ms, read: 60s, send: 60s}
+    keepalive: 32
+servers:
+  - listen: ["0.0.0.0:80", 8080]
+    server_names: [Example.org]
+    add_headers: {X-Served-By: "${VIPGATE_NODE}"}
+    routes:
+      - path: /
+        files: {root: "html/${VIPGATE_NODE}/", index: index.html}
+      - path: /api/
+        proxy: {upstream: vip}
+      - exact: /node
+        respond: {status: 200, type: application/json, body: '{"node": "${VIPGATE_NODE}"}'}
+"#;
+    let got = serde_json::to_value(config(text)).expect("a config is JSON");
+    let expect = serde_json::json!({
+        "node": "master",
+        "log": {"level": "debug", "format": "json"},
+        "workers": 2,
+        "vrrp": [{
+            "name": "web", "version": "3", "vrid": 51, "priority": 150, "advert_interval": 10, "preempt": true,
+            "virtual_addresses": ["172.20.128.4/32"], "subnet": "172.20.0.0/16", "interface": "eth0",
+            "transport": {"unicast": {"peers": [{"name": "master"}, {"address": "172.20.128.3"}]}},
+            "password": null, "lease": {"secs": 2, "nanos": 0},
+        }],
+        "servers": [{
+            "listen": ["0.0.0.0:80", "0.0.0.0:8080"],
+            "server_names": ["example.org"],
+            "add_headers": [["X-Served-By", "master"]],
+            "routes": [
+                {"pattern": {"prefix": "/"}, "action": {"files": {"root": "/etc/vipgate/html/master/", "index": "index.html"}}},
+                {"pattern": {"prefix": "/api/"}, "action": {"proxy": {"upstream": "vip"}}},
+                {"pattern": {"exact": "/node"}, "action": {"respond": {
+                    "status": 200, "content_type": "application/json", "body": r#"{"node": "master"}"#}}},
+            ],
+        }],
+        "upstreams": [{
+            "name": "vip",
+            "servers": [
+                {"host": {"address": "172.20.128.5"}, "port": 80, "weight": 1},
+                {"host": {"name": "app"}, "port": 80, "weight": 5},
+            ],
+            "check": {
+                "kind": {"http": {"method": "HEAD", "uri": "/up", "host": "example.org"}},
+                "inter": {"secs": 90, "nanos": 0}, "timeout": {"secs": 1, "nanos": 0}, "rise": 2, "fall": 3,
+            },
+            "retries": 3, "redispatch": false,
+            "retry_on": {"conn_failure": true, "empty_response": true, "response_timeout": true},
+            "connect_timeout": {"secs": 60, "nanos": 0},
+            "first_byte_timeout": {"secs": 0, "nanos": 300_000_000},
+            "read_timeout": {"secs": 60, "nanos": 0}, "send_timeout": {"secs": 60, "nanos": 0},
+            "keepalive": 32,
+        }],
+    });
+    assert_eq!(got, expect);
+    assert_eq!(problems(text), Vec::<String>::new());
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let text = "vrrp:
+  web:
+    prority: 3
+    vrid: 0
+    virtual_addresses: [172.20.128.4]
+    subnet: 10.0.0.0/8
+servers:
+  - listen: [80]
+    routes: [{path: /, proxy: {upstream: vip}}]
+";
+    let expect = "vipgate.yaml:3:5: error: unknown key \"prority\"
+  |
+3 |     prority: 3
+  |     ^^^^^^^
+  = help: did you mean \"priority\"?
+
+vipgate.yaml:4:11: error: virtual router id must be between 1 and 255 (RFC 9568 section 5.2.3), not 0
+  |
+4 |     vrid: 0
+  |           ^
+  = help: write a whole number from 1 to 255
+
+vipgate.yaml:5:25: error: the virtual address 172.20.128.4 is outside of the subnet 10.0.0.0/8
+  |
+5 |     virtual_addresses: [172.20.128.4]
+  |                         ^^^^^^^^^^^^
+  = help: correct one of the two; nodes of the subnet could not reach it
+
+vipgate.yaml:9:42: error: there is no upstream \"vip\"
+  |
+9 |     routes: [{path: /, proxy: {upstream: vip}}]
+  |                                          ^^^
+  = help: add upstreams: {vip: {servers: [..]}}";
+    assert_eq!(read(text).map(|_| ()).unwrap_err().to_string(), expect);
+}
