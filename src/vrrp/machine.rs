@@ -2,7 +2,8 @@
 //! happens after silence in `fence`, ARP conflicts in `defence`, the schedule of announcements in `announce`.
 //!
 //! No socket, no clock, no random source. The shell calls one `handle_*`, drains `poll_output` to `None`, arms
-//! `poll_timeout`, and waits. Timers that fire early or late are harmless.
+//! `poll_timeout`, and waits. When it wakes, it first tells of a gap in its clocks (`handle_gap`), then reads what has
+//! arrived, and only then serves timers: an advert that is there must count. Timers that fire early or late are harmless.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
