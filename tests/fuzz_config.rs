@@ -4,7 +4,8 @@
 //! seed that shows it again with `FUZZ_ITERATIONS=1`.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a watchdog needs a thread, and settings come from the environment"
+    clippy::unwrap_used,
+    reason = "a watchdog needs a thread, settings come from the environment, and a panic is a failure"
 )]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -123,10 +124,10 @@ fn documents() -> Vec<String> {
     }
     // The cases show one line each; this gives them a place.
     let whole = documents.iter().find(|document| document.contains("vrrp:\n")).cloned().unwrap_or_default();
-    for index in 0..documents.len() {
-        if !documents[index].contains("servers:") && !documents[index].contains("vrrp:") {
-            let line = documents[index].trim_end().replace('\n', "\n    ");
-            documents[index] = whole.replacen("    vrid: 51", &format!("    {line}\n    vrid: 51"), 1);
+    for document in &mut documents {
+        if !document.contains("servers:") && !document.contains("vrrp:") {
+            let line = document.trim_end().replace('\n', "\n    ");
+            *document = whole.replacen("    vrid: 51", &format!("    {line}\n    vrid: 51"), 1);
         }
     }
     documents
