@@ -7,6 +7,8 @@ pub mod exit;
 mod healthcheck;
 mod output;
 mod probe;
+mod role;
+mod run;
 mod schema;
 mod status;
 mod table;

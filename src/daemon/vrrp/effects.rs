@@ -1,0 +1,172 @@
+//! Does what a machine wants done, at once and in its order.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use super::instance::Instance;
+use super::shell::Shell;
+use crate::config::{Transport, VrrpVersion};
+use crate::link::{FromVrrp, VrrpState};
+use crate::vrrp::arp::Frame;
+use crate::vrrp::{Advert, Output, WarningKind, packet_v2, packet_v3};
+
+impl Instance {
+    /// Empties the machine's queue. The clocks are read before each step: a node that is frozen in the middle of a
+    /// takeover must not go on with it after the thaw. One system call of doubt remains.
+    pub(super) fn settle(&mut self, shell: &mut Shell) {
+        let mut was_out = false;
+        while let Some(output) = self.machine.poll_output() {
+            if let Some(gap) = shell.look_at_clocks() {
+                was_out = true;
+                self.machine.handle_gap(gap.length, Instant::now());
+            }
+            if was_out && self.machine.state() != VrrpState::Master && claims_mastership(&output) {
+                self.count("stale_output");
+                continue;
+            }
+            self.perform(output, shell);
+        }
+    }
+
+    fn perform(&mut self, output: Output, shell: &mut Shell) {
+        let now = Instant::now();
+        match output {
+            Output::SendAdvert(advert) => self.send_advert(&advert),
+            Output::Hold { addresses, lease } => self.hold(&addresses, lease, shell, now),
+            Output::Release { addresses } => self.release(&addresses, shell),
+            Output::DestroySockets { addresses } => {
+                if shell.kernel.destroys_sockets.is_ok() {
+                    shell.kernel.destroy_sockets(&addresses);
+                }
+            }
+            Output::DiscardReceived => {
+                if let Some(Err(error)) = self.wire.as_ref().map(|wire| wire.discard()) {
+                    warn!(instance = self.config.name, "what queued up cannot be discarded: {error}");
+                }
+            }
+            Output::AnswerArp(answering) => self.answering = answering,
+            Output::Announce { address, form } => {
+                if let Some(mac) = self.wire.as_ref().map(|wire| wire.place.mac) {
+                    self.send_arp(&Frame::announcement(mac, address, form));
+                }
+            }
+            Output::Probe { address } => {
+                if let Some(mac) = self.wire.as_ref().map(|wire| wire.place.mac) {
+                    self.send_arp(&Frame::probe(mac, address));
+                }
+            }
+            Output::Transition(transition) => {
+                info!(
+                    instance = transition.instance,
+                    from = ?transition.from,
+                    to = ?transition.to,
+                    "{}",
+                    transition.reason
+                );
+                shell.tell(FromVrrp::Transition(transition));
+            }
+            Output::Warn { kind, text } => shell.warnings.set(&self.config.name, about(kind), Err(text), now),
+            Output::ClearWarn(kind) => shell.warnings.set(&self.config.name, about(kind), Ok(()), now),
+            Output::Resigned { reason } => self.resigned = Some(reason),
+            Output::Count(counter) => self.count(counter),
+        }
+    }
+
+    fn send_advert(&mut self, advert: &Advert) {
+        let Some(wire) = &self.wire else { return self.count("advert_send_error") };
+        let own = wire.place.own;
+        let group = [packet_v3::GROUP];
+        let destinations: &[Ipv4Addr] = match &self.config.transport {
+            Transport::Multicast => &group,
+            Transport::Unicast { .. } => &self.peers,
+        };
+        let mut failed = false;
+        for destination in destinations {
+            let bytes = match (advert.version, &self.config.transport) {
+                (VrrpVersion::V2, _) => packet_v2::emit(advert, self.password.as_ref()),
+                (VrrpVersion::V3, Transport::Multicast) => {
+                    packet_v3::emit(advert, self.forms.for_group(), own, *destination)
+                }
+                (VrrpVersion::V3, Transport::Unicast { .. }) => {
+                    packet_v3::emit(advert, self.forms.for_peer(*destination), own, *destination)
+                }
+            };
+            if let Err(error) = wire.send_advert(*destination, &bytes) {
+                debug!(instance = self.config.name, "no advert to {destination}: {error}");
+                failed = true;
+            }
+        }
+        if failed {
+            self.count("advert_send_error");
+        }
+    }
+
+    pub(super) fn send_arp(&mut self, frame: &Frame) {
+        let sent = self.wire.as_ref().map(|wire| wire.send_arp(&frame.emit()));
+        if let Some(Err(error)) = sent {
+            debug!(instance = self.config.name, "no ARP frame: {error}");
+            self.count("arp_send_error");
+        }
+    }
+
+    pub(super) fn hold(&mut self, addresses: &[Ipv4Addr], lease: Duration, shell: &mut Shell, now: Instant) {
+        for address in addresses {
+            let result = match self.target(*address, shell) {
+                Some((link, loopback, cidr)) => {
+                    shell.kernel.put(link, loopback, cidr, lease).map_err(|error| error.to_string())
+                }
+                None => Err("there is no interface for it".to_owned()),
+            };
+            if let Err(error) = result {
+                let problem = format!("the kernel does not take {address}: {error}");
+                warn!(instance = self.config.name, "{problem}");
+                self.count("hold_error");
+                self.note_hold_problem(problem, now);
+            }
+        }
+        let before = self.held.len();
+        self.held.extend(addresses);
+        if self.held.len() != before {
+            shell.address_moved();
+        }
+    }
+
+    pub(super) fn release(&mut self, addresses: &[Ipv4Addr], shell: &mut Shell) {
+        if let Err(error) = shell.kernel.release(addresses) {
+            warn!(
+                instance = self.config.name,
+                "{addresses:?} cannot be removed: {error}; their lease ends them"
+            );
+            self.count("release_error");
+        }
+        self.held.retain(|held| !addresses.contains(held));
+        shell.address_moved();
+    }
+}
+
+/// What only a master may say or do.
+fn claims_mastership(output: &Output) -> bool {
+    match output {
+        Output::SendAdvert(advert) => !advert.releases(),
+        Output::Hold { .. } | Output::Announce { .. } | Output::AnswerArp(true) => true,
+        Output::Release { .. }
+        | Output::DestroySockets { .. }
+        | Output::DiscardReceived
+        | Output::AnswerArp(false)
+        | Output::Probe { .. }
+        | Output::Transition(_)
+        | Output::Warn { .. }
+        | Output::ClearWarn(_)
+        | Output::Resigned { .. }
+        | Output::Count(_) => false,
+    }
+}
+
+fn about(kind: WarningKind) -> &'static str {
+    match kind {
+        WarningKind::TwoMasters => "two masters",
+        WarningKind::Stranger => "stranger",
+    }
+}
