@@ -1,6 +1,7 @@
 //! The stacks that checks share: one of a kind at a time, settled before each check.
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::shell::{Trouble, finish, run};
 use crate::stack::{Kind, Node, Options, PREFIX, Stack, remove, top};
@@ -12,7 +13,6 @@ pub(crate) const TUTORIAL_IMAGE: &str = "vipgate-tutorial:e2e";
 #[derive(Default)]
 pub(crate) struct Lab {
     stack: Option<(Options, Stack)>,
-    built: Vec<Kind>,
 }
 
 impl Lab {
@@ -59,13 +59,15 @@ impl Lab {
         self.stack.as_mut().map(|(_, stack)| stack).ok_or_else(|| "no stack".to_owned())
     }
 
-    /// After a check that failed: whatever state it left is nobody else's.
     pub(crate) fn tear_down(&mut self) {
         self.stack = None;
     }
 
-    pub(crate) fn build(&mut self, kind: Kind) -> Result<(), Trouble> {
-        if self.built.contains(&kind) {
+    pub(crate) fn build(&self, kind: Kind) -> Result<(), Trouble> {
+        // One at a time: lanes share the folder that an image is packed from.
+        static BUILT: Mutex<Vec<Kind>> = Mutex::new(Vec::new());
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        if built.contains(&kind) {
             return Ok(());
         }
         match kind {
@@ -74,7 +76,7 @@ impl Lab {
             )?,
             Kind::Tutorial => finish(Command::new(top().join("tests/tutorial/build")).arg(TUTORIAL_IMAGE))?,
         };
-        self.built.push(kind);
+        built.push(kind);
         Ok(())
     }
 }

@@ -203,3 +203,18 @@ pub(super) fn front(stack: &mut Stack) -> Verdict {
         format!("{} requests, longest wait {:?}", report.fresh.requests, report.fresh.latency.longest);
     Ok(Finding::of(figures, wrong))
 }
+
+/// Nobody notices what becomes of the node that holds nothing.
+pub(super) fn backup_paused(stack: &mut Stack) -> Verdict {
+    const FROZEN: Duration = Duration::from_secs(1);
+    let probe = stack.probe()?;
+    stack.docker("pause", Node::Backup)?;
+    std::thread::sleep(FROZEN);
+    stack.docker("unpause", Node::Backup)?;
+    let mut wrong: Vec<String> = stack.settle(Node::Master).err().into_iter().collect();
+    let (report, _) = probe.stop()?;
+    if report.fresh.failed.total() > 0 || report.fresh.answered.len() != 1 {
+        wrong.push(format!("failed {}, answered {:?}", report.fresh.failed, report.fresh.answered));
+    }
+    Ok(Finding::of(format!("{} requests, none failed", report.fresh.requests), wrong))
+}
