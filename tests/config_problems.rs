@@ -3,7 +3,6 @@
 //! The cases are in `config_problems/*.txt`: a context, the document (or the line that goes into an otherwise good
 //! one), then each problem as `! line:column what` and `= remedy`, or `! none`.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use vipgate::config::{Problem, Severity, Source, load};
@@ -33,8 +32,7 @@ fn check(text: &str, expect: &str) {
     let mut got = String::new();
     for p in problems(text) {
         let mark = if p.severity == Severity::Warning { "warning: " } else { "" };
-        writeln!(got, "! {mark}{}:{} {}\n= {}", p.line, p.column, p.what, p.remedy)
-            .expect("a String takes all");
+        got.push_str(&format!("! {mark}{}:{} {}\n= {}\n", p.line, p.column, p.what, p.remedy));
     }
     if got.is_empty() {
         got = "! none\n".into();
@@ -76,8 +74,11 @@ fn complete(mut text: String, needed: &[(&str, &str)], line: &str) -> String {
 #[track_caller]
 fn check_file(cases: &str) {
     for case in cases.split("\n\n") {
-        let (context, rest) = case.trim_start().split_once('\n').expect("a context and a document");
-        let (text, expect) = rest.split_once("\n!").expect("a document and its problems");
+        let parts = case
+            .trim_start()
+            .split_once('\n')
+            .and_then(|(context, rest)| rest.split_once("\n!").map(|(text, expect)| (context, text, expect)));
+        let Some((context, text, expect)) = parts else { panic!("not a case: {case}") };
         let text = match context {
             "@whole" => format!("{text}\n"),
             "@vrrp" => in_vrrp(text),

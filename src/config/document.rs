@@ -140,10 +140,10 @@ object! {
     CheckEntry, "a check" {
         /// tcp: a connection is made and closed. http: a request is sent, and 2xx and 3xx pass.
         r#type: CheckType = "tcp",
-        /// Of the request; http only. Left out: GET.
-        method: Option<Method>,
-        /// Of the request; http only. Left out: "/".
-        uri: Option<Target>,
+        /// Of the request; http only.
+        method: Method = "GET",
+        /// Of the request; http only.
+        uri: Target = "/",
         /// The request's Host header; http only. Left out: the upstream's name.
         host: Option<Authority>,
         /// Between two checks.

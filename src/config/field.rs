@@ -110,6 +110,8 @@ fn unexpected_instead(place: Place<'_>, words: &str, remedy: String, report: &mu
 /// What an object's key holds.
 pub(super) struct Slot<T> {
     value: Result<T, Reported>,
+    /// Whether it stands in the file; else it is the default.
+    pub(super) written: bool,
     /// The value, or, where the key is not written, the key of the object.
     pub(super) at: Span,
 }
@@ -136,8 +138,8 @@ impl<T: Copy> Slot<T> {
 }
 
 impl<T> Slot<Option<T>> {
-    /// The value if it is written and usable.
-    pub(super) fn written(&self) -> Option<&T> {
+    /// The value if there is a usable one.
+    pub(super) fn some(&self) -> Option<&T> {
         self.get().and_then(Option::as_ref)
     }
 }
@@ -184,7 +186,7 @@ impl<T: Field> Field for List<T> {
                     .iter()
                     .map(|node| {
                         let item = Place { node, owner: node.span };
-                        Slot { value: T::read(item, report), at: node.span }
+                        Slot { value: T::read(item, report), written: true, at: node.span }
                     })
                     .collect(),
             )),
@@ -230,7 +232,7 @@ impl<T: Field> Field for Map<T> {
                 .iter()
                 .map(|entry| {
                     let item = Place { node: &entry.node, owner: entry.at };
-                    let slot = Slot { value: T::read(item, report), at: entry.node.span };
+                    let slot = Slot { value: T::read(item, report), written: true, at: entry.node.span };
                     Named { name: entry.key.clone(), at: entry.at, slot }
                 })
                 .collect(),
@@ -263,6 +265,9 @@ impl<'n> Fields<'n> {
             let similar = foreign(word, known).or_else(|| suggestion(word, known.iter().copied()));
             let remedy = match (word, similar) {
                 ("nopreempt", Some("preempt")) => "write preempt: false".into(),
+                ("services", _) if known.contains(&"vrrp") => {
+                    "name vipgate's config; this is one of Docker Compose".into()
+                }
                 ("<<", _) => "merge keys are not supported; write the keys out".into(),
                 (_, Some(key)) => format!("did you mean {key:?}?"),
                 (_, None) => format!("the keys here are {}", known.join(", ")),
@@ -285,21 +290,22 @@ impl<'n> Fields<'n> {
         };
         if let Some(entry) = entry.filter(|entry| !matches!(entry.node.value, Value::Null)) {
             let place = Place { node: &entry.node, owner: entry.at };
-            return Slot { value: T::read(place, report), at: entry.node.span };
+            return Slot { value: T::read(place, report), written: true, at: entry.node.span };
         }
         let at = entry.map_or(self.place.owner, |entry| entry.at);
         let value = match default {
             Some(text) => tree::literal(text, at, report)
                 .and_then(|node| T::read(Place { node: &node, owner: at }, report)),
-            None => T::absent().ok_or_else(|| {
-                report.error(
-                    at,
-                    format!("the key {key:?} is missing"),
-                    format!("add {key}: {}", T::form().words),
-                )
+            None => T::absent().ok_or_else(|| match self.meant.iter().find(|(meant, _)| meant == key) {
+                Some((_, reported)) => *reported,
+                None => {
+                    let state = if entry.is_some() { "has no value" } else { "is missing" };
+                    let remedy = format!("add {key}: {}", T::form().words);
+                    report.error(at, format!("the key {key:?} {state}"), remedy)
+                }
             }),
         };
-        Slot { value, at }
+        Slot { value, written: false, at }
     }
 }
 
@@ -417,7 +423,7 @@ macro_rules! choice {
                 $crate::config::field::choice_words(&[$($word),+])
             }
             fn schema() -> serde_json::Value {
-                $crate::config::field::text_schema(&[$($word),+].join("|"))
+                $crate::config::field::choice_schema(&[$($word),+])
             }
             fn parse(text: &str) -> Result<Self, $crate::config::field::Fault> {
                 match text {
@@ -434,6 +440,16 @@ pub(super) fn choice_words(words: &[&str]) -> String {
     match words {
         [one] => format!("{one:?}"),
         _ => format!("one of {}", words.join(", ")),
+    }
+}
+
+pub(super) fn choice_schema(words: &[&str]) -> Json {
+    let numbers: Vec<i64> = words.iter().filter_map(|word| word.parse().ok()).collect();
+    let pattern = words.join("|");
+    if numbers.is_empty() {
+        text_schema(&pattern)
+    } else {
+        typed_schema(json!({ "enum": numbers }), &pattern)
     }
 }
 
