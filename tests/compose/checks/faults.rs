@@ -64,7 +64,7 @@ impl Rounds {
     fn add(&mut self, report: &Report) {
         let outages = &report.fresh.outages;
         let home = report.fresh.stints.iter().position(|s| s.by.as_deref() == Some("backup"));
-        let taken = home.and_then(|i| report.fresh.stints.get(i)).map_or(Duration::MAX, |stint| stint.end);
+        let taken = home.and_then(|i| report.fresh.stints.get(i)).map_or(Duration::MAX, |stint| stint.start);
         let (before, after): (Vec<_>, Vec<_>) = outages.iter().partition(|o| o.start < taken);
         self.gaps.add(before.iter().map(|o| o.length).max().unwrap_or_default());
         self.looked.extend(before.iter().map(|o| o.looked.clone()));
