@@ -22,7 +22,7 @@ impl Lab {
             return Some("needs root, for a client in a network namespace".to_owned());
         }
         if let Err(e) = run("docker", ["info"]) {
-            return Some(format!("needs a Docker engine: {}", e.lines().next().unwrap_or_default()));
+            return Some(format!("needs a Docker engine: {}", e.lines().last().unwrap_or_default()));
         }
         run("ip", ["-V"]).err().map(|_| "needs iproute2".to_owned())
     }
