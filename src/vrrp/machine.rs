@@ -84,6 +84,8 @@ pub struct Machine {
     pub(super) hidden: Duration,
     pub(super) announcements: Announcements,
     pub(super) defence: Defence,
+    /// Segments of the old owner's connections are being handed to it.
+    pub(super) relaying: bool,
     pub(super) stranger: Option<(Ipv4Addr, MacAddr)>,
     /// The down timer was late once and has been given that time back.
     pub(super) excused: bool,
@@ -111,6 +113,7 @@ impl Machine {
             hidden: Duration::ZERO,
             announcements: Announcements::default(),
             defence: Defence::default(),
+            relaying: false,
             stranger: None,
             excused: false,
             warned: BTreeMap::new(),
@@ -257,6 +260,7 @@ impl Machine {
                 Timer::Defend => self.defend(now),
                 Timer::Quiet => self.conflict_is_over(now),
                 Timer::Release => self.linger_is_over(now),
+                Timer::Relay => self.end_relay(),
                 Timer::Resign => self.resign_bound_is_over(now),
                 Timer::Probe => self.probe(now),
                 Timer::Stranger => self.stranger_is_gone(now),
@@ -330,6 +334,7 @@ impl Machine {
         self.timers.clear();
         self.held_since = None;
         let transition = self.enter(Role::Master, reason, now);
+        self.begin_relay(now);
         self.take_addresses(now);
         self.output(Output::Transition(transition));
     }
@@ -422,6 +427,7 @@ impl Machine {
         self.reason.clone_from(&reason);
         self.since = now;
         if !matches!(to, Role::Master | Role::Resigning) {
+            self.end_relay();
             self.advertised_at = None;
         }
         Transition { instance: self.settings.name.clone(), from, to: to.state(), reason }

@@ -130,6 +130,7 @@ impl Instance {
         self.settle(shell);
         if before.vrid != self.config.vrid && self.arp_fence == ArpFence::Nftables {
             drop(nft::silence::remove(before.vrid));
+            drop(nft::relay::remove(before.vrid));
         }
         self.raise_fence(&self.config.addresses().collect::<Vec<_>>(), shell, now);
     }
