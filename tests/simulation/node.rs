@@ -312,7 +312,7 @@ impl Node {
                 self.held_until = Some(now + u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX));
             }
             Output::Release { .. } => self.held_until = None,
-            Output::DestroySockets { .. } => {}
+            Output::DestroySockets { .. } | Output::Relay { .. } | Output::EndRelay => {}
             Output::DiscardReceived => self.discard(),
             Output::AnswerArp(answer) => self.answering = answer,
             Output::Announce { address, form } => {
