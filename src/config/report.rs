@@ -47,6 +47,11 @@ impl<'a> Report<'a> {
         self.error(at, what, remedy)
     }
 
+    /// Whether there is an error among the problems so far.
+    pub(super) fn failed(&self) -> bool {
+        self.problems.iter().any(|(_, problem)| problem.severity == Severity::Error)
+    }
+
     /// The line that holds the start of `at`, from 1.
     pub(super) fn line(&self, at: Span) -> usize {
         self.starts.partition_point(|start| *start <= at.start)
@@ -59,9 +64,9 @@ impl<'a> Report<'a> {
 
     /// The warnings if there was no error, else everything.
     pub(super) fn finish<T>(self, value: Result<T, Reported>) -> Result<(T, Vec<Problem>), Problems> {
+        let failed = self.failed();
         let Self { mut problems, more, .. } = self;
         problems.sort_by_key(|(at, problem)| (at.start, problem.severity == Severity::Warning));
-        let failed = problems.iter().any(|(_, problem)| problem.severity == Severity::Error);
         let list = problems.into_iter().map(|(_, problem)| problem).collect();
         match value {
             Ok(value) if !failed => Ok((value, list)),
@@ -83,8 +88,7 @@ impl<'a> Report<'a> {
             return;
         }
         // A warning must not take the place that an error needs.
-        let errors = self.problems.iter().filter(|(_, p)| p.severity == Severity::Error).count();
-        if self.problems.len() < MAX_PROBLEMS || (severity == Severity::Error && errors == 0) {
+        if self.problems.len() < MAX_PROBLEMS || (severity == Severity::Error && !self.failed()) {
             self.problems.push((at, problem));
         } else {
             self.more += 1;

@@ -9,6 +9,7 @@ pub mod capability;
 pub mod clock;
 pub mod cpu;
 pub mod descriptor;
+pub mod host;
 pub mod listener;
 pub mod netlink;
 pub mod nft;

@@ -79,6 +79,8 @@ pub struct Machine {
     pub(super) held_at: Option<Instant>,
     /// Of the last advert of this mastership.
     pub(super) advertised_at: Option<Instant>,
+    /// Time since then that the clock behind `now` has not shown.
+    pub(super) hidden: Duration,
     pub(super) announcements: Announcements,
     pub(super) defence: Defence,
     pub(super) stranger: Option<(Ipv4Addr, MacAddr)>,
@@ -105,6 +107,7 @@ impl Machine {
             held_since: None,
             held_at: None,
             advertised_at: None,
+            hidden: Duration::ZERO,
             announcements: Announcements::default(),
             defence: Defence::default(),
             stranger: None,
@@ -209,9 +212,13 @@ impl Machine {
                 if self.heard.is_none() {
                     self.master_interval = self.settings.advert_interval.duration();
                 }
-                let sooner = now + self.down_interval();
-                if self.timers.deadline(Timer::Down).is_none_or(|at| sooner < at) {
-                    self.timers.arm(Timer::Down, sooner);
+                let anew = now + self.down_interval();
+                // A master that is no longer the lesser one is listened to for a whole interval.
+                let outranked = self.heard.is_some_and(|heard| {
+                    heard.priority >= self.settings.priority.get() && heard.priority < before.priority.get()
+                });
+                if outranked || self.timers.deadline(Timer::Down).is_none_or(|at| anew < at) {
+                    self.timers.arm(Timer::Down, anew);
                 }
             }
             Role::Fault | Role::Blocked | Role::Resigning | Role::Stopping | Role::Stopped => {}
@@ -242,7 +249,7 @@ impl Machine {
         self.wake(now);
         while let Some((timer, due)) = self.timers.pop_due(now) {
             match timer {
-                Timer::Down => self.master_is_down(due, now),
+                Timer::Down => self.master_is_down(now),
                 Timer::Advert => self.advert_is_due(due, now),
                 Timer::Hold => self.hold(now),
                 Timer::Announce => self.announce_next(now),
@@ -338,6 +345,7 @@ impl Machine {
         self.output(Output::SendAdvert(self.settings.advert(priority)));
         self.count("advert_sent");
         self.advertised_at = Some(now);
+        self.hidden = Duration::ZERO;
         self.timers.arm(Timer::Advert, now + self.settings.advert_interval.duration());
     }
 

@@ -17,6 +17,8 @@ pub mod packet_v3;
 pub mod receive;
 mod refusal;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod timers;
 pub mod timing;
 

@@ -168,7 +168,7 @@ fn routes(
     for slot in entries.0 {
         let at = slot.at;
         built.push(slot.take().and_then(|entry| {
-            let place = entry.path.written().map_or(entry.exact.at, |_| entry.path.at);
+            let place = entry.path.some().map_or(entry.exact.at, |_| entry.path.at);
             let route = route(entry, at, surroundings, report)?;
             match seen.get(&route.pattern) {
                 Some(first) => {
@@ -239,7 +239,7 @@ fn proxy_action(
     report: &mut Report<'_>,
 ) -> Result<Action, Reported> {
     let at = entry.upstream.at;
-    let upstream = entry.upstream.take()?;
+    let upstream = entry.upstream.take()?.0;
     if surroundings.upstreams.contains(&upstream) {
         return Ok(Action::Proxy { upstream });
     }

@@ -1,5 +1,12 @@
-//! Two vrrp roles on one network, each in a network namespace of its own, with this test in PID 1's place.
+//! Vrrp roles as processes of their own, each in a network namespace, on one bridge, with the test in PID 1's place.
+//! What they do is read from the kernel by foreign tools.
 
+mod failover;
+mod fencing;
+mod network;
+mod reload;
+
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::config::{Transport, VrrpInstance, VrrpVersion};
@@ -11,7 +18,7 @@ pub(super) fn instance(address: &str) -> VrrpInstance {
         version: VrrpVersion::V3,
         vrid: Vrid::try_from(51).unwrap(),
         priority: Priority::DEFAULT,
-        advert_interval: Centiseconds::try_from(10).unwrap(),
+        advert_interval: Centiseconds::try_from(20).unwrap(),
         preempt: true,
         virtual_addresses: vec![address.parse().unwrap()],
         subnet: None,
@@ -20,4 +27,18 @@ pub(super) fn instance(address: &str) -> VrrpInstance {
         password: None,
         lease: Duration::from_secs(1),
     }
+}
+
+/// Not a test: the process that the tests of this folder start, which can be frozen and killed. Its link is its standard
+/// input.
+#[test]
+fn role_process() {
+    let Ok(kind) = std::env::var(network::ROLE_PROCESS) else { return };
+    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+    if kind == network::WITHOUT_NFT {
+        network::forbid_nftables();
+    }
+    let link = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+    let code = super::run(link);
+    assert_eq!(code, std::process::ExitCode::SUCCESS);
 }
