@@ -1,6 +1,9 @@
 //! A body, however it is delimited: taken apart on one side, framed anew on the other.
 
+use std::io::Write;
+
 use super::chunked::{Chunked, ChunkedError, Decoded};
+
 use super::framing::Framing;
 
 /// Takes a body's bytes out of what a connection delivers.
@@ -103,6 +106,19 @@ pub fn frame_chunk(buffer: &mut [u8], start: usize, length: usize, last: bool) -
     from..to
 }
 
+/// The same for data that is copied: one chunk of `data`, behind `out`, and the last chunk if `last`.
+pub fn append_chunk(out: &mut Vec<u8>, data: &[u8], last: bool) {
+    if !data.is_empty() {
+        // Writing to a vector cannot fail.
+        let _ = write!(out, "{:x}\r\n", data.len());
+        out.extend_from_slice(data);
+        out.extend_from_slice(b"\r\n");
+    }
+    if last {
+        out.extend_from_slice(LAST_CHUNK);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,8 +136,12 @@ mod tests {
             let range = frame_chunk(&mut buffer, CHUNK_HEADROOM, length, last);
             let data = ".".repeat(length);
             let end = if length > 0 { "\r\n" } else { "" };
-            let last = if last { "0\r\n\r\n" } else { "" };
-            assert_eq!(buffer[range], *format!("{expect_line}{data}{end}{last}").as_bytes());
+            let tail = if last { "0\r\n\r\n" } else { "" };
+            let expect = format!("{expect_line}{data}{end}{tail}");
+            assert_eq!(buffer[range], *expect.as_bytes());
+            let mut copied = vec![];
+            append_chunk(&mut copied, data.as_bytes(), last);
+            assert_eq!(copied, expect.as_bytes());
         }
     }
 

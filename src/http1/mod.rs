@@ -16,7 +16,7 @@ mod scan;
 mod status;
 mod target;
 
-pub use body::{BodyDecoder, CHUNK_HEADROOM, CHUNK_TAILROOM, LAST_CHUNK, frame_chunk};
+pub use body::{BodyDecoder, CHUNK_HEADROOM, CHUNK_TAILROOM, LAST_CHUNK, append_chunk, frame_chunk};
 pub use chunked::{Chunked, ChunkedError, Decoded, Step};
 pub use fields::{Field, Fields, Known, Span};
 pub use framing::Framing;
