@@ -1,5 +1,9 @@
 //! `vipgate check` and `vipgate schema` as a user calls them.
-#![allow(clippy::disallowed_methods, reason = "writes files to check")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test writes files, and fails where it cannot"
+)]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

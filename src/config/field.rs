@@ -262,7 +262,11 @@ impl<'n> Fields<'n> {
         let mut meant = Vec::new();
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let word = entry.key.as_str();
-            let similar = foreign(word, known).or_else(|| suggestion(word, known.iter().copied()));
+            let similar = if report.is_full() {
+                None
+            } else {
+                foreign(word, known).or_else(|| suggestion(word, known.iter().copied()))
+            };
             let remedy = match (word, similar) {
                 ("nopreempt", Some("preempt")) => "write preempt: false".into(),
                 ("services", _) if known.contains(&"vrrp") => {

@@ -1,5 +1,6 @@
 //! Source text -> `Config`, or everything that is wrong with it. No file, no environment, no DNS: all is handed in.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::build::{Surroundings, instances, refuse_loops, servers, upstreams};
@@ -76,7 +77,7 @@ fn read(
     refuse_loops(&document, report);
     warn_unused(&document, report);
 
-    let names: Vec<String> = document
+    let names: BTreeSet<String> = document
         .upstreams
         .get()
         .iter()
@@ -130,7 +131,7 @@ fn log(entry: LogEntry) -> Result<Log, Reported> {
 
 fn warn_unused(document: &Document, report: &mut Report<'_>) {
     let (Some(upstreams), Some(servers)) = (document.upstreams.get(), document.servers.get()) else { return };
-    let used: std::collections::HashSet<&str> = servers
+    let used: BTreeSet<&str> = servers
         .iter()
         .filter_map(|(server, _)| server.routes.get())
         .flat_map(|routes| routes.iter())
@@ -138,7 +139,8 @@ fn warn_unused(document: &Document, report: &mut Report<'_>) {
         .map(|name| name.0.as_str())
         .collect();
     // A route with a misspelt name may be the missing user.
-    if used.iter().any(|name| upstreams.0.iter().all(|named| named.name != *name)) {
+    let known: BTreeSet<&str> = upstreams.0.iter().map(|named| named.name.as_str()).collect();
+    if !used.is_subset(&known) {
         return;
     }
     for named in upstreams.0.iter().filter(|named| !used.contains(named.name.as_str())) {

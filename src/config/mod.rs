@@ -21,3 +21,4 @@ pub use model::*;
 pub use problem::{Problem, Problems, Severity, Snippet};
 pub use reference::reference;
 pub use schema::schema;
+pub use units::parse_duration;

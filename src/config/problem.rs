@@ -105,6 +105,7 @@ pub(super) fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'
     let bound = word.chars().count() / 3;
     candidates
         .into_iter()
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= bound)
         .map(|candidate| (strsim::damerau_levenshtein(&word.to_ascii_lowercase(), candidate), candidate))
         .filter(|(distance, _)| *distance <= bound)
         .min_by_key(|(distance, _)| *distance)

@@ -74,7 +74,18 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Whether another problem would only be counted: then its words need not be found either.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() >= MAX_PROBLEMS
+    }
+
     fn add(&mut self, severity: Severity, at: Span, what: String, remedy: String) {
+        // Warnings must not take the place that the first error needs.
+        let first_error = severity == Severity::Error && !self.failed();
+        if self.is_full() && !first_error {
+            self.more += 1;
+            return;
+        }
         let line = self.line(at);
         let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let text = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
@@ -84,14 +95,8 @@ impl<'a> Report<'a> {
         let problem =
             Problem { severity, file: self.name.to_owned(), line, column: column + 1, what, remedy, snippet };
         // An alias shows its target's mistakes once for each use.
-        if self.problems.iter().any(|(_, known)| *known == problem) {
-            return;
-        }
-        // A warning must not take the place that an error needs.
-        if self.problems.len() < MAX_PROBLEMS || (severity == Severity::Error && !self.failed()) {
+        if !self.problems.iter().any(|(_, known)| *known == problem) {
             self.problems.push((at, problem));
-        } else {
-            self.more += 1;
         }
     }
 }

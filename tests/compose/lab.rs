@@ -1,6 +1,7 @@
 //! The stacks that checks share: one of a kind at a time, settled before each check.
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::shell::{Trouble, finish, run};
 use crate::stack::{Kind, Node, Options, PREFIX, Stack, remove, top};
@@ -12,7 +13,6 @@ pub(crate) const TUTORIAL_IMAGE: &str = "vipgate-tutorial:e2e";
 #[derive(Default)]
 pub(crate) struct Lab {
     stack: Option<(Options, Stack)>,
-    built: Vec<Kind>,
 }
 
 impl Lab {
@@ -22,7 +22,7 @@ impl Lab {
             return Some("needs root, for a client in a network namespace".to_owned());
         }
         if let Err(e) = run("docker", ["info"]) {
-            return Some(format!("needs a Docker engine: {}", e.lines().next().unwrap_or_default()));
+            return Some(format!("needs a Docker engine: {}", e.lines().last().unwrap_or_default()));
         }
         run("ip", ["-V"]).err().map(|_| "needs iproute2".to_owned())
     }
@@ -54,18 +54,22 @@ impl Lab {
             self.build(options.kind)?;
             let stack = Stack::up(options)?;
             let (_, stack) = self.stack.insert((options, stack));
-            stack.settle(Node::Master).map_err(|e| format!("the stack does not stand: {e}"))?;
+            stack
+                .settle(Node::Master)
+                .map_err(|e| format!("the stack does not stand: {e}{}", stack.last_words()))?;
         }
         self.stack.as_mut().map(|(_, stack)| stack).ok_or_else(|| "no stack".to_owned())
     }
 
-    /// After a check that failed: whatever state it left is nobody else's.
     pub(crate) fn tear_down(&mut self) {
         self.stack = None;
     }
 
-    pub(crate) fn build(&mut self, kind: Kind) -> Result<(), Trouble> {
-        if self.built.contains(&kind) {
+    pub(crate) fn build(&self, kind: Kind) -> Result<(), Trouble> {
+        // One at a time: lanes share the folder that an image is packed from.
+        static BUILT: Mutex<Vec<Kind>> = Mutex::new(Vec::new());
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        if built.contains(&kind) {
             return Ok(());
         }
         match kind {
@@ -74,7 +78,7 @@ impl Lab {
             )?,
             Kind::Tutorial => finish(Command::new(top().join("tests/tutorial/build")).arg(TUTORIAL_IMAGE))?,
         };
-        self.built.push(kind);
+        built.push(kind);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::lab::Lab;
@@ -61,40 +62,78 @@ pub(crate) fn run(checks: &[Check], arguments: impl Iterator<Item = String>) -> 
     }
     println!("\nrunning {} checks", chosen.len());
     let started = Instant::now();
-    let mut lab = Lab::default();
     let missing = Lab::missing();
     if missing.is_none() {
         Lab::sweep();
     }
-    let (mut failed, mut skipped) = (Vec::new(), 0);
-    for check in &chosen {
-        let begun = Instant::now();
-        if let (Some(why), false) = (&missing, matches!(check.on, On::Files(_))) {
-            println!("{:<44} skipped: {why}", check.name);
-            skipped += 1;
-            continue;
-        }
-        let verdict = catch_unwind(AssertUnwindSafe(|| judge(check, &mut lab)))
-            .unwrap_or_else(|_| Err("panicked, see above".to_owned()));
-        let seconds = begun.elapsed().as_secs_f64();
-        match verdict {
-            Ok(figures) => println!("{:<44} ok      {figures} [{seconds:.1} s]", check.name),
-            Err(trouble) => {
-                println!("{:<44} FAILED  {trouble} [{seconds:.1} s]", check.name);
-                lab.tear_down();
-                failed.push(check.name);
-            }
-        }
-    }
-    drop(lab);
-    let result = if failed.is_empty() { "ok" } else { "FAILED" };
-    let passed = chosen.len() - failed.len() - skipped;
+    let (controls, alone): (Vec<&Check>, Vec<&Check>) =
+        chosen.into_iter().partition(|check| matches!(check.on, On::Control(_)));
+    let mut ends = run_in_turn(alone.into_iter(), missing.as_deref());
+    ends.extend(run_in_lanes(controls, missing.as_deref()));
+    let count = |wanted: End| ends.iter().filter(|end| **end == wanted).count();
+    let failed = count(End::Failed);
     println!(
-        "\ntest result: {result}. {passed} passed; {} failed; {skipped} skipped; finished in {:.1} s\n",
-        failed.len(),
+        "\ntest result: {}. {} passed; {failed} failed; {} skipped; finished in {:.1} s\n",
+        if failed == 0 { "ok" } else { "FAILED" },
+        count(End::Passed),
+        count(End::Skipped),
         started.elapsed().as_secs_f64()
     );
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+fn run_in_turn<'a>(checks: impl Iterator<Item = &'a Check>, missing: Option<&str>) -> Vec<End> {
+    let mut lab = Lab::default();
+    checks.map(|check| run_one(check, &mut lab, missing)).collect()
+}
+
+/// Controls measure nothing finely and mostly wait: several at once, each on a stack of its own.
+fn run_in_lanes(checks: Vec<&Check>, missing: Option<&str>) -> Vec<End> {
+    const LANES: usize = 3;
+    if missing.is_none()
+        && !checks.is_empty()
+        && let Err(trouble) = Lab::default().build(Kind::Tutorial)
+    {
+        println!("the tutorial stack cannot be built: {trouble}");
+        return vec![End::Failed];
+    }
+    let queue = Mutex::new(checks.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> =
+            (0..LANES).map(|_| scope.spawn(|| run_in_turn(std::iter::from_fn(next), missing))).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().unwrap_or_else(|_| vec![End::Failed])).collect()
+    })
+}
+
+fn run_one(check: &Check, lab: &mut Lab, missing: Option<&str>) -> End {
+    if let (Some(why), false) = (missing, matches!(check.on, On::Files(_))) {
+        println!("{:<44} skipped: {why}", check.name);
+        return End::Skipped;
+    }
+    let begun = Instant::now();
+    let verdict = catch_unwind(AssertUnwindSafe(|| judge(check, lab)))
+        .unwrap_or_else(|_| Err("panicked, see above".to_owned()));
+    let seconds = begun.elapsed().as_secs_f64();
+    match verdict {
+        Ok(figures) => {
+            println!("{:<44} ok      {figures} [{seconds:.1} s]", check.name);
+            End::Passed
+        }
+        Err(trouble) => {
+            println!("{:<44} FAILED  {trouble} [{seconds:.1} s]", check.name);
+            // Whatever state it left is nobody else's.
+            lab.tear_down();
+            End::Failed
+        }
+    }
 }
 
 fn judge(check: &Check, lab: &mut Lab) -> Result<String, Trouble> {

@@ -209,6 +209,20 @@ impl Stack {
         }
     }
 
+    /// The end of each log, for whoever has to find out why.
+    pub(crate) fn last_words(&self) -> String {
+        const LINES: usize = 8;
+        let mut words = String::new();
+        for node in [Node::Master, Node::Backup, Node::Frontend] {
+            let log = self.log(node, 600).unwrap_or_else(|e| e);
+            let lines: Vec<&str> = log.lines().collect();
+            for line in lines.iter().skip(lines.len().saturating_sub(LINES)) {
+                words.push_str(&format!("\n    {:<8} {line}", node.name()));
+            }
+        }
+        words
+    }
+
     /// A node's log of the last `seconds`.
     pub(crate) fn log(&self, node: Node, seconds: u32) -> Result<String, Trouble> {
         let mut command = Command::new("docker");

@@ -9,10 +9,20 @@ use crate::config::names;
 use crate::config::report::{Report, Reported};
 use crate::config::values::{CheckType, RetryReason};
 
+/// Each has connections, counters and checks of its own in every worker.
+const MAX_UPSTREAMS: usize = 1_000;
+
 pub(in crate::config) fn upstreams(
     entries: Map<UpstreamEntry>,
     report: &mut Report<'_>,
 ) -> Result<Vec<Upstream>, Reported> {
+    if let Some(named) = entries.0.get(MAX_UPSTREAMS) {
+        return Err(report.error(
+            named.at,
+            format!("more than {MAX_UPSTREAMS} upstreams"),
+            "divide them between several proxies",
+        ));
+    }
     let built: Vec<_> = entries.0.into_iter().map(|named| upstream(named, report)).collect();
     built.into_iter().collect()
 }

@@ -211,5 +211,6 @@ fn hear_each_other(a: &VrrpEntry, b: &VrrpEntry) -> bool {
 }
 
 fn share_a_peer(a: &List<Peer>, b: &List<Peer>) -> bool {
-    a.iter().any(|(x, _)| b.iter().any(|(y, _)| x.0 == y.0))
+    // Longer lists are refused anyway.
+    a.iter().take(MAX_PEERS).any(|(x, _)| b.iter().take(MAX_PEERS).any(|(y, _)| x.0 == y.0))
 }

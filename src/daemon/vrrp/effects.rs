@@ -9,8 +9,14 @@ use super::instance::Instance;
 use super::shell::Shell;
 use crate::config::{Transport, VrrpVersion};
 use crate::link::{FromVrrp, VrrpState};
+use crate::os::nft;
 use crate::vrrp::arp::Frame;
 use crate::vrrp::{Advert, Output, WarningKind, packet_v2, packet_v3};
+
+/// How long a lost address may stay so that the clients of its connections are told.
+const TELL_WITHIN: Duration = Duration::from_millis(20);
+/// More sockets than this ends are ended in later turns.
+const DESTROY_WITHIN: Duration = Duration::from_millis(20);
 
 impl Instance {
     /// Empties the machine's queue. The clocks are read before each step: a node that is frozen in the middle of a
@@ -37,9 +43,8 @@ impl Instance {
             Output::Hold { addresses, lease } => self.hold(&addresses, lease, shell, now),
             Output::Release { addresses } => self.release(&addresses, shell),
             Output::DestroySockets { addresses } => {
-                if shell.kernel.destroys_sockets.is_ok() {
-                    shell.kernel.destroy_sockets(&addresses);
-                }
+                self.doomed.extend(addresses);
+                self.destroy_sockets(shell);
             }
             Output::DiscardReceived => {
                 if let Some(Err(error)) = self.wire.as_ref().map(|wire| wire.discard()) {
@@ -52,6 +57,8 @@ impl Instance {
                     self.send_arp(&Frame::announcement(mac, address, form));
                 }
             }
+            Output::Relay { addresses, old } => self.relay(&addresses, old),
+            Output::EndRelay => self.end_relay(),
             Output::Probe { address } => {
                 if let Some(mac) = self.wire.as_ref().map(|wire| wire.place.mac) {
                     self.send_arp(&Frame::probe(mac, address));
@@ -103,6 +110,27 @@ impl Instance {
         }
     }
 
+    /// Without it a handover resets the connections that are in the middle of an answer: worth a word, not a failure.
+    fn relay(&mut self, addresses: &[Ipv4Addr], old: Ipv4Addr) {
+        let Some(place) = self.wire.as_ref().map(|wire| &wire.place) else { return };
+        match nft::relay::install(self.config.vrid, addresses, old, place.index) {
+            Ok(()) => self.count("relay"),
+            Err(error) => {
+                self.count("relay_error");
+                warn!(
+                    instance = self.config.name,
+                    "open connections of {old} cannot be handed back to it: {error}; they will be reset"
+                );
+            }
+        }
+    }
+
+    pub(super) fn end_relay(&mut self) {
+        if let Err(error) = nft::relay::remove(self.config.vrid) {
+            debug!(instance = self.config.name, "the relay's table cannot be removed: {error}");
+        }
+    }
+
     pub(super) fn send_arp(&mut self, frame: &Frame) {
         let sent = self.wire.as_ref().map(|wire| wire.send_arp(&frame.emit()));
         if let Some(Err(error)) = sent {
@@ -126,6 +154,8 @@ impl Instance {
                 self.note_hold_problem(problem, now);
             }
         }
+        // Connections from here on are wanted.
+        self.doomed.retain(|doomed| !addresses.contains(doomed));
         let before = self.held.len();
         self.held.extend(addresses);
         if self.held.len() != before {
@@ -133,7 +163,21 @@ impl Instance {
         }
     }
 
+    /// Goes on with what one turn had no time for.
+    pub(super) fn destroy_sockets(&mut self, shell: &mut Shell) {
+        if self.doomed.is_empty() {
+            return;
+        }
+        let addresses: Vec<Ipv4Addr> = self.doomed.iter().copied().collect();
+        if !shell.kernel.destroy_sockets(&addresses, DESTROY_WITHIN) {
+            self.doomed.clear();
+        }
+    }
+
     pub(super) fn release(&mut self, addresses: &[Ipv4Addr], shell: &mut Shell) {
+        // Clients are told before the address goes: a reset needs it as its source. What comes in meanwhile ends with
+        // the `DestroySockets` that follows.
+        shell.kernel.destroy_sockets(addresses, TELL_WITHIN);
         if let Err(error) = shell.kernel.release(addresses) {
             warn!(
                 instance = self.config.name,
@@ -150,11 +194,14 @@ impl Instance {
 fn claims_mastership(output: &Output) -> bool {
     match output {
         Output::SendAdvert(advert) => !advert.releases(),
-        Output::Hold { .. } | Output::Announce { .. } | Output::AnswerArp(true) => true,
+        Output::Hold { .. } | Output::Announce { .. } | Output::AnswerArp(true) | Output::Relay { .. } => {
+            true
+        }
         Output::Release { .. }
         | Output::DestroySockets { .. }
         | Output::DiscardReceived
         | Output::AnswerArp(false)
+        | Output::EndRelay
         | Output::Probe { .. }
         | Output::Transition(_)
         | Output::Warn { .. }

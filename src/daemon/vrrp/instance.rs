@@ -26,6 +26,8 @@ use crate::vrrp::{ChecksumForms, Claim, Claimant, Machine, Password, Refusal, Se
 const PACKETS_PER_TURN: usize = 64;
 /// A node that could not hold an address stands again after this.
 const HOLD_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// A predecessor's connections have waited for it already; their clients are told before the role begins.
+const START_WITHIN: Duration = Duration::from_millis(200);
 /// Multicast peers whose MAC addresses are known; a virtual router has a handful.
 const MAX_HEARD: usize = 64;
 
@@ -51,6 +53,8 @@ pub(super) struct Instance {
     pub(super) answering: bool,
     /// What the kernel was told to hold, and not told otherwise.
     pub(super) held: BTreeSet<Ipv4Addr>,
+    /// Addresses whose connections are to be ended.
+    pub(super) doomed: BTreeSet<Ipv4Addr>,
     /// Why the kernel would not hold an address, and until when that counts.
     pub(super) hold_problem: Option<(String, Instant)>,
     pub(super) forms: ChecksumForms,
@@ -66,6 +70,7 @@ impl Instance {
     /// Takes away what a predecessor of this process has left in the kernel.
     pub(super) fn start(config: VrrpInstance, shell: &mut Shell, now: Instant) -> Self {
         let addresses: Vec<Ipv4Addr> = config.addresses().collect();
+        shell.kernel.destroy_sockets(&addresses, START_WITHIN);
         match shell.kernel.release(&addresses) {
             Ok(0) => {}
             Ok(_) => info!(instance = config.name, "removed virtual addresses that a predecessor has left"),
@@ -73,10 +78,8 @@ impl Instance {
                 warn!(instance = config.name, "a predecessor's addresses cannot be removed: {error}")
             }
         }
-        if shell.kernel.destroys_sockets.is_ok() {
-            shell.kernel.destroy_sockets(&addresses);
-        }
         let mut instance = Self {
+            doomed: addresses.into_iter().collect(),
             machine: Machine::new(Settings::from(&config), now),
             expectation: expectation(&config, None, None, &[]),
             config,
@@ -96,6 +99,7 @@ impl Instance {
             eligible: None,
         };
         instance.expect();
+        instance.destroy_sockets(shell);
         instance
     }
 
@@ -126,6 +130,7 @@ impl Instance {
         self.settle(shell);
         if before.vrid != self.config.vrid && self.arp_fence == ArpFence::Nftables {
             drop(nft::silence::remove(before.vrid));
+            drop(nft::relay::remove(before.vrid));
         }
         self.raise_fence(&self.config.addresses().collect::<Vec<_>>(), shell, now);
     }
@@ -227,6 +232,7 @@ impl Instance {
     }
 
     pub(super) fn handle_timeout(&mut self, shell: &mut Shell, now: Instant) {
+        self.destroy_sockets(shell);
         if self.machine.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.machine.handle_timeout(now);
             self.settle(shell);
@@ -326,7 +332,9 @@ impl Instance {
             Meaning::Own | Meaning::Nothing => {}
             Meaning::Request { address, asker_mac, asker } => {
                 // Without a fence the kernel answers by itself.
-                if self.answering && self.arp_fence != ArpFence::None {
+                let is_ours = self.machine.answers(now);
+                self.settle(shell);
+                if is_ours && self.answering && self.arp_fence != ArpFence::None {
                     self.send_arp(&Frame::reply(own_mac, address, asker_mac, asker));
                     self.count("arp_answered");
                 }

@@ -54,8 +54,12 @@ impl Kernel {
         Ok(released)
     }
 
-    pub(super) fn destroy_sockets(&self, addresses: &[Ipv4Addr]) {
-        match sock_diag::destroy_tcp(addresses) {
+    /// True if there are more than it could end within `patience`.
+    pub(super) fn destroy_sockets(&self, addresses: &[Ipv4Addr], patience: Duration) -> bool {
+        if self.destroys_sockets.is_err() {
+            return false;
+        }
+        match sock_diag::destroy_tcp(addresses, patience) {
             Ok(outcome) => {
                 if outcome.destroyed > 0 {
                     info!("ended {} connections to {addresses:?}", outcome.destroyed);
@@ -63,8 +67,12 @@ impl Kernel {
                 if let Some(error) = outcome.last_error {
                     warn!("{} connections to {addresses:?} could not be ended: {error}", outcome.refused);
                 }
+                outcome.unfinished
             }
-            Err(error) => warn!("connections to {addresses:?} could not be ended: {error}"),
+            Err(error) => {
+                warn!("connections to {addresses:?} could not be ended: {error}");
+                false
+            }
         }
     }
 

@@ -117,7 +117,7 @@ pub(super) fn preflight(_: &mut Lab) -> Verdict {
     };
     check("nothing in the way", &[], &[]);
     check("no engine", &[("DOCKER_HOST", "unix:///nowhere/docker.sock")], &["does not answer", "dockerd"]);
-    check("no programs", &[("PATH", "/nowhere")], &[]);
+    check("no programs", &[("PATH", "/nowhere")], &["no docker command", "apt-get install"]);
     let taken = TcpListener::bind("0.0.0.0:0").map_err(|e| e.to_string())?;
     let port = taken.local_addr().map_err(|e| e.to_string())?.port().to_string();
     check("port taken", &[("VIPGATE_PORT", &port)], &["VIPGATE_PORT=", &port]);

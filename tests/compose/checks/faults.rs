@@ -64,7 +64,7 @@ impl Rounds {
     fn add(&mut self, report: &Report) {
         let outages = &report.fresh.outages;
         let home = report.fresh.stints.iter().position(|s| s.by.as_deref() == Some("backup"));
-        let taken = home.and_then(|i| report.fresh.stints.get(i)).map_or(Duration::MAX, |stint| stint.end);
+        let taken = home.and_then(|i| report.fresh.stints.get(i)).map_or(Duration::MAX, |stint| stint.start);
         let (before, after): (Vec<_>, Vec<_>) = outages.iter().partition(|o| o.start < taken);
         self.gaps.add(before.iter().map(|o| o.length).max().unwrap_or_default());
         self.looked.extend(before.iter().map(|o| o.looked.clone()));
@@ -202,4 +202,19 @@ pub(super) fn front(stack: &mut Stack) -> Verdict {
     let figures =
         format!("{} requests, longest wait {:?}", report.fresh.requests, report.fresh.latency.longest);
     Ok(Finding::of(figures, wrong))
+}
+
+/// Nobody notices what becomes of the node that holds nothing.
+pub(super) fn backup_paused(stack: &mut Stack) -> Verdict {
+    const FROZEN: Duration = Duration::from_secs(1);
+    let probe = stack.probe()?;
+    stack.docker("pause", Node::Backup)?;
+    std::thread::sleep(FROZEN);
+    stack.docker("unpause", Node::Backup)?;
+    let mut wrong: Vec<String> = stack.settle(Node::Master).err().into_iter().collect();
+    let (report, _) = probe.stop()?;
+    if report.fresh.failed.total() > 0 || report.fresh.answered.len() != 1 {
+        wrong.push(format!("failed {}, answered {:?}", report.fresh.failed, report.fresh.answered));
+    }
+    Ok(Finding::of(format!("{} requests, none failed", report.fresh.requests), wrong))
 }

@@ -1,13 +1,14 @@
 //! All checks, in the order in which they run: those of one stack together.
 
+mod bench;
 mod entry;
 mod faults;
 mod fence;
 mod files;
 mod hostile;
 mod limits;
-mod proxy;
 mod reload;
+mod roles;
 
 use crate::runner::{Check, On, Verdict};
 use crate::stack::Stack;
@@ -26,8 +27,10 @@ pub(crate) fn all() -> Vec<Check> {
         pair("fresh clients while the master is paused", fence::fresh_clients),
         pair("hostile packets", hostile::packets),
         pair("hostile requests", hostile::requests),
-        pair("proxy killed", proxy::killed),
-        pair("proxy frozen", proxy::frozen),
+        pair("proxy killed", roles::killed),
+        pair("proxy frozen", roles::frozen),
+        pair("vrrp killed", roles::vrrp_killed),
+        pair("backup frozen", faults::backup_paused),
         pair("config edit", reload::edit),
         pair("config edit that is wrong", reload::broken_edit),
         pair("orphans", limits::orphans),
@@ -43,8 +46,9 @@ pub(crate) fn all() -> Vec<Check> {
         control("control: stop and start", faults::stop),
         control("control: restart", faults::restart),
         control("control: network disconnect and connect", faults::disconnect),
-        control("control: web server killed", proxy::killed),
-        control("control: web server frozen", proxy::frozen),
+        control("control: web server killed", roles::killed),
+        control("control: web server frozen", roles::frozen),
+        Check { name: "bench", on: On::Bench(bench::side_by_side) },
     ]
 }
 

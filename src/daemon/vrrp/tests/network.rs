@@ -76,6 +76,8 @@ impl Namespace {
     pub(super) fn plug_in(&self, interface: &str, address: Ipv4Addr) {
         let port = format!("port{}", address.octets()[3]);
         let path = self.path();
+        // Of a namespace that is no more; the kernel takes its time.
+        netns::output("ip", &["link", "del", &port]);
         run(&["ip", "link", "add", &port, "type", "veth", "peer", "name", interface, "netns", &path]);
         run(&["ip", "link", "set", &port, "master", "br0", "up"]);
         self.run(&["ip", "addr", "add", &format!("{address}/24"), "dev", interface]);

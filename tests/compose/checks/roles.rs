@@ -1,4 +1,4 @@
-//! The process that serves, killed and frozen beside a PID 1 that lives.
+//! One role killed or frozen beside a PID 1 that lives.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::stack::{Kind, Node, Stack};
 
 /// Noticed within 500 ms, and then either a new process or the other node; the rest is for a busy machine.
 const FROZEN_MAX: Duration = Duration::from_millis(1500);
+/// An outage that lasts longer does not end by itself.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// After a kill: long enough to see what the new process does with what waited.
 const WATCHED: Duration = Duration::from_millis(500);
 
@@ -74,8 +76,7 @@ pub(super) fn frozen(stack: &mut Stack) -> Verdict {
         for (pid, _) in stack.processes(Node::Master)?.iter().filter(|(_, args)| args.contains(wanted)) {
             signal(*pid, Signal::SIGSTOP)?;
         }
-        let ended = probe
-            .event("end of the outage", Duration::from_secs(8), |e| matches!(e, Event::OutageEnded { .. }));
+        let ended = probe.event("end of the outage", ENDS_WITHIN, |e| matches!(e, Event::OutageEnded { .. }));
         if let Err(trouble) = ended.map(drop).and_then(|()| stack.settle(Node::Master)) {
             wrong.push(trouble);
         }
@@ -90,6 +91,24 @@ pub(super) fn frozen(stack: &mut Stack) -> Verdict {
         wrong.push(format!("nobody served for {} ms", gaps.median().as_millis()));
     }
     Ok(Finding::of(format!("outage {gaps}, failed: {}", failed.join(" | ")), wrong))
+}
+
+/// Its end is not the node's: the address stays with a live proxy, or moves at once.
+pub(super) fn vrrp_killed(stack: &mut Stack) -> Verdict {
+    const ROUNDS: usize = 3;
+    let mut wrong = Vec::new();
+    let mut gaps = Figures::default();
+    for _ in 0..ROUNDS {
+        let probe = stack.probe()?;
+        signal(stack.process(Node::Master, "role vrrp")?, Signal::SIGKILL)?;
+        std::thread::sleep(WATCHED);
+        wrong.extend(stack.settle(Node::Master).err());
+        gaps.add(probe.stop()?.0.fresh.longest_outage());
+    }
+    if gaps.median() > FROZEN_MAX {
+        wrong.push(format!("nobody served for {} ms", gaps.median().as_millis()));
+    }
+    Ok(Finding::of(format!("longest outage {gaps}"), wrong))
 }
 
 fn signal(pid: i32, signal: Signal) -> Result<(), Trouble> {
