@@ -2,7 +2,8 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "a test starts processes, reads files and clocks"
+    clippy::unwrap_used,
+    reason = "a test starts processes, reads files and clocks, and fails by panicking"
 )]
 
 use std::fs;

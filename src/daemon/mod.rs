@@ -15,3 +15,7 @@ pub mod role;
 pub mod supervisor;
 pub mod vrrp;
 pub mod proxy;
+pub mod proxy;
+pub mod role;
+pub mod supervisor;
+pub mod vrrp;

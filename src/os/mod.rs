@@ -12,6 +12,8 @@ pub mod cpu;
 pub mod descriptor;
 pub mod host;
 pub mod files;
+pub mod files;
+pub mod host;
 pub mod listener;
 pub mod netlink;
 pub mod nft;
