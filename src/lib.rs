@@ -4,9 +4,13 @@
 //! waits and moves bytes, and `os`, which holds the system calls. `ARCHITECTURE.md` has the map.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start their virtual clock somewhere"))]
 
+pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod gateway;
+pub mod health;
+pub mod http1;
 pub mod link;
 pub mod net;
 pub mod os;

@@ -17,6 +17,7 @@ pub(super) struct Arguments {
 #[derive(Clone, Copy, ValueEnum)]
 enum Role {
     Config,
+    Proxy,
     Vrrp,
 }
 
@@ -24,6 +25,7 @@ impl Arguments {
     pub(super) fn run(self) -> ExitCode {
         let role = match self.role {
             Role::Config => role::Role::Config,
+            Role::Proxy => role::Role::Proxy,
             Role::Vrrp => role::Role::Vrrp,
         };
         match role::play(role) {

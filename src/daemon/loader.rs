@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use crate::config::{self, Source};
-use crate::daemon::link::Link;
+use super::config_file;
+use super::link::Link;
 use crate::link::loading::{FromLoader, ToLoader};
 
 pub(super) fn run(link: OwnedFd) -> ExitCode {
@@ -27,21 +27,12 @@ pub(super) fn run(link: OwnedFd) -> ExitCode {
 }
 
 fn load(document: ToLoader) -> FromLoader {
-    let ToLoader { name, folder, text } = document;
-    match config::load(&Source { name, folder, text }, &variable) {
+    let variable = |name: &str| std::env::var(name).ok();
+    match config_file::load_bytes(&document.path, document.bytes, &variable) {
         Ok(loaded) => FromLoader::Accepted {
             config: Box::new(loaded.config),
             warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
         },
-        Err(problems) => FromLoader::Refused { problems: problems.to_string() },
+        Err(refusal) => FromLoader::Refused { problems: refusal.to_string() },
     }
-}
-
-/// Shells know `HOSTNAME` without exporting it; a container's environment has it.
-fn variable(name: &str) -> Option<String> {
-    let exported = std::env::var(name).ok();
-    if name != "HOSTNAME" {
-        return exported;
-    }
-    exported.or_else(|| nix::unistd::gethostname().ok()?.into_string().ok())
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use super::{loader, log, vrrp};
+use super::{loader, log, proxy, vrrp};
 use crate::os::seccomp::{self, Confined};
 use crate::os::{capability, process, signals};
 
@@ -16,6 +16,7 @@ const LOADER_SECONDS: u64 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Config,
+    Proxy,
     Vrrp,
 }
 
@@ -23,6 +24,7 @@ impl Role {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
+            Self::Proxy => "proxy",
             Self::Vrrp => "vrrp",
         }
     }
@@ -48,7 +50,11 @@ fn confine(role: Role) -> io::Result<()> {
             process::limit_memory_and_time(LOADER_BYTES, LOADER_SECONDS)?;
             seccomp::confine(Confined::Config)
         }
-        // It does not die with its parent: the end of the link tells it to hand its addresses over.
+        // These do not die with their parent: the end of the link tells them to leave in good order.
+        Role::Proxy => {
+            capability::keep_none()?;
+            seccomp::confine(Confined::Proxy)
+        }
         Role::Vrrp => {
             capability::keep_for_vrrp()?;
             seccomp::confine(Confined::Vrrp)
@@ -59,6 +65,7 @@ fn confine(role: Role) -> io::Result<()> {
 fn act(role: Role, link: OwnedFd) -> ExitCode {
     match role {
         Role::Config => loader::run(link),
+        Role::Proxy => proxy::run(link),
         Role::Vrrp => vrrp::run(link),
     }
 }

@@ -9,11 +9,9 @@ use crate::config::Config;
 /// One file, as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToLoader {
-    /// How problems name it.
-    pub name: String,
-    /// Relative paths in it start here; absolute.
-    pub folder: PathBuf,
-    pub text: String,
+    /// How problems name it, and where relative paths in it start.
+    pub path: PathBuf,
+    pub bytes: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

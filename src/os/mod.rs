@@ -5,10 +5,13 @@
     reason = "the kernel's interfaces that no safe crate offers; each use says why it is sound"
 )]
 
+pub mod accept;
 pub mod capability;
 pub mod clock;
 pub mod cpu;
 pub mod descriptor;
+pub mod files;
+pub mod host;
 pub mod listener;
 pub mod netlink;
 pub mod nft;

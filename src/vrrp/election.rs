@@ -192,6 +192,24 @@ impl Machine {
         self.transition(Role::Stopping, reason, now);
     }
 
+    /// A master that gave up in good order, or has just been outranked, serves what it has for `LINGER`; its clients'
+    /// segments arrive here from the announcement on. One that fell silent serves nothing.
+    pub(super) fn begin_relay(&mut self, now: Instant) {
+        let Some(Heard { from, priority }) = self.heard else { return };
+        if priority == Advert::RELEASE || priority < self.settings.priority.get() {
+            self.relaying = true;
+            self.output(Output::Relay { addresses: self.settings.addresses.clone(), old: from });
+            self.timers.arm(Timer::Relay, now + LINGER);
+        }
+    }
+
+    pub(super) fn end_relay(&mut self) {
+        if std::mem::take(&mut self.relaying) {
+            self.timers.disarm(&[Timer::Relay]);
+            self.output(Output::EndRelay);
+        }
+    }
+
     pub(super) fn down_interval(&self) -> Duration {
         timing::down_interval(self.settings.version, self.settings.priority, self.master_interval)
     }

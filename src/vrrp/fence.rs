@@ -77,17 +77,19 @@ impl Machine {
     }
 
     /// A down timer that is late tells that nobody listened: that time says nothing about the master, whose adverts may
-    /// be waiting unread. Once only, or a node that is always late would never take over.
+    /// be waiting unread. A little late is excused once, or a node that is always late would never take over; one that is
+    /// always as late as a takeover takes could not stay master anyway.
     fn wake_as_backup(&mut self, now: Instant) -> bool {
         let Some(due) = self.timers.deadline(Timer::Down) else { return false };
         let late = now.saturating_duration_since(due);
-        if late <= TIMER_IS_LATE || self.excused {
+        let long = late > timing::takeover_bound(self.master_interval);
+        if late <= TIMER_IS_LATE || (self.excused && !long) {
             return false;
         }
         self.excused = true;
         self.count("down_timer_late");
         self.listen_again(late, now);
-        late > timing::takeover_bound(self.master_interval)
+        long
     }
 
     /// Silence first, then the address, then what is bound to it, then what queued up: each step makes the next harmless.

@@ -35,6 +35,13 @@ pub enum Output {
         address: Ipv4Addr,
         form: AnnounceForm,
     },
+    /// Segments of these addresses that no socket of this node knows go on to `old`, which still serves the connections
+    /// that it had. Comes before the announcement that brings them here.
+    Relay {
+        addresses: Vec<Ipv4Addr>,
+        old: Ipv4Addr,
+    },
+    EndRelay,
     /// One ARP probe (RFC 5227 section 2.1.1): who answers, claims the address.
     Probe {
         address: Ipv4Addr,

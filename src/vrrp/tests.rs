@@ -144,6 +144,8 @@ fn tell(output: Output) -> Option<String> {
         Output::AnswerArp(true) => "answer".to_owned(),
         Output::AnswerArp(false) => "silent".to_owned(),
         Output::Announce { .. } => "announce".to_owned(),
+        Output::Relay { old, .. } => format!("relay to {old}"),
+        Output::EndRelay => "end relay".to_owned(),
         Output::Probe { .. } => "probe".to_owned(),
         Output::Transition(t) => match t.to {
             VrrpState::Fault => "FAULT".to_owned(),

@@ -8,38 +8,41 @@ use vipgate::vrrp::arp::{Frame as Arp, Operation};
 use crate::clock::{MS, Nanos};
 
 /// It asks for the address this often.
-pub const ASKS_EVERY: Nanos = 20 * MS;
+pub(crate) const ASKS_EVERY: Nanos = 10 * MS;
 /// A second answer within this is ignored (the kernel's `locktime`), unless it is gratuitous.
 const LOCKTIME: Nanos = 1000 * MS;
 /// Unanswered for this long, it forgets the entry and asks again (neighbour unreachability detection, sped up).
 const FORGETS_AFTER: Nanos = 2000 * MS;
 
-pub struct Client {
-    pub mac: MacAddr,
-    pub address: Ipv4Addr,
-    pub entry: Option<MacAddr>,
+pub(crate) struct Client {
+    pub(crate) mac: MacAddr,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) entry: Option<MacAddr>,
     learnt_at: Nanos,
     failing_since: Option<Nanos>,
-    pub served: u64,
-    pub failed: u64,
-    pub last_served_by: Option<usize>,
+    /// From the first failed request to the first good one.
+    pub(crate) longest_outage: Nanos,
+    outage_since: Option<Nanos>,
+    pub(crate) failed: u64,
+    pub(crate) last_served_by: Option<usize>,
 }
 
 impl Client {
-    pub fn new(n: u8) -> Self {
+    pub(crate) fn new(n: u8) -> Self {
         Self {
             mac: MacAddr([2, 0, 0, 0, 1, n]),
             address: Ipv4Addr::new(10, 0, 0, 200 + n),
             entry: None,
             learnt_at: 0,
             failing_since: None,
-            served: 0,
+            longest_outage: 0,
+            outage_since: None,
             failed: 0,
             last_served_by: None,
         }
     }
 
-    pub fn request(&self, vip: Ipv4Addr) -> Arp {
+    pub(crate) fn request(&self, vip: Ipv4Addr) -> Arp {
         Arp {
             destination: MacAddr::BROADCAST,
             operation: Operation::Request,
@@ -50,7 +53,7 @@ impl Client {
         }
     }
 
-    pub fn receive(&mut self, arp: &Arp, vip: Ipv4Addr, now: Nanos) {
+    pub(crate) fn receive(&mut self, arp: &Arp, vip: Ipv4Addr, now: Nanos) {
         if arp.sender != vip {
             return;
         }
@@ -71,15 +74,18 @@ impl Client {
         }
     }
 
-    pub fn outcome(&mut self, served_by: Option<usize>, now: Nanos) {
+    pub(crate) fn outcome(&mut self, served_by: Option<usize>, now: Nanos) {
         match served_by {
             Some(_) => {
-                self.served += 1;
                 self.failing_since = None;
+                if let Some(since) = self.outage_since.take() {
+                    self.longest_outage = self.longest_outage.max(now - since);
+                }
                 self.last_served_by = served_by;
             }
             None => {
                 self.failed += 1;
+                self.outage_since.get_or_insert(now);
                 let since = *self.failing_since.get_or_insert(now);
                 if now >= since + FORGETS_AFTER {
                     self.entry = None;

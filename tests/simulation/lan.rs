@@ -9,7 +9,7 @@ use crate::random::Random;
 use std::net::Ipv4Addr;
 
 #[derive(Clone)]
-pub enum Frame {
+pub(crate) enum Frame {
     /// IP protocol 112.
     Advert { source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: Rc<[u8]> },
     /// From the Ethernet header on.
@@ -17,7 +17,7 @@ pub enum Frame {
 }
 
 impl Frame {
-    pub const fn protocol(&self) -> Option<u8> {
+    pub(crate) const fn protocol(&self) -> Option<u8> {
         match self {
             Self::Advert { .. } => Some(IP_PROTOCOL),
             Self::Arp(_) => None,
@@ -33,16 +33,21 @@ struct Direction {
     filtered: u32,
 }
 
-pub struct Lan {
+pub(crate) struct Lan {
     stations: usize,
     directions: Vec<Direction>,
-    pub loss_percent: u64,
-    pub duplicate_percent: u64,
-    pub delay: (Nanos, Nanos),
+    pub(crate) loss_percent: u64,
+    pub(crate) duplicate_percent: u64,
+    pub(crate) delay: (Nanos, Nanos),
 }
 
 impl Lan {
-    pub fn new(stations: usize, loss_percent: u64, duplicate_percent: u64, delay: (Nanos, Nanos)) -> Self {
+    pub(crate) fn new(
+        stations: usize,
+        loss_percent: u64,
+        duplicate_percent: u64,
+        delay: (Nanos, Nanos),
+    ) -> Self {
         let directions = vec![Direction::default(); stations * stations];
         Self { stations, directions, loss_percent, duplicate_percent, delay }
     }
@@ -51,26 +56,26 @@ impl Lan {
         &mut self.directions[from * self.stations + to]
     }
 
-    pub fn cut(&mut self, from: usize, to: usize) {
+    pub(crate) fn cut(&mut self, from: usize, to: usize) {
         self.direction(from, to).cut += 1;
     }
 
-    pub fn mend(&mut self, from: usize, to: usize) {
+    pub(crate) fn mend(&mut self, from: usize, to: usize) {
         let direction = self.direction(from, to);
         direction.cut = direction.cut.saturating_sub(1);
     }
 
-    pub fn filter(&mut self, from: usize, to: usize) {
+    pub(crate) fn filter(&mut self, from: usize, to: usize) {
         self.direction(from, to).filtered += 1;
     }
 
-    pub fn unfilter(&mut self, from: usize, to: usize) {
+    pub(crate) fn unfilter(&mut self, from: usize, to: usize) {
         let direction = self.direction(from, to);
         direction.filtered = direction.filtered.saturating_sub(1);
     }
 
     /// Adverts pass in both directions.
-    pub fn hear_each_other(&self, a: usize, b: usize) -> bool {
+    pub(crate) fn hear_each_other(&self, a: usize, b: usize) -> bool {
         let open = |from: usize, to: usize| {
             let direction = self.directions[from * self.stations + to];
             direction.cut == 0 && direction.filtered == 0
@@ -78,13 +83,13 @@ impl Lan {
         open(a, b) && open(b, a)
     }
 
-    pub fn passes(&self, from: usize, to: usize, frame: &Frame) -> bool {
+    pub(crate) fn passes(&self, from: usize, to: usize, frame: &Frame) -> bool {
         let direction = self.directions[from * self.stations + to];
         direction.cut == 0 && (direction.filtered == 0 || frame.protocol().is_none())
     }
 
     /// The delays after which the frame arrives: none, once, or twice.
-    pub fn fate(&self, random: &mut Random) -> Vec<Nanos> {
+    pub(crate) fn fate(&self, random: &mut Random) -> Vec<Nanos> {
         if random.chance(self.loss_percent) {
             return Vec::new();
         }
@@ -92,7 +97,7 @@ impl Lan {
         (0..copies).map(|_| random.between(self.delay.0, self.delay.1)).collect()
     }
 
-    pub fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.directions.fill(Direction::default());
         self.loss_percent = 0;
         self.duplicate_percent = 0;

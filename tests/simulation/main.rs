@@ -78,6 +78,7 @@ fn every_seed_keeps_the_invariants_and_converges() {
                 takeovers: sum.takeovers + run.takeovers,
                 thawed_out: sum.thawed_out + run.thawed_out,
                 resigned: sum.resigned + run.resigned,
+                broadcasts: sum.broadcasts + run.broadcasts,
                 longest_overlap: sum.longest_overlap.max(run.longest_overlap),
             }
         });

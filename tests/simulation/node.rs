@@ -18,81 +18,82 @@ use vipgate::vrrp::{
 use crate::clock::{Clock, MS, Nanos};
 use crate::lan::Frame;
 
-/// What a socket holds for a process that does not read.
+/// What each of the two sockets holds for a process that does not read.
 const INBOX: usize = 256;
 /// The shell looks at its clocks this often: a shorter gap is none.
 const GAP_NOTICED: Nanos = 5 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freeze {
+pub(crate) enum Freeze {
     /// `docker pause`: its clocks go on.
     Paused,
     /// A suspended machine: CLOCK_MONOTONIC stands still and nothing arrives.
     Suspended,
 }
 
-pub struct Node {
-    pub id: usize,
-    pub address: Ipv4Addr,
-    pub mac: MacAddr,
-    pub settings: Settings,
-    pub password: Option<Password>,
+pub(crate) struct Node {
+    pub(crate) id: usize,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) mac: MacAddr,
+    pub(crate) settings: Settings,
+    pub(crate) password: Option<Password>,
     /// Empty: multicast.
-    pub peers: Vec<Ipv4Addr>,
-    pub clock: Clock,
+    pub(crate) peers: Vec<Ipv4Addr>,
+    pub(crate) clock: Clock,
     /// None: the process is dead.
-    pub machine: Option<Machine>,
-    pub frozen: Option<(Freeze, Nanos)>,
-    inbox: VecDeque<Frame>,
-    pub up: bool,
-    pub eligible: bool,
+    pub(crate) machine: Option<Machine>,
+    pub(crate) frozen: Option<(Freeze, Nanos)>,
+    adverts: VecDeque<Frame>,
+    arp: VecDeque<Frame>,
+    pub(crate) up: bool,
+    pub(crate) eligible: bool,
     forms: ChecksumForms,
     /// MAC addresses behind accepted adverts; the simulation derives them from the source address.
     known: Vec<MacAddr>,
     /// Set by `AnswerArp`.
-    pub answering: bool,
+    pub(crate) answering: bool,
     /// The kernel's lease of the virtual address.
-    pub held_until: Option<Nanos>,
-    pub resigning: bool,
+    pub(crate) held_until: Option<Nanos>,
+    pub(crate) resigning: bool,
     /// Whether the shell sees a gap while its own clock runs on, or leaves that to the machine.
     notices_gaps: bool,
 }
 
 /// What one turn of the event loop did.
 #[derive(Default)]
-pub struct Deed {
-    pub sent: Vec<Frame>,
-    pub log: Vec<String>,
-    pub became: Option<VrrpState>,
-    pub resigned: bool,
-    pub broadcasts: usize,
+pub(crate) struct Deed {
+    pub(crate) sent: Vec<Frame>,
+    pub(crate) log: Vec<String>,
+    pub(crate) became: Option<VrrpState>,
+    pub(crate) resigned: bool,
+    pub(crate) broadcasts: usize,
     /// An ARP answer, an announcement or an advert that claims mastership left the node.
-    pub claimed: bool,
-    pub advertised: bool,
+    pub(crate) claimed: bool,
+    pub(crate) advertised: bool,
     /// An advert was accepted by `receive::check` and given to the machine: interval, priority.
-    pub heard: Vec<(Duration, u8)>,
+    pub(crate) heard: Vec<(Duration, u8)>,
 }
 
-pub struct Identity {
-    pub id: usize,
-    pub settings: Settings,
-    pub password: Option<Password>,
-    pub peers: Vec<Ipv4Addr>,
-    pub clock: Clock,
-    pub notices_gaps: bool,
+pub(crate) struct Identity {
+    pub(crate) id: usize,
+    pub(crate) settings: Settings,
+    pub(crate) password: Option<Password>,
+    pub(crate) peers: Vec<Ipv4Addr>,
+    pub(crate) clock: Clock,
+    pub(crate) notices_gaps: bool,
 }
 
-pub fn address(id: usize) -> Ipv4Addr {
+pub(crate) fn address(id: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, 1 + u8::try_from(id).unwrap_or(0))
 }
 
-pub fn mac(address: Ipv4Addr) -> MacAddr {
+pub(crate) fn mac(address: Ipv4Addr) -> MacAddr {
     let [a, b, c, d] = address.octets();
     MacAddr([2, 0, a, b, c, d])
 }
 
 impl Node {
-    pub fn new(identity: Identity) -> Self {
+    pub(crate) fn new(identity: Identity) -> Self {
         let address = address(identity.id);
         Self {
             id: identity.id,
@@ -104,7 +105,8 @@ impl Node {
             clock: identity.clock,
             machine: None,
             frozen: None,
-            inbox: VecDeque::new(),
+            adverts: VecDeque::new(),
+            arp: VecDeque::new(),
             up: true,
             eligible: true,
             forms: ChecksumForms::default(),
@@ -116,49 +118,54 @@ impl Node {
         }
     }
 
-    pub fn state(&self) -> Option<VrrpState> {
+    pub(crate) fn state(&self) -> Option<VrrpState> {
         self.machine.as_ref().map(Machine::state)
     }
 
-    pub fn runs(&self) -> bool {
+    pub(crate) fn runs(&self) -> bool {
         self.machine.is_some() && self.frozen.is_none()
     }
 
     /// A living process answers who-has for the virtual address.
-    pub fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         self.runs() && self.up && self.answering
     }
 
-    pub fn holds(&self, now: Nanos) -> bool {
+    pub(crate) fn holds(&self, now: Nanos) -> bool {
         self.held_until.is_some_and(|until| now < until)
     }
 
-    pub fn start(&mut self, now: Nanos) -> Deed {
+    pub(crate) fn start(&mut self, now: Nanos) -> Deed {
         // What a process that died has left in the kernel is reconciled before the first advert.
         self.held_until = None;
         self.answering = false;
         self.resigning = false;
-        self.inbox.clear();
+        self.discard();
         self.known.clear();
         self.machine = Some(Machine::new(self.settings.clone(), self.clock.local(now)));
         self.tell_surroundings(now)
     }
 
     /// The kernel keeps the address until its lease ends; nobody answers.
-    pub fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         self.machine = None;
         self.frozen = None;
         self.answering = false;
-        self.inbox.clear();
+        self.discard();
     }
 
-    pub fn resign(&mut self, bound: Duration, now: Nanos) -> Deed {
+    fn discard(&mut self) {
+        self.adverts.clear();
+        self.arp.clear();
+    }
+
+    pub(crate) fn resign(&mut self, bound: Duration, now: Nanos) -> Deed {
         self.resigning = true;
         self.act(now, |machine, local| machine.handle_resign(bound, local))
     }
 
     /// What netlink and PID 1 would tell.
-    pub fn tell_surroundings(&mut self, now: Nanos) -> Deed {
+    pub(crate) fn tell_surroundings(&mut self, now: Nanos) -> Deed {
         let primary = self.up.then_some(self.address);
         let eligible = if self.eligible { Ok(()) } else { Err("the proxy is down".to_owned()) };
         let settings = self.settings.clone();
@@ -169,7 +176,7 @@ impl Node {
         })
     }
 
-    pub fn thaw(&mut self, now: Nanos, mail_first: bool) -> Deed {
+    pub(crate) fn thaw(&mut self, now: Nanos, told_first: bool) -> Deed {
         let Some((freeze, since)) = self.frozen.take() else { return Deed::default() };
         let gap = now - since;
         let noticed = match freeze {
@@ -184,35 +191,40 @@ impl Node {
         if noticed && gap > GAP_NOTICED {
             deed.append(self.act(now, |machine, local| machine.handle_gap(Duration::from_nanos(gap), local)));
         }
-        if mail_first {
-            deed.append(self.read_inbox(now));
+        // Sockets before timers: that is the contract. What netlink and PID 1 have to say comes when it comes.
+        if told_first {
+            deed.append(self.tell_surroundings(now));
         }
+        deed.append(self.read_sockets(now));
         deed.append(self.wake(now));
         deed.append(self.tell_surroundings(now));
-        deed.append(self.read_inbox(now));
         deed
     }
 
-    fn read_inbox(&mut self, now: Nanos) -> Deed {
+    fn read_sockets(&mut self, now: Nanos) -> Deed {
         let mut deed = Deed::default();
-        while let Some(frame) = self.inbox.pop_front() {
+        while let Some(frame) = self.adverts.pop_front().or_else(|| self.arp.pop_front()) {
             deed.append(self.process(&frame, now));
         }
         deed
     }
 
-    pub fn wake(&mut self, now: Nanos) -> Deed {
+    pub(crate) fn wake(&mut self, now: Nanos) -> Deed {
         self.act(now, |machine, local| machine.handle_timeout(local))
     }
 
-    pub fn receive(&mut self, frame: Frame, now: Nanos) -> Deed {
+    pub(crate) fn receive(&mut self, frame: Frame, now: Nanos) -> Deed {
         match self.frozen {
             _ if !self.up || self.machine.is_none() => Deed::default(),
             None => self.process(&frame, now),
             Some((Freeze::Suspended, _)) => Deed::default(),
             Some((Freeze::Paused, _)) => {
-                if self.inbox.len() < INBOX {
-                    self.inbox.push_back(frame);
+                let socket = match frame {
+                    Frame::Advert { .. } => &mut self.adverts,
+                    Frame::Arp(_) => &mut self.arp,
+                };
+                if socket.len() < INBOX {
+                    socket.push_back(frame);
                 }
                 Deed::default()
             }
@@ -261,7 +273,7 @@ impl Node {
     }
 
     /// One call and one full drain, as the contract says.
-    pub fn act(&mut self, now: Nanos, call: impl FnOnce(&mut Machine, std::time::Instant)) -> Deed {
+    pub(crate) fn act(&mut self, now: Nanos, call: impl FnOnce(&mut Machine, std::time::Instant)) -> Deed {
         let local = self.clock.local(now);
         let mut deed = Deed::default();
         let Some(machine) = &mut self.machine else { return deed };
@@ -301,7 +313,7 @@ impl Node {
             }
             Output::Release { .. } => self.held_until = None,
             Output::DestroySockets { .. } => {}
-            Output::DiscardReceived => self.inbox.clear(),
+            Output::DiscardReceived => self.discard(),
             Output::AnswerArp(answer) => self.answering = answer,
             Output::Announce { address, form } => {
                 deed.claimed = true;

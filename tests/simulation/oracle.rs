@@ -16,7 +16,7 @@ const BROADCASTS_PER_SECOND: usize = 64;
 /// Clocks differ by up to 500 ppm from true time.
 const CLOCKS_DIFFER: f64 = 0.002;
 /// The bound that the simulation gives to a handover.
-pub const RESIGN_BOUND: Duration = Duration::from_millis(1000);
+pub(crate) const RESIGN_BOUND: Duration = Duration::from_millis(1000);
 /// In a lossy network: this many adverts in a row are never lost (0.15 to the power of 12).
 const NEVER_LOST: u64 = 12;
 
@@ -28,18 +28,18 @@ struct Watch {
     learnt: Option<Nanos>,
     /// The last advert that reached the node's kernel: when, its interval, its priority.
     arrived: Option<(Nanos, Nanos, u8)>,
-    pub advertised: Option<Nanos>,
+    pub(crate) advertised: Option<Nanos>,
     broadcasts: VecDeque<Nanos>,
 }
 
-pub struct Oracle {
+pub(crate) struct Oracle {
     watched: Vec<Watch>,
     overlaps: BTreeMap<(usize, usize), Nanos>,
     lateness: Nanos,
     delay: Nanos,
     lossy: bool,
-    pub takeovers: u64,
-    pub longest_overlap: Nanos,
+    pub(crate) takeovers: u64,
+    pub(crate) longest_overlap: Nanos,
 }
 
 fn nanos(duration: Duration) -> Nanos {
@@ -70,7 +70,7 @@ fn stretched(time: Nanos, by: f64) -> Nanos {
 }
 
 impl Oracle {
-    pub fn new(nodes: usize, lateness: Nanos, delay: Nanos, lossy: bool) -> Self {
+    pub(crate) fn new(nodes: usize, lateness: Nanos, delay: Nanos, lossy: bool) -> Self {
         Self {
             watched: (0..nodes).map(|_| Watch::default()).collect(),
             overlaps: BTreeMap::new(),
@@ -84,7 +84,7 @@ impl Oracle {
 
     /// An advert reached the node's kernel, whether or not the process reads it. A process that does not run, or does not
     /// stand for election, need not know the sender's interval, and goes by its own or the last that it learnt.
-    pub fn arrival(&mut self, node: &Node, sent: Duration, priority: u8, now: Nanos) {
+    pub(crate) fn arrival(&mut self, node: &Node, sent: Duration, priority: u8, now: Nanos) {
         let watch = &mut self.watched[node.id];
         let known = interval(node).min(watch.learnt.unwrap_or(Nanos::MAX));
         let listening = node.runs() && node.state() == Some(VrrpState::Backup);
@@ -93,17 +93,17 @@ impl Oracle {
     }
 
     /// The node was disturbed: its listening begins anew.
-    pub fn disturbed(&mut self, node: usize, now: Nanos) {
+    pub(crate) fn disturbed(&mut self, node: usize, now: Nanos) {
         self.watched[node].listening_since = now;
     }
 
     /// A master that thaws after more than this has been out.
-    pub fn was_out(&self, node: &Node, paused_for: Nanos, now: Nanos) -> bool {
+    pub(crate) fn was_out(&self, node: &Node, paused_for: Nanos, now: Nanos) -> bool {
         let silent = self.watched[node.id].advertised.map_or(0, |at| now - at);
         silent > stretched(interval(node) * 3, CLOCKS_DIFFER) || paused_for > nanos(node.settings.lease)
     }
 
-    pub fn deed(&mut self, node: &Node, deed: &Deed, now: Nanos) -> Result<(), String> {
+    pub(crate) fn deed(&mut self, node: &Node, deed: &Deed, now: Nanos) -> Result<(), String> {
         let id = node.id;
         let watch = &mut self.watched[id];
         for (interval, priority) in &deed.heard {
@@ -159,7 +159,7 @@ impl Oracle {
         Ok(())
     }
 
-    pub fn check(&mut self, nodes: &[Node], lan: &Lan, now: Nanos) -> Result<(), String> {
+    pub(crate) fn check(&mut self, nodes: &[Node], lan: &Lan, now: Nanos) -> Result<(), String> {
         for node in nodes {
             self.check_node(node, now)?;
         }
@@ -223,7 +223,7 @@ impl Oracle {
     }
 
     /// Who should be master once everything has healed: no node that may preempt outranks it.
-    pub fn converged(nodes: &[Node]) -> Result<usize, String> {
+    pub(crate) fn converged(nodes: &[Node]) -> Result<usize, String> {
         let masters: Vec<_> = nodes.iter().filter(|node| node.answers()).map(|node| node.id).collect();
         let [master] = masters[..] else { return Err(format!("after healing, masters are {masters:?}")) };
         let held = nodes[master].settings.priority;
@@ -238,7 +238,7 @@ impl Oracle {
 
 impl Oracle {
     /// By then a healed network has one master, and its neighbours know.
-    pub fn convergence_bound(nodes: &[Node]) -> Nanos {
+    pub(crate) fn convergence_bound(nodes: &[Node]) -> Nanos {
         let slowest = nodes.iter().map(interval).max().unwrap_or(0);
         let down = nodes.iter().map(|node| longest_down_interval(node, slowest)).max().unwrap_or(0);
         3 * down + nanos(RESIGN_BOUND) + 2500 * MS

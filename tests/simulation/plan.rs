@@ -10,11 +10,11 @@ use crate::clock::{MS, Nanos};
 use crate::node::Freeze;
 use crate::random::Random;
 
-pub const CLIENTS: usize = 2;
+pub(crate) const CLIENTS: usize = 2;
 const VIP: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     Freeze(usize, Freeze),
     Thaw(usize),
     Crash(usize),
@@ -33,26 +33,26 @@ pub enum Fault {
     Forget(usize),
 }
 
-pub struct NodePlan {
-    pub settings: Settings,
-    pub ppm: i64,
-    pub notices_gaps: bool,
+pub(crate) struct NodePlan {
+    pub(crate) settings: Settings,
+    pub(crate) ppm: i64,
+    pub(crate) notices_gaps: bool,
 }
 
-pub struct Plan {
-    pub nodes: Vec<NodePlan>,
-    pub password: Option<Password>,
-    pub unicast: bool,
-    pub loss_percent: u64,
-    pub duplicate_percent: u64,
-    pub delay: (Nanos, Nanos),
+pub(crate) struct Plan {
+    pub(crate) nodes: Vec<NodePlan>,
+    pub(crate) password: Option<Password>,
+    pub(crate) unicast: bool,
+    pub(crate) loss_percent: u64,
+    pub(crate) duplicate_percent: u64,
+    pub(crate) delay: (Nanos, Nanos),
     /// How late a process is woken, at most, when it is not frozen.
-    pub lateness: Nanos,
-    pub faults: Vec<(Nanos, Fault)>,
-    pub healed_at: Nanos,
+    pub(crate) lateness: Nanos,
+    pub(crate) faults: Vec<(Nanos, Fault)>,
+    pub(crate) healed_at: Nanos,
 }
 
-pub fn settings(
+pub(crate) fn settings(
     version: VrrpVersion,
     centiseconds: u16,
     priority: u8,
@@ -72,7 +72,7 @@ pub fn settings(
 }
 
 impl Plan {
-    pub fn from_seed(random: &mut Random) -> Self {
+    pub(crate) fn from_seed(random: &mut Random) -> Self {
         let count = random.pick(&[2, 2, 2, 3, 3, 4, 5]);
         let version = if random.chance(20) { VrrpVersion::V2 } else { VrrpVersion::V3 };
         let centiseconds = match version {

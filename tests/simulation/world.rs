@@ -54,21 +54,22 @@ impl Eq for Queued {}
 
 /// What a run has seen, so that a test can tell that the faults did happen.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Summary {
-    pub steps: u64,
-    pub takeovers: u64,
-    pub thawed_out: u64,
-    pub resigned: u64,
-    pub longest_overlap: Nanos,
+pub(crate) struct Summary {
+    pub(crate) steps: u64,
+    pub(crate) takeovers: u64,
+    pub(crate) thawed_out: u64,
+    pub(crate) resigned: u64,
+    pub(crate) broadcasts: u64,
+    pub(crate) longest_overlap: Nanos,
 }
 
-pub struct World {
-    pub now: Nanos,
+pub(crate) struct World {
+    pub(crate) now: Nanos,
     order: u64,
     queue: BinaryHeap<Queued>,
-    pub nodes: Vec<Node>,
-    pub clients: Vec<Client>,
-    pub lan: Lan,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) lan: Lan,
     random: Random,
     oracle: Oracle,
     lateness: Nanos,
@@ -77,11 +78,11 @@ pub struct World {
     healed: bool,
     trace: VecDeque<String>,
     loud: bool,
-    pub summary: Summary,
+    pub(crate) summary: Summary,
 }
 
 impl World {
-    pub fn new(plan: Plan, random: Random, base: Instant, loud: bool) -> Self {
+    pub(crate) fn new(plan: Plan, random: Random, base: Instant, loud: bool) -> Self {
         let count = plan.nodes.len();
         let lan = Lan::new(count + CLIENTS, plan.loss_percent, plan.duplicate_percent, plan.delay);
         let nodes = plan.nodes.into_iter().enumerate().map(|(id, node)| {
@@ -123,7 +124,7 @@ impl World {
         world
     }
 
-    pub fn fault(&mut self, delay: Nanos, fault: Fault) {
+    pub(crate) fn fault(&mut self, delay: Nanos, fault: Fault) {
         self.after(delay, Event::Fault(fault));
     }
 
@@ -133,7 +134,7 @@ impl World {
     }
 
     /// Every event up to then; what was violated, with the last lines of the trace.
-    pub fn run_until(&mut self, end: Nanos) -> Result<(), String> {
+    pub(crate) fn run_until(&mut self, end: Nanos) -> Result<(), String> {
         while self.queue.peek().is_some_and(|next| next.at <= end) {
             let Some(next) = self.queue.pop() else { break };
             self.now = next.at;
@@ -148,7 +149,7 @@ impl World {
         Ok(())
     }
 
-    pub fn report(&self, violation: &str) -> String {
+    pub(crate) fn report(&self, violation: &str) -> String {
         let lines: Vec<_> = self.trace.iter().map(String::as_str).collect();
         format!("{}\n{:>10.3} ms  VIOLATED: {violation}", lines.join("\n"), self.now as f64 / MS as f64)
     }
@@ -229,6 +230,7 @@ impl World {
                 self.send(node, &frame);
             }
         }
+        self.summary.broadcasts += deed.broadcasts as u64;
         if deed.resigned {
             self.summary.resigned += 1;
             self.nodes[node].die();
@@ -362,15 +364,7 @@ impl World {
             }
             Fault::Priority(node, priority) => {
                 let Ok(priority) = i64::from(priority).try_into() else { return Ok(()) };
-                self.nodes[node].settings.priority = priority;
-                let settings = self.nodes[node].settings.clone();
-                if !self.nodes[node].runs() {
-                    // A configuration reaches a frozen process when it reads again: leave it to the next restart.
-                    return Ok(());
-                }
-                let deed =
-                    self.nodes[node].act(self.now, |machine, local| machine.reconfigure(settings, local));
-                self.done(node, deed)
+                self.surroundings(node, |node| node.settings.priority = priority)
             }
             Fault::Forget(client) => {
                 self.clients[client].entry = None;
@@ -395,8 +389,8 @@ impl World {
         let out = was_master && self.oracle.was_out(&self.nodes[node], self.now - since, self.now);
         self.oracle.disturbed(node, self.now);
         self.armed[node].1 = None;
-        let mail_first = self.random.chance(50);
-        let deed = self.nodes[node].thaw(self.now, mail_first);
+        let told_first = self.random.chance(50);
+        let deed = self.nodes[node].thaw(self.now, told_first);
         if out {
             self.summary.thawed_out += 1;
             if deed.claimed || self.nodes[node].answers() || self.nodes[node].held_until.is_some() {
@@ -410,7 +404,7 @@ impl World {
     }
 
     /// Ends everything that is wrong.
-    pub fn heal(&mut self) -> Result<(), String> {
+    pub(crate) fn heal(&mut self) -> Result<(), String> {
         self.tell("healed");
         self.healed = true;
         self.lan.heal();
@@ -426,7 +420,7 @@ impl World {
     }
 
     /// After healing: one master within the bound, the right one, it stays, and every client reaches it.
-    pub fn converge(&mut self) -> Result<(), String> {
+    pub(crate) fn converge(&mut self) -> Result<(), String> {
         self.heal()?;
         self.run_until(self.now + Oracle::convergence_bound(&self.nodes))?;
         let master = Oracle::converged(&self.nodes).map_err(|violation| self.report(&violation))?;

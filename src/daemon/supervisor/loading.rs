@@ -1,7 +1,6 @@
 //! Has a configuration read by a process of its own, which can do nothing else.
 
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::daemon::link::Link;
@@ -15,20 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is in `snapshot`, or everything that is wrong with it. The process is reaped by whoever reaps.
 pub(super) async fn load(snapshot: &Snapshot) -> FromLoader {
-    let text = match String::from_utf8(snapshot.bytes.clone()) {
-        Ok(text) => text,
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            let problems =
-                format!("{}: is not UTF-8 at byte {at}: save it as UTF-8", snapshot.path.display());
-            return FromLoader::Refused { problems };
-        }
-    };
-    let folder = snapshot.path.parent().unwrap_or(Path::new("/"));
-    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let document = ToLoader { name: snapshot.path.display().to_string(), folder, text };
+    let document = ToLoader { path: snapshot.path.clone(), bytes: snapshot.bytes.clone() };
     ask(&document).await.unwrap_or_else(|error| FromLoader::Refused {
-        problems: format!("{}: cannot be examined: {error}", document.name),
+        problems: format!("{}: cannot be examined: {error}", document.path.display()),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +18,10 @@ use crate::supervision::Player;
 /// Messages that wait for a role to read them. A configuration brings one for each address and worker; a role that
 /// lets this many pile up hangs.
 const MAX_UNREAD: usize = 8192;
+
+/// A process that dies closes its link a moment before it can be reaped, and how it died is better to know than that
+/// its link has ended. This is for one that lives on without it.
+const LAST_MOMENT: Duration = Duration::from_millis(50);
 
 /// What was heard from a role.
 #[derive(Debug)]
@@ -82,8 +87,11 @@ async fn write<Tx: Serialize>(
     while let Some((message, socket)) = queue.recv().await {
         let fd = socket.as_ref().and_then(|(group, i)| group.get(*i)).map(|fd| fd.as_fd());
         if let Err(error) = sender.send(&message, fd).await {
-            // With the receiver PID 1 itself is gone.
-            let _ = heard.send(Heard::Lost(player, format!("cannot be written to: {error}"))).await;
+            if error.kind() == io::ErrorKind::InvalidData {
+                // With the receiver PID 1 itself is gone.
+                let _ = heard.send(Heard::Lost(player, format!("cannot be told: {error}"))).await;
+            }
+            // Otherwise the link has ended, which the other task finds as well.
             return;
         }
     }
@@ -99,8 +107,13 @@ async fn listen<Tx: Serialize, Rx: DeserializeOwned>(
         let said = match link.receive().await {
             // No role has a descriptor to give; one that comes is closed here.
             Ok(Some((message, _))) => wrap(player, message),
-            Ok(None) => Heard::Lost(player, "has closed its link".into()),
-            Err(error) => Heard::Lost(player, format!("cannot be understood: {error}")),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Heard::Lost(player, format!("cannot be understood: {error}"))
+            }
+            Ok(None) | Err(_) => {
+                tokio::time::sleep(LAST_MOMENT).await;
+                Heard::Lost(player, "has closed its link".into())
+            }
         };
         let is_last = matches!(said, Heard::Lost(..));
         if heard.send(said).await.is_err() || is_last {

@@ -54,45 +54,6 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) fn new(settings: Settings, workers: usize, seen: &Snapshot, first: Edition) -> Waiting {
-        let now = Instant::now();
-        let (heard, hearing) = mpsc::channel(MAX_HEARD);
-        let (results, loaded) = mpsc::channel(1);
-        let (sight, sightings) = mpsc::channel(1);
-        let (asks, asked) = mpsc::channel(MAX_ASKS);
-        let watch = Watch::start(settings.config.clone(), seen, sight)
-            .inspect_err(|e| warn!("edits of the configuration will not be noticed: {e}"))
-            .ok();
-        match control::listen(&settings.control_suffix) {
-            Ok(listener) => drop(tokio::spawn(control::serve(listener, asks))),
-            Err(error) => warn!(
-                "`vipgate status` will not work: the control socket @vipgate{} cannot be opened: {error}; where \
-                 several vipgates share a network namespace, give each its own VIPGATE_CONTROL",
-                settings.control_suffix
-            ),
-        }
-        let supervisor = Self {
-            plan: Plan::new(now),
-            in_force: first,
-            pending: BTreeMap::new(),
-            retiring: vec![],
-            proxy: None,
-            vrrp: None,
-            given: vec![],
-            players: HashMap::new(),
-            heard,
-            loading: Loading::new(results),
-            generations: 1,
-            workers,
-            reports: Reports::default(),
-            refused: None,
-            replaced: seen.links == 0,
-            started: now,
-            is_over: false,
-        };
-        Waiting { supervisor, hearing, loaded, sightings, asked, watch }
-    }
-
     fn start(&mut self) {
         let Edition { config, origin, sockets, warnings, .. } = &self.in_force;
         log::apply(config.log);
@@ -230,7 +191,7 @@ impl Supervisor {
 }
 
 /// A supervisor and all that it waits for.
-pub(super) struct Waiting {
+pub(super) struct Process1 {
     supervisor: Supervisor,
     hearing: mpsc::Receiver<Heard>,
     loaded: mpsc::Receiver<(Snapshot, FromLoader)>,
@@ -239,7 +200,46 @@ pub(super) struct Waiting {
     watch: Option<Watch>,
 }
 
-impl Waiting {
+impl Process1 {
+    pub(super) fn new(settings: &Settings, workers: usize, seen: &Snapshot, first: Edition) -> Self {
+        let now = Instant::now();
+        let (heard, hearing) = mpsc::channel(MAX_HEARD);
+        let (results, loaded) = mpsc::channel(1);
+        let (sight, sightings) = mpsc::channel(1);
+        let (asks, asked) = mpsc::channel(MAX_ASKS);
+        let watch = Watch::start(settings.config.clone(), seen, sight)
+            .inspect_err(|e| warn!("edits of the configuration will not be noticed: {e}"))
+            .ok();
+        match control::listen(&settings.control_suffix) {
+            Ok(listener) => drop(tokio::spawn(control::serve(listener, asks))),
+            Err(error) => warn!(
+                "`vipgate status` will not work: the control socket @vipgate{} cannot be opened: {error}; where \
+                 several vipgates share a network namespace, give each its own VIPGATE_CONTROL",
+                settings.control_suffix
+            ),
+        }
+        let supervisor = Supervisor {
+            plan: Plan::new(now),
+            in_force: first,
+            pending: BTreeMap::new(),
+            retiring: vec![],
+            proxy: None,
+            vrrp: None,
+            given: vec![],
+            players: HashMap::new(),
+            heard,
+            loading: Loading::new(results),
+            generations: 1,
+            workers,
+            reports: Reports::default(),
+            refused: None,
+            replaced: seen.links == 0,
+            started: now,
+            is_over: false,
+        };
+        Self { supervisor, hearing, loaded, sightings, asked, watch }
+    }
+
     pub(super) async fn run(mut self, mut calls: Calls) {
         self.supervisor.start();
         while !self.supervisor.is_over {

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::edition::{Edition, Origin};
 use super::loading;
 use super::preflight;
-use super::run::Supervisor;
+use super::run::Process1;
 use super::sockets::Sockets;
 use crate::config::Config;
 use crate::daemon::log;
@@ -60,7 +60,7 @@ async fn supervise(settings: Settings) -> Result<(), GiveUp> {
         () = calls.stop() => return Ok(()),
     };
     let (workers, first) = first_edition(&snapshot, loaded)?;
-    Supervisor::new(settings, workers, &snapshot, first).run(calls).await;
+    Process1::new(&settings, workers, &snapshot, first).run(calls).await;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use super::instance::Instance;
 use super::shell::Shell;
 use crate::config::{Transport, VrrpVersion};
 use crate::link::{FromVrrp, Transition, VrrpState};
+use crate::os::nft;
 use crate::vrrp::arp::Frame;
 use crate::vrrp::{Advert, Output, WarningKind, packet_v2, packet_v3};
 
@@ -56,6 +57,8 @@ impl Instance {
                     self.send_arp(&Frame::announcement(mac, address, form));
                 }
             }
+            Output::Relay { addresses, old } => self.relay(&addresses, old),
+            Output::EndRelay => self.end_relay(),
             Output::Probe { address } => {
                 if let Some(mac) = self.wire.as_ref().map(|wire| wire.place.mac) {
                     self.send_arp(&Frame::probe(mac, address));
@@ -103,6 +106,27 @@ impl Instance {
         }
         if failed {
             self.count("advert_send_error");
+        }
+    }
+
+    /// Without it a handover resets the connections that are in the middle of an answer: worth a word, not a failure.
+    fn relay(&mut self, addresses: &[Ipv4Addr], old: Ipv4Addr) {
+        let Some(place) = self.wire.as_ref().map(|wire| &wire.place) else { return };
+        match nft::relay::install(self.config.vrid, addresses, old, place.index) {
+            Ok(()) => self.count("relay"),
+            Err(error) => {
+                self.count("relay_error");
+                warn!(
+                    instance = self.config.name,
+                    "open connections of {old} cannot be handed back to it: {error}; they will be reset"
+                );
+            }
+        }
+    }
+
+    pub(super) fn end_relay(&mut self) {
+        if let Err(error) = nft::relay::remove(self.config.vrid) {
+            debug!(instance = self.config.name, "the relay's table cannot be removed: {error}");
         }
     }
 
@@ -169,11 +193,14 @@ impl Instance {
 fn claims_mastership(output: &Output) -> bool {
     match output {
         Output::SendAdvert(advert) => !advert.releases(),
-        Output::Hold { .. } | Output::Announce { .. } | Output::AnswerArp(true) => true,
+        Output::Hold { .. } | Output::Announce { .. } | Output::AnswerArp(true) | Output::Relay { .. } => {
+            true
+        }
         Output::Release { .. }
         | Output::DestroySockets { .. }
         | Output::DiscardReceived
         | Output::AnswerArp(false)
+        | Output::EndRelay
         | Output::Probe { .. }
         | Output::Transition(_)
         | Output::Warn { .. }

@@ -13,7 +13,7 @@ use super::place::Place;
 /// What keeps this kernel silent about the addresses on `place`, put in place where that takes doing; the text says why
 /// it is nothing.
 pub(super) fn raise(vrid: Vrid, addresses: &[Ipv4Addr], place: &Place) -> (ArpFence, Result<(), String>) {
-    let nft_error = match nft::install(vrid, addresses, place.own) {
+    let nft_error = match nft::silence::install(vrid, addresses, place.own) {
         Ok(()) => return (ArpFence::Nftables, Ok(())),
         Err(error) => error,
     };

@@ -129,7 +129,8 @@ impl Instance {
         self.machine.reconfigure(Settings::from(&self.config), now);
         self.settle(shell);
         if before.vrid != self.config.vrid && self.arp_fence == ArpFence::Nftables {
-            drop(nft::remove(before.vrid));
+            drop(nft::silence::remove(before.vrid));
+            drop(nft::relay::remove(before.vrid));
         }
         self.raise_fence(&self.config.addresses().collect::<Vec<_>>(), shell, now);
     }
@@ -164,7 +165,7 @@ impl Instance {
     pub(super) fn verify(&mut self, shell: &mut Shell, now: Instant) {
         let addresses: Vec<Ipv4Addr> = self.config.addresses().collect();
         shell.warnings.set(&self.config.name, "for good", for_good(&addresses, &shell.survey), now);
-        if self.arp_fence == ArpFence::Nftables && !nft::present(self.config.vrid).unwrap_or(true) {
+        if self.arp_fence == ArpFence::Nftables && !nft::silence::present(self.config.vrid).unwrap_or(true) {
             warn!(
                 instance = self.config.name,
                 "somebody has removed the ARP fence; it is put in place again"
@@ -253,7 +254,7 @@ impl Instance {
             self.release(&self.held.iter().copied().collect::<Vec<_>>(), shell);
         }
         if self.arp_fence == ArpFence::Nftables {
-            drop(nft::remove(self.config.vrid));
+            drop(nft::silence::remove(self.config.vrid));
         }
         self.wire = None;
         shell.warnings.forget(&self.config.name);

@@ -164,16 +164,26 @@ fn nopreempt_survives_a_pause() {
 }
 
 #[test]
-fn a_late_down_timer_is_excused_once() {
+fn a_late_down_timer_is_excused_once_and_a_very_late_one_always() {
+    let late_by = |rig: &mut Rig, late: Duration| {
+        let (due, _) = rig.machine.poll_timeout().unwrap();
+        rig.now = due + late;
+        rig.machine.handle_timeout(rig.now);
+        let told = rig.drain();
+        let next = rig.machine.poll_timeout().map(|(at, why)| (at - rig.now, why));
+        (told, next.filter(|(_, why)| *why == "the master is silent").map(|(wait, _)| wait.as_millis()))
+    };
     let mut rig = Rig::in_state(State::Behind);
-    rig.now += ms(800);
-    rig.machine.handle_timeout(rig.now);
-    assert_eq!(rig.drain(), "discard", "489 ms late: listen again, for a whole down interval");
-    let (at, _) = rig.machine.poll_timeout().unwrap();
-    assert_eq!((at - rig.now).as_micros(), 360_937);
-    rig.now += ms(800);
-    rig.machine.handle_timeout(rig.now);
-    assert_eq!(rig.machine.state(), VrrpState::Master, "a node that is always late takes over all the same");
+    assert_eq!(late_by(&mut rig, ms(500)), ("discard".to_owned(), Some(360)), "as long as a takeover takes");
+    assert_eq!(late_by(&mut rig, ms(500)), ("discard".to_owned(), Some(360)), "and again");
+    assert_eq!(late_by(&mut rig, ms(50)).0, "hold, answer, advert 100, announce, MASTER", "excused before");
+
+    let mut rig = Rig::in_state(State::Behind);
+    assert_eq!(late_by(&mut rig, ms(50)), (String::new(), Some(50)), "time given back");
+    assert_eq!(late_by(&mut rig, ms(50)).0, "hold, answer, advert 100, announce, MASTER", "but once");
+
+    let mut rig = Rig::in_state(State::Behind);
+    assert_eq!(late_by(&mut rig, ms(2)).0, "hold, answer, advert 100, announce, MASTER", "as timers are");
 }
 
 #[test]
@@ -211,9 +221,9 @@ fn a_masters_own_answer_to_the_probe_is_no_stranger() {
 #[test]
 fn defence_is_bounded_and_begins_anew_after_quiet() {
     let mut rig = Rig::in_state(State::Master);
-    let defences = |rig: &mut Rig, seconds: u64| {
+    let defences = |rig: &mut Rig, millis: u64| {
         let mut n = 0;
-        for _ in 0..seconds * 1000 {
+        for _ in 0..millis {
             rig.machine.handle_claim(STRANGERS_CLAIM, rig.now);
             let mut told = rig.drain();
             told += &whole_story(rig, ms(1));
@@ -221,11 +231,12 @@ fn defence_is_bounded_and_begins_anew_after_quiet() {
         }
         n
     };
-    assert_eq!(defences(&mut rig, 1), 10, "one per 100 ms");
-    assert_eq!(defences(&mut rig, 20), 0, "ten, then no more while it goes on");
+    assert_eq!(defences(&mut rig, 99), 1, "the first at once, the next after 100 ms");
+    assert_eq!(defences(&mut rig, 901), 9, "one per 100 ms");
+    assert_eq!(defences(&mut rig, 20_000), 0, "ten, then no more while it goes on");
     let story = told(&mut rig, ms(1100));
     assert!(story.iter().any(|(_, told)| told.contains("clear Stranger")), "{story:?}");
-    assert_eq!(defences(&mut rig, 1), 10, "after quiet it is another conflict");
+    assert_eq!(defences(&mut rig, 1000), 10, "after quiet it is another conflict");
 }
 
 fn whole_story(rig: &mut Rig, duration: Duration) -> String {

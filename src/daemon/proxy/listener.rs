@@ -1,0 +1,119 @@
+//! Accepting: connections go from the queue of a listening socket to tasks of the same worker.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::task::Poll;
+
+use nix::errno::Errno;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::client::{Client, Facts};
+use super::fence::Standing;
+use super::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN};
+use super::worker::{View, Worker};
+use crate::os::accept::accept;
+
+/// One worker's socket of one address.
+pub(super) struct Listener {
+    pub(super) address: SocketAddr,
+    /// Gaps that happened before its queue was last seen empty: what waited in them has been taken out.
+    good: Cell<u64>,
+    /// Empty the queue, then close.
+    stop: Notify,
+    /// The configuration that served this address last, for the requests that are still under way.
+    pub(super) last_view: RefCell<Option<Rc<View>>>,
+}
+
+impl Listener {
+    pub(super) fn new(address: SocketAddr, gaps: u64) -> Self {
+        Self { address, good: Cell::new(gaps), stop: Notify::new(), last_view: RefCell::default() }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.notify_one();
+    }
+}
+
+/// Accepts until the listener is stopped and its queue is empty.
+pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpListener) {
+    loop {
+        let found = worker.fence.found.notified();
+        if listener.good.get() != worker.fence.gaps() {
+            // What waited through a gap is told from what comes after it by emptying the queue at once.
+            empty(&worker, &listener, &socket);
+        }
+        let accepted = tokio::select! {
+            biased;
+            () = listener.stop.notified() => break,
+            () = found => continue,
+            accepted = async { worker.has_room().await; socket.accept().await } => accepted,
+        };
+        let mut next = Some(accepted);
+        for _ in 0..ACCEPTS_PER_TURN {
+            match next {
+                None => break,
+                Some(Ok((stream, peer))) => serve(&worker, &listener, stream, peer),
+                Some(Err(error)) if is_shortage(&error) => {
+                    tracing::warn!(address = %listener.address, "cannot accept: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                    break;
+                }
+                // That connection failed before it was taken.
+                Some(Err(_)) => (),
+            }
+            if worker.is_full() {
+                break;
+            }
+            next = std::future::poll_fn(|cx| match socket.poll_accept(cx) {
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await;
+        }
+        tokio::task::yield_now().await;
+    }
+    empty(&worker, &listener, &socket);
+}
+
+/// Takes everything that waits, by asking the kernel: the runtime may not have heard of it yet.
+fn empty(worker: &Rc<Worker>, listener: &Rc<Listener>, socket: &TcpListener) {
+    let gaps = worker.fence.gaps();
+    loop {
+        match accept(socket.as_fd()) {
+            Ok((stream, peer)) => {
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    serve(worker, listener, stream, peer);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                listener.good.set(gaps);
+                return;
+            }
+            Err(error) if is_shortage(&error) => {
+                // The rest stays suspect until the queue has been seen empty.
+                tracing::warn!(address = %listener.address, "cannot accept: {error}");
+                return;
+            }
+            // That connection failed before it was taken.
+            Err(_) => (),
+        }
+    }
+}
+
+fn serve(worker: &Rc<Worker>, listener: &Rc<Listener>, stream: TcpStream, peer: SocketAddr) {
+    let standing = Standing::good_up_to(listener.good.get());
+    let facts = Facts { peer, listener: Rc::clone(listener), standing, shared: Rc::default() };
+    worker.serve(Client { stream, facts });
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
+    )
+}

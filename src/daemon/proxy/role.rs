@@ -1,0 +1,326 @@
+//! The main thread: what PID 1 asks for, handed to the workers; what they report, handed back.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::counters::{Count, Vitals, sums};
+use super::directory::Directory;
+use super::limits::{BEAT, EVENTS, ORPHAN_DRAIN, OUTBOX, RESOLVER_THREADS, WORKERS_MAX};
+use super::snapshot::Snapshot;
+use super::worker::{self, Command, Event, Handle};
+use crate::config::Config;
+use crate::daemon::link::{Link, Sender};
+use crate::link::{FromProxy, Generation, ProxyReport, ToProxy};
+
+/// A bug of this program (sysexits EX_SOFTWARE).
+const BUG: u8 = 70;
+
+/// Plays the role until the other end of `link` closes; then drains for a moment.
+pub fn run(link: OwnedFd) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(RESOLVER_THREADS)
+        .build();
+    let result = runtime.and_then(|runtime| {
+        let result = runtime.block_on(async { Role::new(link)?.run().await });
+        // A resolver thread may be waiting for an answer that nobody needs any more.
+        runtime.shutdown_background();
+        result
+    });
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("the proxy ends: {error}");
+            ExitCode::from(BUG)
+        }
+    }
+}
+
+struct Role {
+    link: Link<FromProxy, ToProxy>,
+    outbox: mpsc::Sender<FromProxy>,
+    events: mpsc::Receiver<Event>,
+    events_in: mpsc::Sender<Event>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    directory: Directory,
+    workers: Vec<Handle>,
+    /// Sockets that PID 1 has sent for a configuration to come.
+    arrived: HashMap<(SocketAddr, usize), OwnedFd>,
+    /// What the workers accept on.
+    accepting: HashSet<(SocketAddr, usize)>,
+    prepared: Option<Prepared>,
+    /// Workers that have not yet said that they serve this generation.
+    awaited: Option<(Generation, HashSet<usize>)>,
+    /// Workers that have not drained, and what the others had to cut.
+    draining: Option<(HashSet<usize>, u64)>,
+}
+
+struct Prepared {
+    generation: Generation,
+    workers: usize,
+    snapshot: Snapshot,
+}
+
+enum Flow {
+    Continue,
+    Exit(ExitCode),
+}
+
+impl Role {
+    fn new(link: OwnedFd) -> io::Result<Self> {
+        let link = Link::from_fd(link)?;
+        let (outbox, letters) = mpsc::channel(OUTBOX);
+        tokio::spawn(post(link.sender(), letters));
+        let (events_in, events) = mpsc::channel(EVENTS);
+        Ok(Self {
+            link,
+            outbox,
+            events,
+            events_in,
+            snapshot: Arc::default(),
+            directory: Directory::default(),
+            workers: vec![],
+            arrived: HashMap::new(),
+            accepting: HashSet::new(),
+            prepared: None,
+            awaited: None,
+            draining: None,
+        })
+    }
+
+    async fn run(mut self) -> io::Result<ExitCode> {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut linked = true;
+        loop {
+            let flow = tokio::select! {
+                message = self.link.receive(), if linked => match message {
+                    Ok(Some((message, fd))) => self.message(message, fd).await,
+                    Ok(None) => {
+                        linked = false;
+                        self.parent_gone().await
+                    }
+                    Err(error) => {
+                        tracing::error!("the link to the supervisor is broken: {error}");
+                        linked = false;
+                        self.parent_gone().await
+                    }
+                },
+                Some(event) = self.events.recv() => self.event(event, linked).await,
+                _ = beat.tick() => self.beat(),
+            };
+            match flow {
+                Flow::Continue => (),
+                Flow::Exit(code) => return Ok(code),
+            }
+        }
+    }
+
+    async fn message(&mut self, message: ToProxy, fd: Option<OwnedFd>) -> Flow {
+        match message {
+            ToProxy::Listener { address, worker } => match fd {
+                Some(fd) => _ = self.arrived.insert((address, worker), fd),
+                None => tracing::error!(%address, worker, "a listener came without its socket"),
+            },
+            ToProxy::Prepare { generation, workers, config } => {
+                let answer = match self.prepare(generation, workers, *config) {
+                    Ok(()) => FromProxy::Prepared { generation },
+                    Err(reason) => FromProxy::Refused { generation, reason },
+                };
+                self.say(answer).await;
+            }
+            ToProxy::Commit { generation } => return self.commit(generation).await,
+            ToProxy::Abort { generation } => {
+                if self.prepared.as_ref().is_some_and(|p| p.generation == generation) {
+                    self.prepared = None;
+                }
+                self.arrived.clear();
+            }
+            ToProxy::FenceVerdict(verdict) => {
+                // Every worker knows its own questions, and their numbers are not another's.
+                for worker in &self.workers {
+                    // A worker whose inbox is full refuses when its own time is up.
+                    let _ = worker.commands.try_send(Command::Verdict(verdict));
+                }
+            }
+            ToProxy::Drain { bound } => return self.drain(bound).await,
+            ToProxy::Report => {
+                let report = self.report();
+                self.say(FromProxy::Report(report)).await;
+            }
+        }
+        Flow::Continue
+    }
+
+    fn prepare(&mut self, generation: Generation, workers: usize, config: Config) -> Result<(), String> {
+        self.prepared = None;
+        if self.draining.is_some() {
+            return Err("the proxy is draining".into());
+        }
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            return Err(format!("{workers} workers: 1 to {WORKERS_MAX} are possible"));
+        }
+        if !self.workers.is_empty() && workers != self.workers.len() {
+            return Err(format!(
+                "the number of workers cannot change from {} to {workers} in a running proxy; restart it",
+                self.workers.len()
+            ));
+        }
+        for address in config.servers.iter().flat_map(|s| &s.listen) {
+            for worker in 0..workers {
+                let key = (*address, worker);
+                if !self.arrived.contains_key(&key) && !self.accepting.contains(&key) {
+                    return Err(format!("no socket for {address} came for worker {worker}"));
+                }
+            }
+        }
+        let directory = &mut self.directory;
+        let snapshot = Snapshot::try_new(config, |upstream, n| directory.server(upstream, n))?;
+        self.prepared = Some(Prepared { generation, workers, snapshot });
+        Ok(())
+    }
+
+    async fn commit(&mut self, generation: Generation) -> Flow {
+        let Some(prepared) = self.prepared.take_if(|p| p.generation == generation) else {
+            tracing::error!(generation = generation.0, "told to commit what was not prepared");
+            return Flow::Continue;
+        };
+        let served: HashSet<SocketAddr> = prepared.snapshot.gateway.addresses().collect();
+        let mut listeners: Vec<Vec<_>> = (0..prepared.workers).map(|_| vec![]).collect();
+        for ((address, worker), socket) in self.arrived.drain() {
+            if let Some(list) = listeners.get_mut(worker).filter(|_| served.contains(&address)) {
+                list.push((address, socket));
+                self.accepting.insert((address, worker));
+            }
+        }
+        self.accepting.retain(|(address, _)| served.contains(address));
+        let snapshot = Arc::new(prepared.snapshot);
+        self.snapshot.store(Arc::clone(&snapshot));
+        self.directory.attend(&snapshot);
+        for index in self.workers.len()..prepared.workers {
+            let started =
+                worker::start(index, prepared.workers, Arc::clone(&self.snapshot), self.events_in.clone());
+            match started {
+                Ok(handle) => self.workers.push(handle),
+                Err(error) => {
+                    tracing::error!("cannot start worker {index}: {error}");
+                    return Flow::Exit(ExitCode::from(BUG));
+                }
+            }
+        }
+        self.awaited = Some((generation, (0..self.workers.len()).collect()));
+        for (worker, listeners) in self.workers.iter().zip(listeners) {
+            // A worker that has ended is noticed at the next beat.
+            let _ = worker.commands.send(Command::Commit { generation, listeners }).await;
+        }
+        Flow::Continue
+    }
+
+    async fn event(&mut self, event: Event, linked: bool) -> Flow {
+        match event {
+            Event::Serving { worker, generation } => {
+                let Some((awaited, workers)) = &mut self.awaited else { return Flow::Continue };
+                if *awaited == generation {
+                    workers.remove(&worker);
+                    if workers.is_empty() {
+                        self.awaited = None;
+                        self.say(FromProxy::Serving { generation }).await;
+                    }
+                }
+            }
+            Event::FenceQuery { worker, query } => {
+                tracing::debug!(worker, nonce = query.nonce, "fence query");
+                self.say(FromProxy::FenceQuery(query)).await;
+            }
+            Event::Drained { worker, cut } => {
+                let Some((workers, sum)) = &mut self.draining else { return Flow::Continue };
+                workers.remove(&worker);
+                *sum += cut;
+                if workers.is_empty() {
+                    let cut = *sum;
+                    if !linked {
+                        return Flow::Exit(ExitCode::SUCCESS);
+                    }
+                    self.say(FromProxy::Drained { cut }).await;
+                }
+            }
+        }
+        Flow::Continue
+    }
+
+    fn beat(&mut self) -> Flow {
+        if self.draining.is_none() && self.workers.iter().any(Handle::is_finished) {
+            tracing::error!("a worker ended by itself");
+            return Flow::Exit(ExitCode::from(BUG));
+        }
+        let turns = self.workers.iter().map(|w| w.vitals.turns()).collect();
+        // Half of the box is for messages that must not be lost; a beat that finds no room says nothing new.
+        if self.outbox.capacity() > OUTBOX / 2 {
+            let _ = self.outbox.try_send(FromProxy::Beat { turns });
+        }
+        Flow::Continue
+    }
+
+    async fn drain(&mut self, bound: Duration) -> Flow {
+        if self.draining.is_some() {
+            return Flow::Continue;
+        }
+        self.draining = Some(((0..self.workers.len()).collect(), 0));
+        for worker in &self.workers {
+            // A worker that has ended has nothing in flight; it is asked for at the next beat.
+            let _ = worker.commands.send(Command::Drain { bound }).await;
+        }
+        if self.workers.is_empty() {
+            self.say(FromProxy::Drained { cut: 0 }).await;
+        }
+        Flow::Continue
+    }
+
+    /// Nobody is left to say anything to: finish what is in flight, and go.
+    async fn parent_gone(&mut self) -> Flow {
+        let idle = match &self.draining {
+            Some((workers, _)) => workers.is_empty(),
+            None => self.workers.is_empty(),
+        };
+        if idle {
+            return Flow::Exit(ExitCode::SUCCESS);
+        }
+        tracing::info!("the supervisor is gone; finishing what is in flight");
+        self.drain(ORPHAN_DRAIN).await
+    }
+
+    fn report(&self) -> ProxyReport {
+        let vitals = || self.workers.iter().map(|w| &*w.vitals);
+        ProxyReport {
+            workers: self.workers.len(),
+            connections: vitals().map(Vitals::connections).sum(),
+            requests: vitals().map(|v| v.counted(Count::Requests)).sum(),
+            upstreams: self.snapshot.load().report(),
+            counters: sums(vitals()),
+        }
+    }
+
+    async fn say(&self, message: FromProxy) {
+        // Fails only when the link is closed, which the receiving side notices.
+        let _ = self.outbox.send(message).await;
+    }
+}
+
+/// Sends what is in the box, in order.
+async fn post(sender: Sender<FromProxy>, mut letters: mpsc::Receiver<FromProxy>) {
+    while let Some(letter) = letters.recv().await {
+        if let Err(error) = sender.send(&letter, None).await {
+            tracing::debug!("the supervisor does not listen: {error}");
+            return;
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What a request gets: which server and route, and the answers that no upstream gives. No I/O, no clock.
+
+mod answer;
+mod conditional;
+mod files;
+mod path;
+mod select;
+
+pub use answer::{Answer, escaped_path, page, redirect_lines};
+pub use conditional::{Conditions, Validators, Verdict, verdict};
+pub use files::{Entry, Serving, file_name, serve};
+pub use path::{PathError, normalise};
+pub use select::{Deed, Gateway, Site};

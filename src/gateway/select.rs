@@ -1,0 +1,258 @@
+//! Server and route of a request, with nginx's precedence: the address that it came in on, then Host (exact, else the
+//! address's first server), then the path (exact, else the longest prefix).
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::config::{Action, Config, PathPattern};
+
+/// A configuration's servers, laid out for looking up.
+#[derive(Debug, Default)]
+pub struct Gateway {
+    addresses: HashMap<SocketAddr, Address>,
+    sites: Vec<Site>,
+}
+
+#[derive(Debug)]
+struct Address {
+    names: HashMap<String, usize>,
+    default: usize,
+}
+
+/// A server as requests see it.
+#[derive(Debug)]
+pub struct Site {
+    exact: HashMap<Vec<u8>, Deed>,
+    /// Longest first.
+    prefixes: Vec<(Vec<u8>, Deed)>,
+    /// Whole lines, each with its CRLF, for every answer.
+    pub add: Vec<u8>,
+    /// Host for clients that name none.
+    pub name: String,
+}
+
+/// What is done for a request.
+#[derive(Debug)]
+pub enum Deed {
+    Files {
+        root: PathBuf,
+        index: String,
+    },
+    /// The place of the upstream in `Config::upstreams`.
+    Proxy {
+        upstream: usize,
+    },
+    Respond {
+        status: u16,
+        content_type: String,
+        body: String,
+    },
+}
+
+impl Gateway {
+    /// An error only where `config` breaks its own promises; then the configuration has to be refused.
+    pub fn try_new(config: &Config) -> Result<Self, String> {
+        let mut gateway = Self::default();
+        for (index, server) in config.servers.iter().enumerate() {
+            let mut site = Site {
+                exact: HashMap::new(),
+                prefixes: vec![],
+                add: vec![],
+                name: server.server_names.first().cloned().unwrap_or_else(|| config.node.clone()),
+            };
+            for (name, value) in &server.add_headers {
+                if name.bytes().chain(value.bytes()).any(|b| b.is_ascii_control() && b != b'\t') {
+                    return Err(format!("add_headers of a server: {name:?} has a control character"));
+                }
+                site.add.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            }
+            for route in &server.routes {
+                let deed = deed(&route.action, config)?;
+                match &route.pattern {
+                    PathPattern::Exact(path) => {
+                        _ = site.exact.entry(path.clone().into_bytes()).or_insert(deed)
+                    }
+                    PathPattern::Prefix(path) => site.prefixes.push((path.clone().into_bytes(), deed)),
+                }
+            }
+            // Stable: of two equal prefixes the first one written wins.
+            site.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+            gateway.sites.push(site);
+            for address in &server.listen {
+                let entry = gateway
+                    .addresses
+                    .entry(*address)
+                    .or_insert_with(|| Address { names: HashMap::new(), default: index });
+                for name in &server.server_names {
+                    entry.names.entry(name.clone()).or_insert(index);
+                }
+            }
+        }
+        Ok(gateway)
+    }
+
+    /// Every address that has a server.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.addresses.keys().copied()
+    }
+
+    /// The server for a request that came in on the listener of `address`; `None`: the address is not served any
+    /// more. `host` is the authority as the client wrote it.
+    pub fn site(&self, address: SocketAddr, host: Option<&[u8]>) -> Option<&Site> {
+        let entry = self.addresses.get(&address)?;
+        let named = match host {
+            // Most configurations have one server per address: no name to look up.
+            Some(host) if !entry.names.is_empty() => {
+                entry.names.get(&String::from_utf8_lossy(host_name(host)).to_ascii_lowercase())
+            }
+            _ => None,
+        };
+        self.sites.get(named.copied().unwrap_or(entry.default))
+    }
+}
+
+impl Site {
+    /// `path` in the form that `normalise` gives it.
+    pub fn route(&self, path: &[u8]) -> Option<&Deed> {
+        self.exact.get(path).or_else(|| {
+            self.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, deed)| deed)
+        })
+    }
+}
+
+fn deed(action: &Action, config: &Config) -> Result<Deed, String> {
+    Ok(match action {
+        Action::Files { root, index } => Deed::Files { root: root.clone(), index: index.clone() },
+        Action::Proxy { upstream } => {
+            Deed::Proxy {
+                upstream: config.upstreams.iter().position(|u| u.name == *upstream).ok_or_else(|| {
+                    format!("a route names the upstream {upstream:?}, which does not exist")
+                })?,
+            }
+        }
+        Action::Respond { status, content_type, body } => {
+            Deed::Respond { status: *status, content_type: content_type.clone(), body: body.clone() }
+        }
+    })
+}
+
+/// Without the port and the root's dot, as nginx's `$host`.
+fn host_name(host: &[u8]) -> &[u8] {
+    let end = match host {
+        [b'[', ..] => memchr::memchr(b']', host).map(|n| n + 1),
+        _ => memchr::memchr(b':', host),
+    };
+    let name = host.get(..end.unwrap_or(host.len())).unwrap_or_default();
+    name.strip_suffix(b".").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Log, LogFormat, LogLevel, Route, Server};
+
+    fn respond(body: &str) -> Action {
+        Action::Respond { status: 200, content_type: "text/plain".into(), body: body.into() }
+    }
+
+    fn server(listen: &str, names: &[&str], routes: &[(PathPattern, &str)]) -> Server {
+        Server {
+            listen: vec![listen.parse().unwrap()],
+            server_names: names.iter().map(|n| n.to_string()).collect(),
+            add_headers: vec![],
+            routes: routes
+                .iter()
+                .map(|(pattern, body)| Route { pattern: pattern.clone(), action: respond(body) })
+                .collect(),
+        }
+    }
+
+    fn config(servers: Vec<Server>) -> Config {
+        Config {
+            node: "n".into(),
+            log: Log { level: LogLevel::Info, format: LogFormat::Text },
+            workers: None,
+            vrrp: vec![],
+            servers,
+            upstreams: vec![],
+        }
+    }
+
+    fn body(deed: Option<&Deed>) -> &str {
+        match deed {
+            Some(Deed::Respond { body, .. }) => body,
+            Some(_) => "other",
+            None => "none",
+        }
+    }
+
+    #[test]
+    fn the_address_then_the_name_choose_the_server() {
+        let all = || PathPattern::Prefix("/".into());
+        let gateway = Gateway::try_new(&config(vec![
+            server("0.0.0.0:80", &["a"], &[(all(), "first")]),
+            server("0.0.0.0:80", &["b", "b.example", "[::1]"], &[(all(), "second")]),
+            server("0.0.0.0:80", &["a"], &[(all(), "shadowed")]),
+            server("0.0.0.0:81", &[], &[(all(), "other port")]),
+        ]))
+        .unwrap();
+        let table = [
+            ("0.0.0.0:80", Some("a"), "first"),
+            ("0.0.0.0:80", Some("B:8000"), "second"),
+            ("0.0.0.0:80", Some("b.EXAMPLE."), "second"),
+            ("0.0.0.0:80", Some("[::1]:80"), "second"),
+            ("0.0.0.0:80", Some("nobody"), "first"),
+            ("0.0.0.0:80", None, "first"),
+            ("0.0.0.0:81", Some("a"), "other port"),
+            ("0.0.0.0:82", Some("a"), "none"),
+        ];
+        for (address, host, expect) in table {
+            let site = gateway.site(address.parse().unwrap(), host.map(str::as_bytes));
+            assert_eq!(body(site.and_then(|s| s.route(b"/"))), expect, "{address} {host:?}");
+        }
+    }
+
+    #[test]
+    fn exact_then_longest_prefix() {
+        use PathPattern::{Exact, Prefix};
+        let gateway = Gateway::try_new(&config(vec![server(
+            "0.0.0.0:80",
+            &[],
+            &[
+                (Prefix("/a".into()), "prefix"),
+                (Prefix("/a/b/".into()), "longer"),
+                (Exact("/a/b/c".into()), "exact"),
+                (Prefix("/a".into()), "repeated"),
+                (Exact("/a/b/c".into()), "repeated"),
+            ],
+        )]))
+        .unwrap();
+        let site = gateway.site("0.0.0.0:80".parse().unwrap(), None).unwrap();
+        for (path, expect) in [
+            ("/a", "prefix"),
+            ("/ab", "prefix"),
+            ("/a/b", "prefix"),
+            ("/a/b/", "longer"),
+            ("/a/b/c", "exact"),
+            ("/a/b/c/", "longer"),
+            ("/", "none"),
+            ("*", "none"),
+        ] {
+            assert_eq!(body(site.route(path.as_bytes())), expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_config_that_breaks_its_promises_is_refused() {
+        let mut lost = config(vec![server("0.0.0.0:80", &[], &[])]);
+        lost.servers[0].routes.push(Route {
+            pattern: PathPattern::Prefix("/".into()),
+            action: Action::Proxy { upstream: "lost".into() },
+        });
+        assert!(Gateway::try_new(&lost).unwrap_err().contains("\"lost\""));
+        let mut split = config(vec![server("0.0.0.0:80", &[], &[])]);
+        split.servers[0].add_headers.push(("A".into(), "b\r\nC: d".into()));
+        assert!(Gateway::try_new(&split).is_err());
+    }
+}

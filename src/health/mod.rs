@@ -1,0 +1,7 @@
+//! Who is up, and whether this process itself has been running. No clock: readings come in.
+
+mod gap;
+mod rise_fall;
+
+pub use gap::{Clearance, Gap, GapWatch};
+pub use rise_fall::RiseFall;
