@@ -8,9 +8,9 @@
 pub mod config_file;
 pub mod control;
 pub mod link;
-pub mod probe;
 mod loader;
 pub mod log;
+pub mod probe;
 pub mod role;
 pub mod supervisor;
 pub mod vrrp;

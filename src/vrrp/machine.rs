@@ -214,7 +214,7 @@ impl Machine {
                     self.master_interval = self.settings.advert_interval.duration();
                 }
                 let anew = now + self.down_interval();
-                // A master that is no longer the lesser one is listened to for a whole interval.
+                // A master that this change lifts above us is listened to for a whole interval.
                 let outranked = self.heard.is_some_and(|heard| {
                     heard.priority >= self.settings.priority.get() && heard.priority < before.priority.get()
                 });
