@@ -15,7 +15,3 @@ pub mod role;
 pub mod supervisor;
 pub mod vrrp;
 pub mod proxy;
-pub mod proxy;
-pub mod role;
-pub mod supervisor;
-pub mod vrrp;

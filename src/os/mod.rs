@@ -12,8 +12,6 @@ pub mod cpu;
 pub mod descriptor;
 pub mod host;
 pub mod files;
-pub mod files;
-pub mod host;
 pub mod listener;
 pub mod netlink;
 pub mod nft;

@@ -26,7 +26,7 @@ impl Instance {
         while let Some(output) = self.machine.poll_output() {
             if let Some(gap) = shell.look_at_clocks() {
                 was_out = true;
-                self.machine.handle_gap(gap.length, Instant::now());
+                self.machine.handle_gap(gap.into(), Instant::now());
             }
             if was_out && self.machine.state() != VrrpState::Master && claims_mastership(&output) {
                 self.count("stale_output");
