@@ -100,8 +100,10 @@ fn a_release_is_followed_within_the_skew_time() {
     let mut rig = Rig::in_state(State::Behind);
     rig.machine.handle_advert(HIGHER_ADDRESS, &advert(0), rig.now);
     assert_eq!(rig.machine.heard_master(), None);
-    assert_eq!(told(&mut rig, ms(61)), [at(110_937, "hold, answer, advert 100, announce, MASTER")]);
+    let takeover = "relay to 10.0.0.7, hold, answer, advert 100, announce, MASTER";
+    assert_eq!(told(&mut rig, ms(61)), [at(110_937, takeover)]);
     assert_eq!(rig.machine.reason().0, "10.0.0.7 has released it");
+    assert!(whole_story(&mut rig, super::super::LINGER).contains("end relay"));
 }
 
 #[test]
@@ -294,7 +296,7 @@ fn a_loser_that_wins_again_within_the_linger_never_lets_go() {
     let mut rig = Rig::in_state(State::Lingering);
     rig.machine.handle_advert(HIGHER_ADDRESS, &advert(0), rig.now);
     let story = whole_story(&mut rig, ms(500));
-    assert!(story.starts_with("hold, answer, advert 100, announce, MASTER"), "{story}");
+    assert!(story.starts_with("relay to 10.0.0.7, hold, answer, advert 100, announce, MASTER"), "{story}");
     assert!(!story.contains("release"), "{story}");
     assert_eq!(
         rig.machine.master_since(),
@@ -398,4 +400,24 @@ fn only_a_master_answers_and_only_while_it_runs() {
         assert!(rig.machine.answers(rig.now), "{state:?}");
         assert!(!rig.machine.answers(rig.now + ms(400)), "{state:?} that waited with its answer");
     }
+}
+
+#[test]
+fn segments_are_relayed_to_an_old_master_that_still_serves_and_to_no_other() {
+    let relays = |told: &str| told.matches("relay to").count();
+    let mut silent = Rig::in_state(State::Behind);
+    assert_eq!(relays(&whole_story(&mut silent, ms(1000))), 0, "one that fell silent serves nothing");
+
+    let mut outranked = Rig::standing(settings());
+    outranked.machine.handle_advert(LOWER_ADDRESS, &advert(50), outranked.now);
+    let story = whole_story(&mut outranked, ms(1000));
+    assert_eq!((relays(&story), story.matches("end relay").count()), (1, 1), "{story}");
+
+    let mut lost = Rig::in_state(State::Behind);
+    lost.machine.handle_advert(HIGHER_ADDRESS, &advert(0), lost.now);
+    lost.run(ms(70));
+    lost.drain();
+    lost.machine.handle_advert(HIGHER_ADDRESS, &advert(200), lost.now);
+    let story = lost.drain();
+    assert!(story.contains("end relay"), "a relay ends with the mastership: {story}");
 }
