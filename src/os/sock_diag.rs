@@ -17,7 +17,11 @@ const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 /// TCP states as bits (include/net/tcp_states.h).
 const LISTEN: u32 = 1 << 10;
+const TIME_WAIT: u32 = 1 << 6;
 const ALL_STATES: u32 = 0x1fff;
+/// A listener belongs to PID 1 and is wanted again; what sits in its queue is found as established. What waits for the
+/// end of its time has nothing to say, and a busy proxy has thousands of those.
+const TO_BE_ENDED: u32 = ALL_STATES & !LISTEN & !TIME_WAIT;
 /// `inet_diag_msg` starts with family, state, timer and retransmissions; the socket's identity follows.
 const IDENTITY_AT: usize = 4;
 const IDENTITY: usize = 48;
@@ -37,24 +41,22 @@ pub struct Destroyed {
     pub unfinished: bool,
 }
 
-/// Ends every TCP socket whose local address is one of `addresses`, in every state but LISTEN: a listener belongs to
-/// PID 1 and is wanted again, while what sits in its queue is found here as established. The other end is told only if
-/// the address is still there: a reset has it as its source. Stops after `patience`, some microseconds per socket.
+/// Ends every TCP socket whose local address is one of `addresses`, in every state of `TO_BE_ENDED`. The other
+/// end is told only if the address is still there: a reset has it as its source. Stops after `patience`, some microseconds per socket.
 pub fn destroy_tcp(addresses: &[Ipv4Addr], patience: Duration) -> io::Result<Destroyed> {
     let end = Instant::now() + patience;
     let mut socket = Socket::open(SockProtocol::NetlinkSockDiag)?;
     let mut outcome = Destroyed::default();
     for family in [AF_INET, AF_INET6] {
-        let found = match socket
-            .dump(&request(SOCK_DIAG_BY_FAMILY, family, ALL_STATES & !LISTEN, &NO_SOCKET), identity)
-        {
-            Ok(found) => found,
-            // A kernel without IPv6 has no such sockets.
-            Err(error) if family == AF_INET6 && error.raw_os_error() == Some(Errno::ENOENT as i32) => {
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
+        let found =
+            match socket.dump(&request(SOCK_DIAG_BY_FAMILY, family, TO_BE_ENDED, &NO_SOCKET), identity) {
+                Ok(found) => found,
+                // A kernel without IPv6 has no such sockets.
+                Err(error) if family == AF_INET6 && error.raw_os_error() == Some(Errno::ENOENT as i32) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
         for (local, identity) in found {
             if !addresses.contains(&local) {
                 continue;
@@ -131,6 +133,21 @@ mod tests {
             assert_eq!((outcome.destroyed, outcome.unfinished), (0, true));
             let outcome = destroy(LONG);
             assert_eq!((outcome.destroyed, outcome.unfinished), (1, false));
+        });
+    }
+
+    #[test]
+    fn what_only_waits_for_its_time_to_end_is_left_alone() {
+        netns::with("what_only_waits_for_its_time_to_end_is_left_alone", || {
+            netns::loopback_up();
+            let listener = TcpListener::bind("0.0.0.0:7000").unwrap();
+            let client = TcpStream::connect("127.9.9.9:7000").unwrap();
+            drop(listener.accept().unwrap());
+            drop(client);
+            let Some(waiting) = netns::output("ss", &["-Htn", "state", "time-wait"]) else { return };
+            assert!(waiting.contains("127.9.9.9:7000"), "{waiting}");
+            let outcome = destroy_tcp(&[Ipv4Addr::new(127, 9, 9, 9)], LONG).unwrap();
+            assert_eq!(outcome, Destroyed::default());
         });
     }
 

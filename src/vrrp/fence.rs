@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::machine::{Machine, Role, STRANGER_GONE};
-use super::output::Output;
+use super::output::{Gap, Output};
 use super::timers::Timer;
 use super::timing;
 
@@ -16,14 +16,10 @@ pub const LINGER: Duration = Duration::from_millis(200);
 const TIMER_IS_LATE: Duration = Duration::from_millis(2);
 
 impl Machine {
-    /// This process did not run for `gap`: the greatest that any of the shell's clocks shows. To be called before
-    /// anything else that the wake-up brings.
-    pub fn handle_gap(&mut self, gap: Duration, now: Instant) {
-        let silent = self.advertised_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        if silent < gap {
-            // `now` comes from a clock that stood still (a suspended machine).
-            self.hidden += gap;
-        }
+    /// To be called before anything else that the wake-up brings. Being told twice does no harm, but hidden time adds up.
+    pub fn handle_gap(&mut self, gap: Gap, now: Instant) {
+        self.hidden += gap.hidden;
+        let gap = gap.length;
         if self.wake(now) {
             return;
         }

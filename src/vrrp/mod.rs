@@ -25,6 +25,6 @@ pub mod timing;
 pub use advert::{Advert, ChecksumForm, ChecksumForms, Password};
 pub use fence::LINGER;
 pub use machine::Machine;
-pub use output::{AnnounceForm, Claim, Claimant, Output, WarningKind};
+pub use output::{AnnounceForm, Claim, Claimant, Gap, Output, WarningKind};
 pub use refusal::Refusal;
 pub use settings::Settings;

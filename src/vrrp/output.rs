@@ -76,6 +76,15 @@ pub enum WarningKind {
     Stranger,
 }
 
+/// A time in which this process did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// As long as the clock shows that shows most of it.
+    pub length: Duration,
+    /// How much of it the clock behind `now` does not show: it stood still while the machine was suspended.
+    pub hidden: Duration,
+}
+
 /// An ARP frame with one of our virtual addresses as its sender and a foreign MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {

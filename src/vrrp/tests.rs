@@ -42,6 +42,11 @@ fn us(us: u64) -> Duration {
     Duration::from_micros(us)
 }
 
+/// A gap that `now` does not show: in these tables the clock stands still.
+fn paused(length: Duration) -> Gap {
+    Gap { length, hidden: length }
+}
+
 struct Rig {
     machine: Machine,
     start: Instant,
@@ -208,8 +213,8 @@ fn react(state: State, event: Event) -> (String, Option<Duration>) {
         Event::StrangersClaim => machine.handle_claim(STRANGERS_CLAIM, now),
         Event::InterfaceLost => machine.handle_interface(None, now),
         Event::Ineligible => machine.handle_eligible(Err("the proxy is down".to_owned()), now),
-        Event::ShortGap => machine.handle_gap(ms(250), now),
-        Event::LongGap => machine.handle_gap(ms(2300), now),
+        Event::ShortGap => machine.handle_gap(paused(ms(250)), now),
+        Event::LongGap => machine.handle_gap(paused(ms(2300)), now),
         Event::Resign => machine.handle_resign(ms(1000), now),
     }
     let down = machine.timers.deadline(timers::Timer::Down).map(|at| at - now);

@@ -12,7 +12,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    const INTERFACE: &'static str = "eth0";
+    pub(crate) const INTERFACE: &'static str = "eth0";
 
     pub(crate) fn attach(bridge: &str, address: Ipv4Addr, prefix: u8) -> Result<Self, Trouble> {
         let id = format!("{:010x}", random() & 0xff_ffff_ffff);

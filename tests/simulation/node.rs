@@ -12,7 +12,7 @@ use vipgate::vrrp::arp::{Frame as Arp, Meaning};
 use vipgate::vrrp::packet_v3::{GROUP, TTL};
 use vipgate::vrrp::receive::{Datagram, Expectation, Senders, check};
 use vipgate::vrrp::{
-    ChecksumForms, Claim, Claimant, Machine, Output, Password, Settings, packet_v2, packet_v3,
+    ChecksumForms, Claim, Claimant, Gap, Machine, Output, Password, Settings, packet_v2, packet_v3,
 };
 
 use crate::clock::{Clock, MS, Nanos};
@@ -188,8 +188,14 @@ impl Node {
             Freeze::Paused => self.notices_gaps,
         };
         let mut deed = Deed::default();
+        let length = Duration::from_nanos(gap);
+        let hidden = match freeze {
+            Freeze::Suspended => length,
+            Freeze::Paused => Duration::ZERO,
+        };
+        let told = Gap { length, hidden };
         if noticed && gap > GAP_NOTICED {
-            deed.append(self.act(now, |machine, local| machine.handle_gap(Duration::from_nanos(gap), local)));
+            deed.append(self.act(now, |machine, local| machine.handle_gap(told, local)));
         }
         // Sockets before timers: that is the contract. What netlink and PID 1 have to say comes when it comes.
         if told_first {
@@ -312,7 +318,7 @@ impl Node {
                 self.held_until = Some(now + u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX));
             }
             Output::Release { .. } => self.held_until = None,
-            Output::DestroySockets { .. } => {}
+            Output::DestroySockets { .. } | Output::Relay { .. } | Output::EndRelay => {}
             Output::DiscardReceived => self.discard(),
             Output::AnswerArp(answer) => self.answering = answer,
             Output::Announce { address, form } => {

@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use super::instance::Instance;
 use super::shell::Shell;
 use crate::config::{Transport, VrrpVersion};
-use crate::link::{FromVrrp, VrrpState};
+use crate::link::{FromVrrp, Transition, VrrpState};
 use crate::os::nft;
 use crate::vrrp::arp::Frame;
 use crate::vrrp::{Advert, Output, WarningKind, packet_v2, packet_v3};
@@ -26,7 +26,7 @@ impl Instance {
         while let Some(output) = self.machine.poll_output() {
             if let Some(gap) = shell.look_at_clocks() {
                 was_out = true;
-                self.machine.handle_gap(gap.length, Instant::now());
+                self.machine.handle_gap(gap.into(), Instant::now());
             }
             if was_out && self.machine.state() != VrrpState::Master && claims_mastership(&output) {
                 self.count("stale_output");
@@ -65,13 +65,12 @@ impl Instance {
                 }
             }
             Output::Transition(transition) => {
-                info!(
-                    instance = transition.instance,
-                    from = ?transition.from,
-                    to = ?transition.to,
-                    "{}",
-                    transition.reason
-                );
+                let Transition { instance, from, to, reason } = &transition;
+                if from == to {
+                    debug!(instance, state = ?to, "{reason}");
+                } else {
+                    info!(instance, ?from, ?to, "{reason}");
+                }
                 shell.tell(FromVrrp::Transition(transition));
             }
             Output::Warn { kind, text } => shell.warnings.set(&self.config.name, about(kind), Err(text), now),
@@ -215,5 +214,44 @@ fn about(kind: WarningKind) -> &'static str {
     match kind {
         WarningKind::TwoMasters => "two masters",
         WarningKind::Stranger => "stranger",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::VrrpInstance;
+    use crate::daemon::vrrp::kernel::Kernel;
+    use crate::daemon::vrrp::tests::instance;
+    use crate::net::Priority;
+    use crate::os::netns;
+
+    /// Lets the machine of an address owner take over, with a gap of this length before its outputs are performed.
+    fn take_over(gap: Duration, expect: (VrrpState, bool, usize)) {
+        let (outbox, _kept) = tokio::sync::mpsc::channel(64);
+        let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
+        let now = Instant::now();
+        shell.survey(now);
+        let owner = VrrpInstance { priority: Priority::OWNER, ..instance("10.9.0.99/24") };
+        let mut router = Instance::start(owner, &mut shell, now);
+        router.arp_fence = crate::link::ArpFence::Nftables;
+        router.machine.handle_eligible(Ok(()), now);
+        router.machine.handle_interface(Some([10, 9, 0, 1].into()), now);
+        shell.pretend_gap(gap);
+        router.settle(&mut shell);
+        shell.survey(now);
+        let kernel_has =
+            shell.survey.addresses.iter().filter(|a| a.cidr == "10.9.0.99/32".parse().unwrap()).count();
+        assert_eq!((router.machine.state(), router.answering, kernel_has), expect, "{gap:?}");
+        router.leave(&mut shell, now);
+    }
+
+    #[test]
+    fn a_takeover_that_was_frozen_in_its_middle_does_not_go_on() {
+        netns::with("a_takeover_that_was_frozen_in_its_middle_does_not_go_on", || {
+            netns::loopback_up();
+            take_over(Duration::ZERO, (VrrpState::Master, true, 1));
+            take_over(Duration::from_secs(5), (VrrpState::Backup, false, 0));
+        });
     }
 }

@@ -227,7 +227,7 @@ impl Instance {
 
     pub(super) fn handle_gap(&mut self, gap: Gap, shell: &mut Shell, now: Instant) {
         self.count("gap");
-        self.machine.handle_gap(gap.length, now);
+        self.machine.handle_gap(gap.into(), now);
         self.settle(shell);
     }
 

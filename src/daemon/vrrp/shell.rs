@@ -55,6 +55,18 @@ impl Shell {
         self.untold.take()
     }
 
+    /// The next look at the clocks finds that this process was out for so long.
+    #[cfg(test)]
+    pub(super) fn pretend_gap(&mut self, length: std::time::Duration) {
+        let now = clock::read();
+        let earlier = |at: std::time::Duration| at.saturating_sub(length);
+        self.watch = Watch::new(clock::Reading {
+            monotonic: earlier(now.monotonic),
+            boottime: earlier(now.boottime),
+            realtime: earlier(now.realtime),
+        });
+    }
+
     pub(super) fn survey(&mut self, now: Instant) {
         let result = match self.kernel.survey() {
             Ok(survey) => {

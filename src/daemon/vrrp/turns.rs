@@ -18,6 +18,12 @@ pub(super) struct Gap {
     pub(super) suspended: bool,
 }
 
+impl From<Gap> for crate::vrrp::Gap {
+    fn from(gap: Gap) -> Self {
+        Self { length: gap.length, hidden: if gap.suspended { gap.length } else { Duration::ZERO } }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Watch {
     last: Reading,

@@ -112,7 +112,7 @@ fn a_master_that_was_silent_too_long_fences_itself_whatever_wakes_it() {
         ("timer", |m, now| m.handle_timeout(now)),
         ("advert of a lesser peer", |m, now| m.handle_advert(LOWER_ADDRESS, &advert(50), now)),
         ("claim", |m, now| m.handle_claim(PEERS_CLAIM, now)),
-        ("gap", |m, now| m.handle_gap(ms(1), now)),
+        ("gap", |m, now| m.handle_gap(Gap { length: ms(1), hidden: ms(0) }, now)),
         ("interface", |m, now| m.handle_interface(Some(HIGHER_ADDRESS), now)),
         ("eligibility", |m, now| m.handle_eligible(Ok(()), now)),
         ("configuration", |m, now| m.reconfigure(Settings { lease: ms(2000), ..settings() }, now)),
@@ -152,7 +152,7 @@ fn nopreempt_survives_a_pause() {
     for preempt in [true, false] {
         let mut rig = Rig::standing(Settings { preempt, ..settings() });
         rig.run(ms(1400));
-        rig.machine.handle_gap(ms(2300), rig.now);
+        rig.machine.handle_gap(paused(ms(2300)), rig.now);
         assert_eq!(rig.machine.reason().0, "did not run for 2.3s");
         for _ in 0..20 {
             rig.machine.handle_advert(LOWER_ADDRESS, &advert(50), rig.now);

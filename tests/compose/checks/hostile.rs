@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::client::exchange;
+use crate::client::{Client, exchange};
 use crate::runner::{Finding, Verdict};
 use crate::shell::{Trouble, random};
 use crate::stack::{Node, Stack};
@@ -48,6 +48,8 @@ fn roles(stack: &Stack) -> Result<Vec<(i32, String)>, Trouble> {
 fn send(to: &[Ipv4Addr], vrid: u8, vip: Ipv4Addr) -> Result<usize, Trouble> {
     let said = |e: std::io::Error| format!("raw socket: {e}");
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(VRRP))).map_err(said)?;
+    // There is no route to the group; the interface stands in for it.
+    socket.bind_device(Some(Client::INTERFACE.as_bytes())).map_err(said)?;
     let mut sent = 0;
     let mut send = |bytes: &[u8], ttl: u32| {
         socket.set_ttl_v4(ttl)?;

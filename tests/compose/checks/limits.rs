@@ -45,7 +45,7 @@ pub(super) fn memory(stack: &mut Stack) -> Verdict {
 /// Processes whose parent is gone fall to PID 1, which has to bury them.
 pub(super) fn orphans(stack: &mut Stack) -> Verdict {
     let init = run("docker", ["inspect", "--format", "{{.State.Pid}}", &stack.container(Node::Master)])?;
-    let script = format!("for n in $(seq {ORPHANS}); do (sleep 0.2 &) ; done");
+    let script = format!("for n in $(seq {ORPHANS}); do (sleep 1 >/dev/null 2>&1 &) ; done");
     // The image has no shell: the host's runs in the container's process namespace.
     run("nsenter", ["--target", &init, "--pid", "sh", "-c", &script])?;
     let seen = children(&init)?;
@@ -55,7 +55,11 @@ pub(super) fn orphans(stack: &mut Stack) -> Verdict {
         if left.is_empty() { Ok(()) } else { Err(format!("{} of {ORPHANS} are left", left.len())) }
     });
     let adopted = seen.iter().filter(|(_, name)| name == "sleep").count();
-    Ok(Finding::of(format!("{adopted} adopted, 0 left as zombies"), buried.err().into_iter().collect()))
+    let mut wrong: Vec<String> = buried.err().into_iter().collect();
+    if adopted != ORPHANS {
+        wrong.push(format!("PID 1 adopted {adopted} of {ORPHANS}"));
+    }
+    Ok(Finding::of(format!("{adopted} adopted, 0 left as zombies"), wrong))
 }
 
 /// Process id and name of each child, zombies included.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::instance;
 use super::network::{Node, VIP, answering, config, eventually, run, server, unicast, with_bridge};
 use crate::config::{VrrpInstance, VrrpVersion};
@@ -57,7 +55,7 @@ fn a_dead_master_is_replaced_and_comes_back_by_itself() {
             (Node::start(11, unicast(200, &[11, 12])), Node::start(12, unicast(100, &[11, 12])));
         a.becomes(VrrpState::Master);
         b.becomes(VrrpState::Backup);
-        a.signal(Signal::SIGKILL);
+        a.kill();
         assert!(b.becomes(VrrpState::Master).contains("10.50.0.11 is silent"));
         assert_eq!(answering(VIP), [b.mac()]);
 
@@ -79,7 +77,7 @@ fn the_state_of_a_dead_predecessor_is_removed_before_the_first_advert() {
         a.becomes(VrrpState::Master);
         eventually("the address", || a.holds(VIP).is_some());
         let config = a.config.clone();
-        a.signal(Signal::SIGKILL);
+        a.kill();
         let mut b = Node::start(12, unicast(250, &[11, 12]));
         b.becomes(VrrpState::Master);
         assert!(a.holds(VIP).is_some(), "its lease is long");

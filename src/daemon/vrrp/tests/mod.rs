@@ -3,6 +3,8 @@
 
 mod failover;
 mod fencing;
+mod hostile;
+mod keepalived;
 mod network;
 mod reload;
 
@@ -29,14 +31,18 @@ pub(super) fn instance(address: &str) -> VrrpInstance {
     }
 }
 
-/// Not a test: the process that the tests of this folder start, which can be frozen and killed. Its link is its standard
-/// input.
+/// Not a test: the process that the tests of this folder start, which can be frozen and killed. It has the capabilities
+/// of the role and no others, and its link is its standard input.
 #[test]
 fn role_process() {
     let Ok(kind) = std::env::var(network::ROLE_PROCESS) else { return };
     tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
     if kind == network::WITHOUT_NFT {
         network::forbid_nftables();
+    }
+    let granted = [caps::Capability::CAP_NET_ADMIN, caps::Capability::CAP_NET_RAW].into_iter().collect();
+    for set in [caps::CapSet::Effective, caps::CapSet::Permitted] {
+        caps::set(None, set, &granted).unwrap();
     }
     let link = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
     let code = super::run(link);

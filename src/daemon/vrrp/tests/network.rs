@@ -1,6 +1,6 @@
 //! The network of these tests: a bridge with a client, and nodes in namespaces of their own.
 
-use std::fs::File;
+use std::fs::{self, DirEntry, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -206,7 +206,26 @@ impl Node {
         report.instances[0].counters.iter().find(|(n, _)| n == name).map_or(0, |(_, count)| *count)
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(super) fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// Returns once every thread has stopped; until then, one of them may still do something.
+    pub(super) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let threads = format!("/proc/{}/task", self.process.id());
+        let is_stopped = |thread: DirEntry| {
+            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+            status.contains("State:\tT")
+        };
+        eventually("it stops", || fs::read_dir(&threads).unwrap().all(|thread| is_stopped(thread.unwrap())));
+    }
+
+    pub(super) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.process.id().cast_signed()), signal).unwrap();
     }
 
@@ -341,7 +360,7 @@ pub(super) fn unicast(priority: u8, nodes: &[u8]) -> VrrpInstance {
 /// The MAC addresses that answer an ARP request for the address, asked so often that nobody stays unheard.
 pub(super) fn answering(address: &str) -> Vec<String> {
     let output =
-        Command::new("arping").args(["-b", "-I", "br0", "-c", "3", "-w", "3", address]).output().unwrap();
+        Command::new("arping").args(["-b", "-I", "br0", "-c", "2", "-w", "2", address]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut macs: Vec<String> =
         text.lines().filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0.to_owned())).collect();

@@ -1,0 +1,174 @@
+//! A proxy that was frozen: what waited in it is another node's to answer, unless the vrrp role says otherwise.
+//!
+//! 127.0.0.2 plays the virtual address; `SIGSTOP` freezes as `docker pause` does.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use vipgate::link::{FenceQuery, FenceVerdict, FromProxy, ToProxy};
+
+use crate::support::*;
+
+const VIP: &str = "127.0.0.2";
+const INTERVAL_MS: u64 = 50;
+/// Far longer than three intervals.
+const FREEZE: Duration = Duration::from_millis(600);
+
+struct Node {
+    proxy: Proxy,
+    origin: Origin,
+    vip: SocketAddr,
+    own: SocketAddr,
+}
+
+fn node() -> Node {
+    let origin = Origin::answering(|_| ok("served"));
+    let mut proxy = Proxy::start(1);
+    let vip = proxy.address(VIP);
+    let own = proxy.address("127.0.0.1");
+    let servers = vec![server(vip, vec![("/", to("app"))]), server(own, vec![("/", to("app"))])];
+    let mut config = config(servers, vec![upstream("app", &[origin.address])]);
+    config.vrrp = vec![vrrp(VIP, INTERVAL_MS)];
+    proxy.serve(&config);
+    Node { proxy, origin, vip, own }
+}
+
+impl Node {
+    /// Runs `meanwhile` while the proxy is frozen.
+    fn freeze(&self, meanwhile: impl FnOnce()) {
+        let start = Instant::now();
+        self.proxy.signal(Signal::SIGSTOP);
+        meanwhile();
+        std::thread::sleep(FREEZE.saturating_sub(start.elapsed()));
+        self.proxy.signal(Signal::SIGCONT);
+    }
+
+    fn query(&mut self) -> FenceQuery {
+        self.proxy.wait_for("a fence query", |m| match m {
+            FromProxy::FenceQuery(query) => Some(query),
+            _ => None,
+        })
+    }
+
+    fn answer(&mut self, held: bool) -> FenceQuery {
+        let query = self.query();
+        self.proxy.send(&ToProxy::FenceVerdict(FenceVerdict { nonce: query.nonce, held }), None);
+        query
+    }
+}
+
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Connections that have been used, that are new, and that come while the node is frozen: each with a request that
+/// waits in it.
+fn waiting(node: &mut Node) -> Vec<Client> {
+    let mut used = Client::connect(node.vip);
+    assert_eq!(used.get("/").text(), "served");
+    let mut half = Client::connect(node.vip);
+    half.send("GET / HTTP/1.1\r\nHost");
+    let quiet = Client::connect(node.vip);
+    node.proxy.until("the connections are known", |r| r.connections >= 2);
+    let mut all = vec![used, half, quiet];
+    let vip = node.vip;
+    node.freeze(|| {
+        all[0].send(REQUEST);
+        all[1].send(": a\r\n\r\n");
+        all[2].send(REQUEST);
+        let mut late = Client::connect(vip);
+        late.send(REQUEST);
+        all.push(late);
+    });
+    all
+}
+
+#[test]
+fn what_waited_is_refused_if_the_address_was_lost() {
+    let mut node = node();
+    let before = vipgate::os::clock::boottime_ns();
+    let clients = waiting(&mut node);
+    let served = node.origin.requests().len();
+    let query = node.answer(false);
+    assert!(query.since.0 > before && query.since.0 < vipgate::os::clock::boottime_ns());
+    for (n, mut client) in clients.into_iter().enumerate() {
+        let error = client.response("GET").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "client {n}");
+    }
+    assert_eq!(node.origin.requests().len(), served, "nothing of it reached the upstream");
+    assert_eq!(node.proxy.counted("fence_refused"), 4);
+    // Whoever comes after that is served.
+    assert_eq!(get(node.vip, "/").text(), "served");
+}
+
+#[test]
+fn what_waited_is_answered_if_the_address_was_held() {
+    let mut node = node();
+    let clients = waiting(&mut node);
+    node.answer(true);
+    for mut client in clients {
+        assert_eq!(client.response("GET").unwrap().text(), "served");
+        assert_eq!(client.get("/").text(), "served");
+    }
+    assert_eq!(node.proxy.counted("fence_refused"), 0);
+}
+
+#[test]
+fn nothing_is_processed_before_the_verdict_and_none_is_a_refusal() {
+    let mut node = node();
+    let mut clients = waiting(&mut node);
+    let served = node.origin.requests().len();
+    node.query();
+    clients[0].stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let error = clients[0].response("GET").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    assert_eq!(node.origin.requests().len(), served);
+    for mut client in clients {
+        client.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(client.response("GET").unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+    assert_eq!(node.origin.requests().len(), served);
+}
+
+#[test]
+fn own_addresses_are_not_fenced() {
+    let mut node = node();
+    let mut client = Client::connect(node.own);
+    assert_eq!(client.get("/").text(), "served");
+    node.freeze(|| _ = client.send(REQUEST));
+    // Answered without waiting for any verdict.
+    assert_eq!(client.response("GET").unwrap().text(), "served");
+    node.answer(false);
+    assert_eq!(client.get("/").text(), "served");
+}
+
+#[test]
+fn a_freeze_within_a_request_body_is_noticed() {
+    let mut node = node();
+    let mut client = Client::connect(node.vip);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
+    let end = Instant::now() + PATIENCE;
+    while node.origin.connections() == 0 {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+    node.freeze(|| _ = client.send("cd"));
+    node.answer(false);
+    assert_eq!(client.response("POST").unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(node.origin.requests().is_empty(), "the upstream never has the whole");
+}
+
+#[test]
+fn without_a_virtual_address_there_is_no_fence() {
+    let mut proxy = Proxy::start(1);
+    let address = proxy.address(VIP);
+    proxy.serve(&config(vec![server(address, vec![("/", respond("ok"))])], vec![]));
+    let mut client = Client::connect(address);
+    assert_eq!(client.get("/").text(), "ok");
+    proxy.signal(Signal::SIGSTOP);
+    client.send(REQUEST);
+    std::thread::sleep(FREEZE);
+    proxy.signal(Signal::SIGCONT);
+    assert_eq!(client.response("GET").unwrap().text(), "ok");
+    assert_eq!(proxy.counted("fence_gaps"), 0);
+}

@@ -1,0 +1,23 @@
+//! The proxy role on loopback: a process of its own, its link in this test's hands, clients and upstreams that speak
+//! in bytes and lie where it hurts.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "a test of what waits and moves bytes has to do the same"
+)]
+
+mod client_side;
+mod control;
+mod fence;
+mod pages;
+mod smuggling;
+mod support;
+mod upstream_side;
+
+/// Not a test: this binary starts itself with this name to play the proxy.
+#[test]
+fn role() {
+    support::play_role_if_asked();
+}

@@ -1,0 +1,127 @@
+//! Static files and fixed answers.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::support::*;
+
+fn site(name: &str) -> (Proxy, std::net::SocketAddr, Folder) {
+    let folder = Folder::new(
+        name,
+        &[
+            ("index.html", "<h1>home</h1>"),
+            ("a b.txt", "text"),
+            ("sub/index.html", "sub"),
+            ("bare/x.css", "x"),
+        ],
+    );
+    let mut proxy = Proxy::start(1);
+    let address = proxy.address("127.0.0.1");
+    let routes = vec![("/", folder.action()), ("/fixed", respond("fixed\n"))];
+    proxy.serve(&config(vec![server(address, routes)], vec![]));
+    (proxy, address, folder)
+}
+
+#[test]
+fn what_lies_at_a_path_is_what_a_client_gets() {
+    let (_proxy, address, folder) = site("paths");
+    symlink("/etc/passwd", folder.0.join("out")).unwrap();
+    let mut client = Client::connect(address);
+    for (path, status, content_type, body) in [
+        ("/", 200, "text/html", "<h1>home</h1>"),
+        ("/index.html", 200, "text/html", "<h1>home</h1>"),
+        ("/a%20b.txt?q", 200, "text/plain", "text"),
+        ("/sub/", 200, "text/html", "sub"),
+        ("//sub/../sub/./", 200, "text/html", "sub"),
+        ("/bare/x.css", 200, "text/css", "x"),
+        ("/fixed/anything", 200, "text/plain", "fixed\n"),
+        ("/sub", 301, "text/html", "301 Moved Permanently"),
+        ("/bare/", 403, "text/html", "403 Forbidden"),
+        ("/out", 403, "text/html", "403 Forbidden"),
+        ("/missing", 404, "text/html", "404 Not Found"),
+        ("/missing/", 404, "text/html", "404 Not Found"),
+        ("/index.html/", 404, "text/html", "404 Not Found"),
+        ("/index.html/x", 404, "text/html", "404 Not Found"),
+        ("/../etc/passwd", 400, "text/html", "400 Bad Request"),
+        ("/%2e%2e/etc/passwd", 400, "text/html", "400 Bad Request"),
+        ("/%00", 400, "text/html", "400 Bad Request"),
+        ("/%zz", 400, "text/html", "400 Bad Request"),
+    ] {
+        // One connection for all of them: none of these ends it.
+        let response = client.get(path);
+        assert_eq!(response.status, status, "{path}");
+        assert_eq!(response.field("Content-Type"), Some(content_type), "{path}");
+        assert_eq!(response.field("X-Node"), Some("node-1"), "{path}");
+        assert!(response.text().contains(body), "{path}: {}", response.text());
+        assert!(response.field("Date").is_some() && response.field("Connection").is_none(), "{path}");
+        if status >= 300 {
+            assert!(response.text().contains("vipgate on node-1"), "{path}");
+        }
+    }
+    let response = client.get("/sub?a=b");
+    assert_eq!(response.field("Location"), Some("/sub/?a=b"));
+}
+
+#[test]
+fn head_and_conditions_send_no_body() {
+    let (_proxy, address, _folder) = site("conditions");
+    let mut client = Client::connect(address);
+    let full = client.get("/");
+    let etag = full.field("ETag").unwrap().to_owned();
+    let modified = full.field("Last-Modified").unwrap().to_owned();
+    for (method, lines, status) in [
+        ("HEAD", String::new(), 200),
+        ("GET", format!("If-None-Match: {etag}\r\n"), 304),
+        ("GET", format!("If-None-Match: \"x\"\r\nIf-None-Match: W/{etag}\r\n"), 304),
+        ("GET", format!("If-Modified-Since: {modified}\r\n"), 304),
+        ("GET", "If-None-Match: \"x\"\r\n".into(), 200),
+        ("GET", "If-Match: \"x\"\r\n".into(), 412),
+    ] {
+        client.send(format!("{method} / HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
+        let response = client.response(method).unwrap();
+        assert_eq!(response.status, status, "{method} {lines}");
+        assert_eq!(response.field("X-Node"), Some("node-1"), "{method} {lines}");
+        if status != 412 {
+            assert_eq!(response.field("ETag"), Some(&*etag), "{method} {lines}");
+        }
+        let length = (status == 200).then_some("13");
+        if status != 412 {
+            assert_eq!(response.field("Content-Length"), length, "{method} {lines}");
+        }
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
+        client.send(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let response = client.response(method).unwrap();
+        assert_eq!((response.status, response.field("Allow")), (405, Some("GET, HEAD")), "{method}");
+    }
+}
+
+#[test]
+fn large_files_arrive_whole_and_an_edit_changes_the_tag() {
+    let (_proxy, address, folder) = site("large");
+    let mut client = Client::connect(address);
+    for length in [16 << 10, (16 << 10) + 1, 100_000, 3 << 20] {
+        let content: String = (0..length).map(|n| char::from(b'a' + (n % 23) as u8)).collect();
+        fs::write(folder.0.join("large"), &content).unwrap();
+        let response = client.get("/large");
+        assert_eq!(response.field("Content-Type"), Some("application/octet-stream"));
+        assert!(response.text() == content, "{length} bytes");
+    }
+    let before = client.get("/large").field("ETag").unwrap().to_owned();
+    fs::write(folder.0.join("large"), "x").unwrap();
+    assert_ne!(client.get("/large").field("ETag").unwrap(), before);
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_does_not_pass_for_a_whole_one() {
+    let (_proxy, address, folder) = site("shrinks");
+    // Far more than all socket buffers, so that the proxy is still reading when the file is cut.
+    let path = folder.0.join("shrinks");
+    fs::write(&path, vec![b'x'; 64 << 20]).unwrap();
+    let mut client = Client::connect(address);
+    client.send("GET /shrinks HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut byte = [0];
+    std::io::Read::read_exact(&mut client.stream, &mut byte).unwrap();
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
+    assert_eq!(client.end(), Some(std::io::ErrorKind::ConnectionReset));
+}
