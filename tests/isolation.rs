@@ -7,6 +7,7 @@
 )]
 
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -188,6 +189,65 @@ fn a_front_end_needs_no_capability_and_no_vrrp_role() {
     kill(Pid::from_raw(first.as_i64().unwrap().try_into().unwrap()), Signal::SIGKILL).unwrap();
     node.until("another one", |s| serves(s, "proxy") && s["proxy"]["pid"] != first);
     assert_eq!(node.stop(), Some(0));
+}
+
+#[test]
+fn a_file_that_is_mounted_by_itself_and_was_replaced_is_reported() {
+    if skips("single-file mount") {
+        return;
+    }
+    let folder = Folder::with(PAGES);
+    fs::create_dir(folder.0.join("host")).unwrap();
+    let (file, source) = (folder.0.join("vipgate.yaml"), folder.0.join("host/vipgate.yaml"));
+    fs::write(&source, PAGES).unwrap();
+    let mount = format!("mount --bind {} {} && exec \"$@\"", source.display(), file.display());
+    let node = Node(command(&["unshare", "--mount", "sh", "-c", &mount, "sh"], &folder).spawn().unwrap());
+    node.until("service", |s| serves(s, "proxy"));
+    let edit = folder.0.join("host/new");
+    fs::write(&edit, PAGES.replace("one", "two")).unwrap();
+    fs::rename(&edit, &source).unwrap();
+    let says = |s: &Value| s["warnings"].to_string().contains("mount the directory");
+    let status = node.until("the warning", says);
+    assert_eq!(status["node"], "one");
+    assert_eq!(node.stop(), Some(0));
+}
+
+#[test]
+fn a_stranger_is_told_nothing() {
+    if skips("peer credentials") {
+        return;
+    }
+    let folder = Folder::with(PAGES);
+    let node = Node::start(&folder);
+    node.until("service", |s| serves(s, "proxy"));
+    let net = format!("--net=/proc/{}/ns/net", node.0.id());
+    let stranger = ["setpriv", "--reuid=65534", "--clear-groups", VIPGATE, "status"];
+    let output = Command::new("nsenter").arg(net).args(stranger).output().unwrap();
+    if output.status.code() == Some(127) || output.status.code() == Some(126) {
+        println!("peer credentials: skipped, user 65534 cannot execute {VIPGATE}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("user 65534 may not ask"), "{output:?}");
+}
+
+#[test]
+fn the_log_is_json_where_the_configuration_says_so() {
+    if skips("log") {
+        return;
+    }
+    let folder = Folder::with(&format!("{PAGES}log: {{ format: json }}\n"));
+    let mut node = Node::start(&folder);
+    node.until("service", |s| serves(s, "proxy"));
+    let mut log = node.0.stderr.take().unwrap();
+    assert_eq!(node.stop(), Some(0));
+    let mut text = String::new();
+    log.read_to_string(&mut text).unwrap();
+    assert!(!text.is_empty());
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(["time", "level", "role", "message"].iter().all(|key| line[key].is_string()), "{line}");
+    }
 }
 
 /// Exit code and what must be said.

@@ -23,7 +23,11 @@ pub fn ask(suffix: &str, request: &Request) -> io::Result<Answer> {
     socket.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    socket.write_all(&line)?;
+    match socket.write_all(&line) {
+        // Refused unheard: the answer says why.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => (),
+        sent => sent?,
+    }
     let mut answer = vec![];
     BufReader::new(socket.take(MAX_ANSWER as u64)).read_until(b'\n', &mut answer)?;
     if answer.is_empty() {

@@ -1,5 +1,6 @@
 //! The start of every process that PID 1 starts: give up what the role does not need, then play it.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -28,12 +29,21 @@ impl Role {
             Self::Vrrp => "vrrp",
         }
     }
+
+    const fn process_name(self) -> &'static CStr {
+        match self {
+            Self::Config => c"vipgate-config",
+            Self::Proxy => c"vipgate-proxy",
+            Self::Vrrp => c"vipgate-vrrp",
+        }
+    }
 }
 
 /// Plays `role` for the parent at the other end of the link; an error if there is none, or if anything that should
 /// be given up cannot be.
 pub fn play(role: Role) -> io::Result<ExitCode> {
     let link = process::adopt_link()?;
+    process::call_oneself(role.process_name())?;
     signals::leave_to_the_supervisor()?;
     process::forbid_new_privileges()?;
     process::hide_memory()?;

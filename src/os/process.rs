@@ -1,9 +1,11 @@
 //! Child processes of this same program, and what becomes of them.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
@@ -16,7 +18,8 @@ use nix::unistd::{Pid, dup2_stdin, getpid, getppid};
 /// Starts this program again with other arguments. `link` becomes its standard input, the one descriptor that it
 /// inherits besides the log's; see `adopt_link`.
 pub fn spawn(arguments: &[&str], link: OwnedFd) -> io::Result<u32> {
-    let child = Command::new("/proc/self/exe").args(arguments).stdin(Stdio::from(link)).spawn()?;
+    let mut command = Command::new("/proc/self/exe");
+    let child = command.arg0("vipgate").args(arguments).stdin(Stdio::from(link)).spawn()?;
     // Dropped without `wait`: whoever it is that ends, `reap` hears of it.
     Ok(child.id())
 }
@@ -28,6 +31,11 @@ pub fn adopt_link() -> io::Result<OwnedFd> {
     nix::sys::socket::getsockopt(&link, nix::sys::socket::sockopt::SockType)?;
     dup2_stdin(File::open("/dev/null")?)?;
     Ok(link)
+}
+
+/// What `ps` and `docker top` call this process; the kernel keeps 15 bytes.
+pub fn call_oneself(name: &CStr) -> io::Result<()> {
+    Ok(prctl::set_name(name)?)
 }
 
 /// How a process ended.

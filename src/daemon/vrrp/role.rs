@@ -24,6 +24,7 @@ use super::turns::TURN;
 use super::wire::readable;
 use crate::config::{Config, Host, Transport, VrrpInstance};
 use crate::daemon::link::{Link, Sender};
+use crate::daemon::log;
 use crate::link::{FenceQuery, FenceVerdict, FromVrrp, Generation, ToVrrp};
 use crate::os::netlink::{Event, EventSocket};
 
@@ -246,6 +247,7 @@ impl Role {
             },
             ToVrrp::Commit { generation } => match self.prepared.take_if(|(g, _)| *g == generation) {
                 Some((_, config)) => {
+                    log::apply(config.log);
                     self.apply(*config);
                     self.shell.tell(FromVrrp::Committed { generation });
                 }
