@@ -43,38 +43,46 @@ pub(crate) fn veth() -> Option<(Link, Link)> {
     for end in ["left", "right"] {
         output("ip", &["link", "set", end, "up"])?;
     }
+    Some((running("left"), running("right")))
+}
+
+/// Waits for the carrier: what is sent before goes nowhere.
+fn running(name: &str) -> Link {
     let mut route = Route::open().unwrap();
     loop {
-        let links = route.links().unwrap();
-        let find = |name: &str| links.iter().find(|l| l.name.as_str() == name).cloned().unwrap();
-        let (left, right) = (find("left"), find("right"));
-        if left.running && right.running {
-            return Some((left, right));
+        let link = route.links().unwrap().into_iter().find(|l| l.name.as_str() == name).unwrap();
+        if link.running {
+            return link;
         }
         thread::yield_now();
     }
 }
 
-/// Moves the interface into a second namespace and returns what `open` made there: sockets stay where they were made,
-/// and keep that namespace alive.
-pub(crate) fn far_end<T: Send + 'static>(link: &Link, open: impl FnOnce(Link) -> T + Send + 'static) -> T {
+/// Moves the end `far` of a cable into a second namespace and returns what `open` made there: sockets stay where they
+/// were made, and keep that namespace alive.
+pub(crate) fn far_end<T: Send + 'static>(
+    near: &Link,
+    far: &Link,
+    open: impl FnOnce(Link) -> T + Send + 'static,
+) -> T {
     let (to_test, from_thread) = mpsc::channel();
     let (to_thread, from_test) = mpsc::channel();
-    let name = link.name.clone();
+    let name = far.name.clone();
     let thread = thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         to_test.send(gettid()).unwrap();
         from_test.recv().unwrap();
         let mut route = Route::open().unwrap();
-        let find = |route: &mut Route| route.links().unwrap().into_iter().find(|l| l.name == name).unwrap();
-        let index = find(&mut route).index;
+        let index = route.links().unwrap().into_iter().find(|l| l.name == name).unwrap().index;
         route.switch_on(index).unwrap();
-        open(find(&mut route))
+        open(running(name.as_str()))
     });
     let namespace = from_thread.recv().unwrap().to_string();
-    output("ip", &["link", "set", link.name.as_str(), "netns", &namespace]).unwrap();
+    output("ip", &["link", "set", far.name.as_str(), "netns", &namespace]).unwrap();
     to_thread.send(()).unwrap();
-    thread.join().unwrap()
+    let opened = thread.join().unwrap();
+    running(near.name.as_str());
+    opened
 }
 
 /// Waits until there is something to read; gives up, loudly, after ten seconds.

@@ -112,7 +112,7 @@ mod tests {
                 route.put_address(link.index, false, address.parse().unwrap(), None).unwrap();
             }
             let from = VrrpSocket::open(&left.name, left.index, true).unwrap();
-            let to = netns::far_end(&right, |right| {
+            let to = netns::far_end(&left, &right, |right| {
                 let mut route = Route::open().unwrap();
                 route.put_address(right.index, false, "10.0.0.2/24".parse().unwrap(), None).unwrap();
                 VrrpSocket::open(&right.name, right.index, true).unwrap()

@@ -24,9 +24,10 @@ impl Instance {
     pub(super) fn settle(&mut self, shell: &mut Shell) {
         let mut was_out = false;
         while let Some(output) = self.machine.poll_output() {
-            if let Some(gap) = shell.look_at_clocks() {
+            for gap in shell.gaps_after(&mut self.told_gap) {
                 was_out = true;
-                self.machine.handle_gap(gap.into(), Instant::now());
+                self.count("gap");
+                self.machine.handle_gap(gap, Instant::now());
             }
             if was_out && self.machine.state() != VrrpState::Master && claims_mastership(&output) {
                 self.count("stale_output");

@@ -12,7 +12,6 @@ use super::fence;
 use super::kernel::for_good;
 use super::place::{Place, Survey};
 use super::shell::Shell;
-use super::turns::Gap;
 use super::wire::Wire;
 use crate::config::{Transport, VrrpInstance};
 use crate::link::ArpFence;
@@ -53,6 +52,8 @@ pub(super) struct Instance {
     pub(super) answering: bool,
     /// What the kernel was told to hold, and not told otherwise.
     pub(super) held: BTreeSet<Ipv4Addr>,
+    /// Number of the last gap that the machine knows of.
+    pub(super) told_gap: u64,
     /// Addresses whose connections are to be ended.
     pub(super) doomed: BTreeSet<Ipv4Addr>,
     /// Why the kernel would not hold an address, and until when that counts.
@@ -80,6 +81,7 @@ impl Instance {
         }
         let mut instance = Self {
             doomed: addresses.into_iter().collect(),
+            told_gap: shell.last_gap(),
             machine: Machine::new(Settings::from(&config), now),
             expectation: expectation(&config, None, None, &[]),
             config,
@@ -99,6 +101,7 @@ impl Instance {
             eligible: None,
         };
         instance.expect();
+        instance.end_relay();
         instance.destroy_sockets(shell);
         instance
     }
@@ -225,10 +228,14 @@ impl Instance {
         }
     }
 
-    pub(super) fn handle_gap(&mut self, gap: Gap, shell: &mut Shell, now: Instant) {
-        self.count("gap");
-        self.machine.handle_gap(gap.into(), now);
-        self.settle(shell);
+    /// Before anything else that a wake-up brings: what arrived may have waited while this process did not run.
+    pub(super) fn wake(&mut self, shell: &mut Shell) -> Instant {
+        for gap in shell.gaps_after(&mut self.told_gap) {
+            self.count("gap");
+            self.machine.handle_gap(gap, Instant::now());
+            self.settle(shell);
+        }
+        Instant::now()
     }
 
     pub(super) fn handle_timeout(&mut self, shell: &mut Shell, now: Instant) {
@@ -256,6 +263,7 @@ impl Instance {
         if self.arp_fence == ArpFence::Nftables {
             drop(nft::silence::remove(self.config.vrid));
         }
+        self.end_relay();
         self.wire = None;
         shell.warnings.forget(&self.config.name);
     }
@@ -345,16 +353,6 @@ impl Instance {
                 self.settle(shell);
             }
         }
-    }
-
-    /// To be asked before anything that arrived is acted upon: it may have waited while this process did not run.
-    fn wake(&mut self, shell: &mut Shell) -> Instant {
-        let gap = shell.look_at_clocks();
-        let now = Instant::now();
-        if let Some(gap) = gap {
-            self.handle_gap(gap, shell, now);
-        }
-        now
     }
 
     fn is_peers(&mut self, mac: MacAddr, shell: &mut Shell) -> bool {

@@ -106,6 +106,7 @@ struct Role {
     looked: Instant,
     /// `Resigned` is owed to PID 1.
     resigning: bool,
+    told_gap: u64,
 }
 
 /// What became of a question at the front door.
@@ -140,6 +141,7 @@ impl Role {
             next_look: now,
             looked: now,
             resigning: false,
+            told_gap: 0,
         })
     }
 
@@ -200,25 +202,24 @@ impl Role {
 
     /// Before anything else that a wake-up brings: a node that was out must not act on what it believed.
     fn tell_of_gaps(&mut self) {
-        let Some(gap) = self.shell.untold_gap() else { return };
-        let what = if gap.suspended { "this machine was suspended" } else { "this process did not run" };
-        warn!("{what} for {:.1?}", gap.length);
-        let now = Instant::now();
-        for instance in &mut self.instances {
-            instance.handle_gap(gap, &mut self.shell, now);
+        for gap in self.shell.gaps_after(&mut self.told_gap) {
+            let what =
+                if gap.hidden.is_zero() { "this process did not run" } else { "this machine was suspended" };
+            warn!("{what} for {:.1?}", gap.length);
+            self.proxy.handle_gap(Instant::now());
         }
-        self.proxy.handle_gap(now);
+        for instance in &mut self.instances {
+            instance.wake(&mut self.shell);
+        }
     }
 
     /// What has arrived comes before what is due, since an advert in the queue is no silence.
     fn turn(&mut self) {
         self.read_events();
-        for index in 0..self.instances.len() {
-            self.tell_of_gaps();
-            if let Some(instance) = self.instances.get_mut(index) {
-                instance.receive(&mut self.shell);
-                instance.handle_timeout(&mut self.shell, Instant::now());
-            }
+        for instance in &mut self.instances {
+            instance.receive(&mut self.shell);
+            let now = instance.wake(&mut self.shell);
+            instance.handle_timeout(&mut self.shell, now);
         }
         if self.next_look <= Instant::now() {
             self.look_at_kernel();

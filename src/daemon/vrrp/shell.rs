@@ -1,5 +1,6 @@
 //! What the virtual routers of this process share: the kernel, the clocks, and the way to PID 1.
 
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -8,10 +9,14 @@ use tracing::warn;
 
 use super::kernel::Kernel;
 use super::place::Survey;
-use super::turns::{Gap, Watch};
+use super::turns::Watch;
 use super::warnings::Warnings;
 use crate::link::{Boottime, FromVrrp};
 use crate::os::clock;
+use crate::vrrp::Gap;
+
+/// Everybody is told of a gap within one turn, in which there are no more of them than this.
+const GAPS: usize = 8;
 
 pub(super) struct Shell {
     pub(super) kernel: Kernel,
@@ -23,8 +28,8 @@ pub(super) struct Shell {
     /// When a virtual address was last taken or lost.
     moved: Boottime,
     watch: Watch,
-    /// Noticed in the middle of something, and not yet told to everybody.
-    untold: Option<Gap>,
+    /// With their numbers, in order: one that is noticed in the middle of something concerns everybody, but nobody twice.
+    gaps: VecDeque<(u64, Gap)>,
     outbox: mpsc::Sender<FromVrrp>,
 }
 
@@ -37,22 +42,28 @@ impl Shell {
             virtual_addresses: vec![],
             moved: Boottime(clock::boottime_ns()),
             watch: Watch::new(clock::read()),
-            untold: None,
+            gaps: VecDeque::new(),
             outbox,
         }
     }
 
-    /// Whether this process was out just now. Whoever asks deals with it himself; `untold_gap` has it for the others.
-    pub(super) fn look_at_clocks(&mut self) -> Option<Gap> {
-        let gap = self.watch.look(clock::read())?;
-        let length = self.untold.map_or(gap.length, |before| before.length.max(gap.length));
-        self.untold = Some(Gap { length, ..gap });
-        Some(gap)
+    /// Compares the clocks, and returns the gaps that come after number `told`, which becomes the last one's.
+    pub(super) fn gaps_after(&mut self, told: &mut u64) -> Vec<Gap> {
+        if let Some(gap) = self.watch.look(clock::read()) {
+            let number = self.gaps.back().map_or(1, |(number, _)| number + 1);
+            if self.gaps.len() == GAPS {
+                self.gaps.pop_front();
+            }
+            self.gaps.push_back((number, gap));
+        }
+        let untold = self.gaps.iter().filter(|(number, _)| *number > *told).map(|(_, gap)| *gap).collect();
+        *told = self.gaps.back().map_or(*told, |(number, _)| *number);
+        untold
     }
 
-    pub(super) fn untold_gap(&mut self) -> Option<Gap> {
-        self.look_at_clocks();
-        self.untold.take()
+    /// A virtual router that starts has missed nothing.
+    pub(super) fn last_gap(&self) -> u64 {
+        self.gaps.back().map_or(0, |(number, _)| *number)
     }
 
     /// The next look at the clocks finds that this process was out for so long.

@@ -297,7 +297,7 @@ mod tests {
             let mut route = Route::open().unwrap();
             let (near, far): (Cidr, Cidr) = ("10.0.0.1/24".parse().unwrap(), "10.0.0.7/24".parse().unwrap());
             route.put_address(left.index, false, near, None).unwrap();
-            let _far = netns::far_end(&right, move |right| {
+            let _far = netns::far_end(&left, &right, move |right| {
                 let mut route = Route::open().unwrap();
                 route.put_address(right.index, false, far, None).unwrap();
                 route
