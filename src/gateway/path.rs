@@ -1,6 +1,8 @@
 //! The path that routes and files are matched with: percent-decoded, dot segments resolved, slashes merged, as nginx
 //! does it. What is forwarded is the path as it was written.
 
+use std::borrow::Cow;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     #[error("path with a broken percent encoding")]
@@ -14,7 +16,10 @@ pub enum PathError {
 /// `path` starts with a slash, or is empty (an absolute-form target without a path), or is `*`.
 ///
 /// Encoded slashes and dots count as what they encode: a file or an upstream may well decode them later.
-pub fn normalise(path: &[u8]) -> Result<Vec<u8>, PathError> {
+pub fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, PathError> {
+    if is_normal(path) {
+        return Ok(Cow::Borrowed(path));
+    }
     let mut decoded = Vec::with_capacity(path.len() + 1);
     let mut rest = path;
     while let [byte, tail @ ..] = rest {
@@ -33,12 +38,19 @@ pub fn normalise(path: &[u8]) -> Result<Vec<u8>, PathError> {
         decoded.push(byte);
     }
     if decoded.is_empty() {
-        return Ok(b"/".to_vec());
+        return Ok(Cow::Borrowed(b"/"));
     }
     if decoded.first() != Some(&b'/') {
-        return Ok(decoded);
+        return Ok(Cow::Owned(decoded));
     }
-    resolve(&decoded)
+    resolve(&decoded).map(Cow::Owned)
+}
+
+/// Nothing to decode, to merge or to resolve; most paths.
+fn is_normal(path: &[u8]) -> bool {
+    path.first() == Some(&b'/')
+        && !path.iter().any(|b| matches!(b, b'%' | 0))
+        && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
 fn resolve(decoded: &[u8]) -> Result<Vec<u8>, PathError> {
@@ -106,7 +118,7 @@ mod tests {
             ("/%00", Err(Nul)),
         ];
         for (path, expect) in table {
-            let got = normalise(path.as_bytes()).map(|p| String::from_utf8(p).unwrap());
+            let got = normalise(path.as_bytes()).map(|p| String::from_utf8(p.into_owned()).unwrap());
             assert_eq!(got.as_deref().map_err(|e| *e), expect, "{path:?}");
         }
     }
