@@ -109,7 +109,7 @@ impl Centiseconds {
     /// Exact conversion: a duration between the 10 ms steps is refused, never rounded.
     pub fn from_duration(d: Duration) -> Result<Self, ValueError> {
         let error = ValueError::AdvertInterval(d);
-        if d.subsec_nanos() % 10_000_000 != 0 {
+        if !d.subsec_nanos().is_multiple_of(10_000_000) {
             return Err(error);
         }
         u16::try_from(d.as_millis() / 10).ok().and_then(|n| Self::try_from(n).ok()).ok_or(error)

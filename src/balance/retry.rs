@@ -236,4 +236,53 @@ mod tests {
         let alone = Progress { alternative: false, ..GET };
         check(policy, alone, &[(refused, again(299)), (refused, again(299)), (refused, Next::GiveUp(502))]);
     }
+
+    #[test]
+    fn the_pause_follows_the_bounds_of_a_try() {
+        let ms = Duration::from_millis;
+        let table =
+            [(Some(ms(300)), ms(5_000), ms(300)), (None, ms(200), ms(200)), (None, ms(5_000), PAUSE_MAX)];
+        for (first_byte_timeout, connect_timeout, expect) in table {
+            let upstream = Upstream {
+                name: "u".into(),
+                servers: vec![],
+                check: None,
+                retries: 2,
+                redispatch: true,
+                retry_on: ALL,
+                connect_timeout,
+                first_byte_timeout,
+                read_timeout: ms(60_000),
+                send_timeout: ms(60_000),
+                keepalive: 0,
+            };
+            assert_eq!(Policy::of(&upstream).pause, expect, "{first_byte_timeout:?} {connect_timeout:?}");
+        }
+    }
+
+    /// How long a GET goes on trying while nobody answers.
+    #[test]
+    fn a_silent_server_is_outlasted() {
+        use Failure::*;
+        let span = |failure, each: u64| {
+            let mut retry = Retry::default();
+            let mut elapsed = Duration::ZERO;
+            loop {
+                let took = Duration::from_millis(each);
+                elapsed += took;
+                match retry.decide(&POLICY, &Attempt { took, ..failed(failure) }, &GET) {
+                    Next::Again { after, .. } => elapsed += after,
+                    Next::GiveUp(_) | Next::Cut => return elapsed.as_millis(),
+                }
+            }
+        };
+        for (failure, each, expect) in [
+            (FirstByteTimeout, 300, 900),
+            (ConnectTimeout, 300, 900),
+            (Connect, 0, 600),
+            (Connect, 450, 1350),
+        ] {
+            assert_eq!(span(failure, each), expect, "{failure:?} after {each} ms");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::environment::Environment;
-use super::{exit, healthcheck, probe, status};
+use super::{check, exit, healthcheck, probe, role, run, schema, status};
 
 /// A floating-IP reverse proxy: nginx and keepalived's job, fenced.
 #[derive(Parser)]
@@ -18,9 +18,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(run::Arguments),
+    Check(check::Arguments),
     Status(status::Arguments),
     Healthcheck(healthcheck::Arguments),
     Probe(probe::Arguments),
+    Schema(schema::Arguments),
+    #[command(hide = true)]
+    Role(role::Arguments),
 }
 
 /// Runs the command that `arguments` (the program's name first) ask for.
@@ -38,9 +43,13 @@ pub fn main(
     };
     let environment = Environment::new(environment);
     match arguments.command {
+        Command::Run(arguments) => arguments.run(&environment),
+        Command::Check(arguments) => arguments.run(&environment),
         Command::Status(arguments) => arguments.run(&environment),
         Command::Healthcheck(arguments) => arguments.run(&environment),
         Command::Probe(arguments) => arguments.run(),
+        Command::Schema(arguments) => arguments.run(),
+        Command::Role(arguments) => arguments.run(),
     }
 }
 

@@ -12,6 +12,11 @@ impl Environment {
         Self(variables.filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
     }
 
+    /// As it is set, which may be empty.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     /// An empty value counts as none, as in Compose's `${NAME:-default}`.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|v| !v.is_empty())

@@ -1,10 +1,15 @@
 //! The command line: one file per command. Turns arguments into calls and outcomes into exit codes.
 
 mod arguments;
+mod check;
 mod environment;
 pub mod exit;
 mod healthcheck;
+mod output;
 mod probe;
+mod role;
+mod run;
+mod schema;
 mod status;
 mod table;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit;
+use crate::config::parse_duration;
 use crate::daemon::probe::{self, Form, Plan, Until};
 
 /// Ask a URL at a fixed rate, each time on a new connection; report who answered and each outage
@@ -21,13 +22,13 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 200)]
     rate: u32,
     /// How long, as 500ms, 10s, 5m
-    #[arg(long, default_value = "10s", value_parser = duration, conflicts_with = "count")]
+    #[arg(long, default_value = "10s", value_parser = parse_duration, conflicts_with = "count")]
     duration: Duration,
     /// End after so many requests instead
     #[arg(long)]
     count: Option<u64>,
     /// Patience with each request, from its SYN to the last byte of the answer
-    #[arg(long, default_value = "200ms", value_parser = duration)]
+    #[arg(long, default_value = "200ms", value_parser = parse_duration)]
     timeout: Duration,
     /// Also keep so many connections, with a request every 100 ms on each
     #[arg(long, default_value_t = 0)]
@@ -64,46 +65,6 @@ impl Arguments {
                 eprintln!("vipgate probe: {}: {e}", self.url);
                 ExitCode::FAILURE
             }
-        }
-    }
-}
-
-/// `1500ms`, `10s`, `2m`: a whole number and a unit.
-fn duration(text: &str) -> Result<Duration, String> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("write a whole number and a unit: 200ms, 10s, 5m, 1h".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("{number:?} is not a whole number"))?;
-    number.checked_mul(ms).map(Duration::from_millis).ok_or_else(|| "is too long".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_carry_units() {
-        let table = [
-            ("200ms", Some(200)),
-            ("10s", Some(10_000)),
-            ("5m", Some(300_000)),
-            ("1h", Some(3_600_000)),
-            ("10", None),
-            ("s", None),
-            ("", None),
-            ("1.5s", None),
-            ("-1s", None),
-            ("99999999999999999999s", None),
-            ("18446744073709551615h", None),
-        ];
-        for (text, expect) in table {
-            assert_eq!(duration(text).ok(), expect.map(Duration::from_millis), "{text}");
         }
     }
 }

@@ -9,7 +9,8 @@ use super::report::{Report, Reported};
 use super::tree::{self, Value};
 use super::values::{
     AuthenticationType, Authority, CheckType, FileName, Folder, HeaderValue, HostPort, Listen, Method,
-    NodeName, Password, Peer, RetryReason, RoutePath, ServerName, Target, Time, TimeOrNone, Whole, Workers,
+    NodeName, Password, Peer, RetryReason, RoutePath, ServerName, Target, Time, TimeOrNone, UpstreamName,
+    Whole, Workers,
 };
 use crate::net::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
 
@@ -18,7 +19,7 @@ const DAY: u64 = 86_400_000;
 
 object! {
     /// The whole file. It is the same on every node; what differs comes from the environment.
-    Document, "a mapping with the keys of a configuration" {
+    Document, "a configuration" {
         /// The name of this node in pages, logs and `status`. Left out or empty: the host name.
         node: Option<NodeName>,
         /// What is logged, to standard error.
@@ -36,7 +37,7 @@ object! {
 
 object! {
     /// Logging.
-    LogEntry, "a mapping with the keys of log" {
+    LogEntry, "log settings" {
         /// The least important messages that are written.
         level: LogLevel = "info",
         /// Text for people, json for collectors.
@@ -46,7 +47,7 @@ object! {
 
 object! {
     /// One virtual router: addresses that move between nodes (keepalived's `vrrp_instance`).
-    VrrpEntry, "a mapping with the keys of a virtual router" {
+    VrrpEntry, "a virtual router" {
         /// Version of the protocol; 2 for old peers.
         version: VrrpVersion = "3",
         /// Virtual router identifier, the same on every node of the group.
@@ -75,7 +76,7 @@ object! {
 
 object! {
     /// Authentication of VRRP version 2: it protects against mistakes, not against attackers, who can read it.
-    AuthenticationEntry, "a mapping with the keys of authentication" {
+    AuthenticationEntry, "an authentication" {
         /// The only type that is spoken.
         r#type: AuthenticationType = "pass",
         /// The same on every node, 1 to 8 bytes.
@@ -85,7 +86,7 @@ object! {
 
 object! {
     /// A group of servers (nginx's `upstream`, HAProxy's `backend`).
-    UpstreamEntry, "a mapping with the keys of an upstream" {
+    UpstreamEntry, "an upstream" {
         /// Its servers.
         servers: List<UpstreamServerEntry>,
         /// Active health check. Left out: every server is always in rotation.
@@ -105,7 +106,7 @@ object! {
 
 object! {
     /// One server of an upstream. A text alone is its address.
-    WeightedServerEntry, "a mapping with the keys of an upstream server" {
+    WeightedServerEntry, "an upstream server" {
         /// Address or service name, with a port.
         address: HostPort,
         /// Its share of the requests, compared with the others.
@@ -136,13 +137,13 @@ impl Field for UpstreamServerEntry {
 
 object! {
     /// Active health check with HAProxy's counters.
-    CheckEntry, "a mapping with the keys of a check" {
+    CheckEntry, "a check" {
         /// tcp: a connection is made and closed. http: a request is sent, and 2xx and 3xx pass.
         r#type: CheckType = "tcp",
-        /// Of the request; http only. Left out: GET.
-        method: Option<Method>,
-        /// Of the request; http only. Left out: "/".
-        uri: Option<Target>,
+        /// Of the request; http only.
+        method: Method = "GET",
+        /// Of the request; http only.
+        uri: Target = "/",
         /// The request's Host header; http only. Left out: the upstream's name.
         host: Option<Authority>,
         /// Between two checks.
@@ -158,7 +159,7 @@ object! {
 
 object! {
     /// How long the proxy waits for an upstream server.
-    TimeoutsEntry, "a mapping with the keys of timeouts" {
+    TimeoutsEntry, "timeouts" {
         /// Until a connection is made.
         connect: Time<1, DAY> = "60s",
         /// Until the first byte of the answer to a GET or HEAD, which is then tried again on a new connection if
@@ -173,7 +174,7 @@ object! {
 
 object! {
     /// A virtual host (nginx's `server`).
-    ServerEntry, "a mapping with the keys of a server" {
+    ServerEntry, "a server" {
         /// Addresses with ports; a port alone listens on every IPv4 address.
         listen: List<Listen>,
         /// The names it answers for. Left out: every name.
@@ -188,7 +189,7 @@ object! {
 object! {
     /// What is answered to a path (nginx's `location`): one of `path` and `exact`, and one of `files`, `proxy` and
     /// `respond`. An exact match wins, else the longest prefix.
-    RouteEntry, "a mapping with the keys of a route" {
+    RouteEntry, "a route" {
         /// The paths that start like this.
         path: Option<RoutePath>,
         /// This path only.
@@ -204,7 +205,7 @@ object! {
 
 object! {
     /// The file beneath `root` that the whole path names.
-    FilesEntry, "a mapping with the keys of files" {
+    FilesEntry, "files" {
         /// A folder, absolute or relative to the config file's.
         root: Folder,
         /// The file that answers for a folder.
@@ -214,15 +215,15 @@ object! {
 
 object! {
     /// Forwarding.
-    ProxyEntry, "a mapping with the keys of proxy" {
+    ProxyEntry, "forwarding" {
         /// The name of an upstream.
-        upstream: String,
+        upstream: UpstreamName,
     }
 }
 
 object! {
     /// A fixed answer (nginx's `return`).
-    RespondEntry, "a mapping with the keys of respond" {
+    RespondEntry, "an answer" {
         /// HTTP status.
         status: Whole<200, 599> = "200",
         /// Its Content-Type.

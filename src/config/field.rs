@@ -91,7 +91,11 @@ pub(super) fn typed_schema(typed: Json, pattern: &str) -> Json {
 }
 
 /// "expected .., found .."
-pub(super) fn unexpected(place: Place<'_>, words: &str, report: &mut Report<'_>) -> Reported {
+fn unexpected(place: Place<'_>, words: &str, report: &mut Report<'_>) -> Reported {
+    unexpected_instead(place, words, format!("write {words}"), report)
+}
+
+fn unexpected_instead(place: Place<'_>, words: &str, remedy: String, report: &mut Report<'_>) -> Reported {
     let found = match &place.node.value {
         Value::Broken(reported) => return *reported,
         Value::Null => "nothing".to_owned(),
@@ -100,12 +104,14 @@ pub(super) fn unexpected(place: Place<'_>, words: &str, report: &mut Report<'_>)
         Value::Mapping(_) => "a mapping".to_owned(),
     };
     let at = if matches!(place.node.value, Value::Null) { place.owner } else { place.node.span };
-    report.error(at, format!("expected {words}, found {found}"), format!("write {words}"))
+    report.error(at, format!("expected {words}, found {found}"), remedy)
 }
 
 /// What an object's key holds.
 pub(super) struct Slot<T> {
     value: Result<T, Reported>,
+    /// Whether it stands in the file; else it is the default.
+    pub(super) written: bool,
     /// The value, or, where the key is not written, the key of the object.
     pub(super) at: Span,
 }
@@ -132,8 +138,8 @@ impl<T: Copy> Slot<T> {
 }
 
 impl<T> Slot<Option<T>> {
-    /// The value if it is written and usable.
-    pub(super) fn written(&self) -> Option<&T> {
+    /// The value if there is a usable one.
+    pub(super) fn some(&self) -> Option<&T> {
         self.get().and_then(Option::as_ref)
     }
 }
@@ -180,16 +186,14 @@ impl<T: Field> Field for List<T> {
                     .iter()
                     .map(|node| {
                         let item = Place { node, owner: node.span };
-                        Slot { value: T::read(item, report), at: node.span }
+                        Slot { value: T::read(item, report), written: true, at: node.span }
                     })
                     .collect(),
             )),
-            Value::Scalar(text) => Err(report.error(
-                place.node.span,
-                format!("expected a list, found {}", shown(text)),
-                "write it between brackets: [..], or as lines that start with \"- \"",
-            )),
-            _ => Err(unexpected(place, &Self::form().words, report)),
+            _ => {
+                let remedy = "write it between brackets: [..], or as lines that start with \"- \"";
+                Err(unexpected_instead(place, "a list", remedy.into(), report))
+            }
         }
     }
 }
@@ -220,14 +224,15 @@ impl<T: Field> Field for Map<T> {
 
     fn read(place: Place<'_>, report: &mut Report<'_>) -> Result<Self, Reported> {
         let Value::Mapping(entries) = &place.node.value else {
-            return Err(unexpected(place, &Self::form().words, report));
+            let remedy = format!("write \"name: value\", where the value is {}", T::form().words);
+            return Err(unexpected_instead(place, "a mapping", remedy, report));
         };
         Ok(Self(
             entries
                 .iter()
                 .map(|entry| {
                     let item = Place { node: &entry.node, owner: entry.at };
-                    let slot = Slot { value: T::read(item, report), at: entry.node.span };
+                    let slot = Slot { value: T::read(item, report), written: true, at: entry.node.span };
                     Named { name: entry.key.clone(), at: entry.at, slot }
                 })
                 .collect(),
@@ -238,6 +243,8 @@ impl<T: Field> Field for Map<T> {
 /// The keys of one mapping, being taken one by one by an `object!`.
 pub(super) struct Fields<'n> {
     place: Place<'n>,
+    /// Keys that a wrong key was meant to be: whoever misses them has been told.
+    meant: Vec<(String, Reported)>,
 }
 
 impl<'n> Fields<'n> {
@@ -249,18 +256,30 @@ impl<'n> Fields<'n> {
         report: &mut Report<'_>,
     ) -> Result<Self, Reported> {
         let Value::Mapping(entries) = &place.node.value else {
-            return Err(unexpected(place, words, report));
+            let remedy = format!("write \"key: value\" with the keys {}", known.join(", "));
+            return Err(unexpected_instead(place, words, remedy, report));
         };
+        let mut meant = Vec::new();
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let remedy =
-                match foreign(&entry.key, known).or_else(|| suggestion(&entry.key, known.iter().copied())) {
-                    Some(key) => format!("did you mean {key:?}?"),
-                    None if entry.key == "<<" => "merge keys are not supported; write the keys out".into(),
-                    None => format!("the keys here are {}", known.join(", ")),
-                };
-            report.error(entry.at, format!("unknown key {}", shown(&entry.key)), remedy);
+            let word = entry.key.as_str();
+            let similar = if report.is_full() {
+                None
+            } else {
+                foreign(word, known).or_else(|| suggestion(word, known.iter().copied()))
+            };
+            let remedy = match (word, similar) {
+                ("nopreempt", Some("preempt")) => "write preempt: false".into(),
+                ("services", _) if known.contains(&"vrrp") => {
+                    "name vipgate's config; this is one of Docker Compose".into()
+                }
+                ("<<", _) => "merge keys are not supported; write the keys out".into(),
+                (_, Some(key)) => format!("did you mean {key:?}?"),
+                (_, None) => format!("the keys here are {}", known.join(", ")),
+            };
+            let reported = report.error(entry.at, format!("unknown key {}", shown(&entry.key)), remedy);
+            meant.extend(similar.map(|key| (key.to_owned(), reported)));
         }
-        Ok(Self { place })
+        Ok(Self { place, meant })
     }
 
     pub(super) fn take<T: Field>(
@@ -275,21 +294,22 @@ impl<'n> Fields<'n> {
         };
         if let Some(entry) = entry.filter(|entry| !matches!(entry.node.value, Value::Null)) {
             let place = Place { node: &entry.node, owner: entry.at };
-            return Slot { value: T::read(place, report), at: entry.node.span };
+            return Slot { value: T::read(place, report), written: true, at: entry.node.span };
         }
         let at = entry.map_or(self.place.owner, |entry| entry.at);
         let value = match default {
             Some(text) => tree::literal(text, at, report)
                 .and_then(|node| T::read(Place { node: &node, owner: at }, report)),
-            None => T::absent().ok_or_else(|| {
-                report.error(
-                    at,
-                    format!("the key {key:?} is missing"),
-                    format!("add {key}: {}", T::form().words),
-                )
+            None => T::absent().ok_or_else(|| match self.meant.iter().find(|(meant, _)| meant == key) {
+                Some((_, reported)) => *reported,
+                None => {
+                    let state = if entry.is_some() { "has no value" } else { "is missing" };
+                    let remedy = format!("add {key}: {}", T::form().words);
+                    report.error(at, format!("the key {key:?} {state}"), remedy)
+                }
             }),
         };
-        Slot { value, at }
+        Slot { value, written: false, at }
     }
 }
 
@@ -300,7 +320,6 @@ fn foreign<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         ("advert_int", "advert_interval"),
         ("virtual_ipaddress", "virtual_addresses"),
         ("vips", "virtual_addresses"),
-        ("nopreempt", "preempt"),
         ("unicast_peer", "peers"),
         ("auth_type", "authentication"),
         ("auth_pass", "password"),
@@ -408,7 +427,7 @@ macro_rules! choice {
                 $crate::config::field::choice_words(&[$($word),+])
             }
             fn schema() -> serde_json::Value {
-                $crate::config::field::text_schema(&[$($word),+].join("|"))
+                $crate::config::field::choice_schema(&[$($word),+])
             }
             fn parse(text: &str) -> Result<Self, $crate::config::field::Fault> {
                 match text {
@@ -425,6 +444,16 @@ pub(super) fn choice_words(words: &[&str]) -> String {
     match words {
         [one] => format!("{one:?}"),
         _ => format!("one of {}", words.join(", ")),
+    }
+}
+
+pub(super) fn choice_schema(words: &[&str]) -> Json {
+    let numbers: Vec<i64> = words.iter().filter_map(|word| word.parse().ok()).collect();
+    let pattern = words.join("|");
+    if numbers.is_empty() {
+        text_schema(&pattern)
+    } else {
+        typed_schema(json!({ "enum": numbers }), &pattern)
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+/// In one text; who made more mistakes than this sees them when these are gone.
+const MAX_FAULTS: usize = 10;
 /// Nested defaults, `${A:-${B:-${C}}}`.
 const MAX_NESTING: usize = 8;
 
@@ -193,6 +195,9 @@ impl Parser<'_> {
 
 fn evaluate(parts: &[Part], environment: Environment<'_>, output: &mut String, faults: &mut Vec<Fault>) {
     for part in parts {
+        if faults.len() >= MAX_FAULTS {
+            return;
+        }
         match part {
             Part::Literal(text) => output.push_str(text),
             Part::Variable { name, operation, at } => {

@@ -1,5 +1,6 @@
 //! Source text -> `Config`, or everything that is wrong with it. No file, no environment, no DNS: all is handed in.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::build::{Surroundings, instances, refuse_loops, servers, upstreams};
@@ -19,6 +20,25 @@ pub struct Source {
     /// Relative paths in it start here; absolute.
     pub folder: PathBuf,
     pub text: String,
+}
+
+impl Source {
+    /// Refuses what is not UTF-8, naming the place.
+    pub fn from_bytes(name: String, folder: PathBuf, bytes: Vec<u8>) -> Result<Self, Problems> {
+        let error = match String::from_utf8(bytes) {
+            Ok(text) => return Ok(Self { name, folder, text }),
+            Err(error) => error,
+        };
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        let mut report = Report::new(&name, &text);
+        let what = "the file is not UTF-8 text";
+        let reported = report.error(Span { start: at, end: at }, what, "save it as UTF-8");
+        match report.finish::<()>(Err(reported)) {
+            Ok(_) => Err(Problems { list: Vec::new(), more: 0 }),
+            Err(problems) => Err(problems),
+        }
+    }
 }
 
 /// A config that can be used, and what its author may want to think about.
@@ -48,15 +68,16 @@ fn read(
         return Err(report.error(start, "the document is empty", NOTHING_TO_DO));
     }
     let document = Document::read(Place { node: &root, owner: start }, report)?;
+    // Beside other mistakes it would be their consequence.
     let idle = document.servers.get().is_some_and(|servers| servers.0.is_empty())
         && document.vrrp.get().is_some_and(|instances| instances.0.is_empty());
-    if idle {
+    if idle && !report.failed() {
         report.error(start, "there is nothing to do: neither servers nor vrrp", NOTHING_TO_DO);
     }
     refuse_loops(&document, report);
     warn_unused(&document, report);
 
-    let names: Vec<String> = document
+    let names: BTreeSet<String> = document
         .upstreams
         .get()
         .iter()
@@ -110,13 +131,18 @@ fn log(entry: LogEntry) -> Result<Log, Reported> {
 
 fn warn_unused(document: &Document, report: &mut Report<'_>) {
     let (Some(upstreams), Some(servers)) = (document.upstreams.get(), document.servers.get()) else { return };
-    let used: std::collections::HashSet<&str> = servers
+    let used: BTreeSet<&str> = servers
         .iter()
         .filter_map(|(server, _)| server.routes.get())
         .flat_map(|routes| routes.iter())
-        .filter_map(|(route, _)| route.proxy.written().and_then(|proxy| proxy.upstream.get()))
-        .map(String::as_str)
+        .filter_map(|(route, _)| route.proxy.some().and_then(|proxy| proxy.upstream.get()))
+        .map(|name| name.0.as_str())
         .collect();
+    // A route with a misspelt name may be the missing user.
+    let known: BTreeSet<&str> = upstreams.0.iter().map(|named| named.name.as_str()).collect();
+    if !used.is_subset(&known) {
+        return;
+    }
     for named in upstreams.0.iter().filter(|named| !used.contains(named.name.as_str())) {
         let what = format!("no route uses the upstream {:?}", named.name);
         report.warn(named.at, what, "add a route with proxy, or remove the upstream");

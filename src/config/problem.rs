@@ -95,16 +95,17 @@ pub(super) fn shown(value: &str) -> String {
     format!("{start:?}..")
 }
 
-/// `(did you mean "x"?)` when `word` is a slip of the pen for one of `candidates`.
+/// The one of `candidates` that `word` is a slip of the pen for.
 pub(super) fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The comparison is quadratic, and nobody mistypes a short key into a long one.
     const LONGEST: usize = 64;
-    if word.len() > LONGEST {
+    if !(3..=LONGEST).contains(&word.len()) {
         return None;
     }
-    let bound = (word.chars().count() / 3).max(1);
+    let bound = word.chars().count() / 3;
     candidates
         .into_iter()
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= bound)
         .map(|candidate| (strsim::damerau_levenshtein(&word.to_ascii_lowercase(), candidate), candidate))
         .filter(|(distance, _)| *distance <= bound)
         .min_by_key(|(distance, _)| *distance)

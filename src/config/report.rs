@@ -47,6 +47,11 @@ impl<'a> Report<'a> {
         self.error(at, what, remedy)
     }
 
+    /// Whether there is an error among the problems so far.
+    pub(super) fn failed(&self) -> bool {
+        self.problems.iter().any(|(_, problem)| problem.severity == Severity::Error)
+    }
+
     /// The line that holds the start of `at`, from 1.
     pub(super) fn line(&self, at: Span) -> usize {
         self.starts.partition_point(|start| *start <= at.start)
@@ -59,9 +64,9 @@ impl<'a> Report<'a> {
 
     /// The warnings if there was no error, else everything.
     pub(super) fn finish<T>(self, value: Result<T, Reported>) -> Result<(T, Vec<Problem>), Problems> {
+        let failed = self.failed();
         let Self { mut problems, more, .. } = self;
         problems.sort_by_key(|(at, problem)| (at.start, problem.severity == Severity::Warning));
-        let failed = problems.iter().any(|(_, problem)| problem.severity == Severity::Error);
         let list = problems.into_iter().map(|(_, problem)| problem).collect();
         match value {
             Ok(value) if !failed => Ok((value, list)),
@@ -69,7 +74,18 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Whether another problem would only be counted: then its words need not be found either.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() >= MAX_PROBLEMS
+    }
+
     fn add(&mut self, severity: Severity, at: Span, what: String, remedy: String) {
+        // Warnings must not take the place that the first error needs.
+        let first_error = severity == Severity::Error && !self.failed();
+        if self.is_full() && !first_error {
+            self.more += 1;
+            return;
+        }
         let line = self.line(at);
         let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let text = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
@@ -79,15 +95,8 @@ impl<'a> Report<'a> {
         let problem =
             Problem { severity, file: self.name.to_owned(), line, column: column + 1, what, remedy, snippet };
         // An alias shows its target's mistakes once for each use.
-        if self.problems.iter().any(|(_, known)| *known == problem) {
-            return;
-        }
-        // A warning must not take the place that an error needs.
-        let errors = self.problems.iter().filter(|(_, p)| p.severity == Severity::Error).count();
-        if self.problems.len() < MAX_PROBLEMS || (severity == Severity::Error && errors == 0) {
+        if !self.problems.iter().any(|(_, known)| *known == problem) {
             self.problems.push((at, problem));
-        } else {
-            self.more += 1;
         }
     }
 }

@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span as YamlSpan};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as YamlSpan};
 
 use serde_json::Value as Json;
 
 use super::interpolate::{Environment, Fault, interpolate};
 use super::problem::shown;
 use super::report::{Report, Reported, Span};
+use super::syntax::explain;
 
 /// A config that a person maintains has some kilobytes.
 pub(super) const MAX_BYTES: usize = 1 << 20;
@@ -373,17 +374,6 @@ fn offset(text: &str, marker: Marker) -> usize {
 
 fn syntax_error(text: &str, report: &mut Report<'_>, error: &ScanError) -> Reported {
     let start = offset(text, *error.marker());
-    let at = Span { start, end: start };
-    let before = text.get(..start).unwrap_or("");
-    let line = before.rsplit('\n').next().unwrap_or("");
-    let remedy = if line.trim_start_matches(' ').starts_with('\t') {
-        "indent with spaces; YAML does not allow tabs"
-    } else if before.ends_with('$') || line.contains("${") {
-        "inside of [ ] and { }, put a value with ${NAME} between quotes"
-    } else if matches!(error.kind(), ErrorKind::UnknownAnchor) {
-        "name an anchor (&name) that stands before this alias, or put a text that starts with * between quotes"
-    } else {
-        "check the indentation, and put texts with special characters between quotes"
-    };
-    report.fatal(at, error.info(), remedy)
+    let (what, remedy) = explain(error, text.get(..start).unwrap_or(""));
+    report.fatal(Span { start, end: start }, what, remedy)
 }

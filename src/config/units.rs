@@ -40,6 +40,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
     if text.is_empty() { Err(fault()) } else { Ok(Duration::from_millis(total)) }
 }
 
+/// For the command line, which says its problems in one line.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration(text).map_err(|fault| format!("{}; {}", fault.what, fault.remedy))
+}
+
 /// The shortest way to write a duration that `duration` reads; exact to the millisecond.
 pub(super) fn written(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

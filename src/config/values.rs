@@ -406,6 +406,8 @@ ruled! {
     NodeName, names::node, "a name of 1 to 64 visible ASCII characters";
     /// A virtual host's name, lower-case.
     ServerName, names::server, "a host name such as example.org";
+    /// What a route calls an upstream.
+    UpstreamName, names::label, "the name of an upstream";
     /// What follows the colon of a header field.
     HeaderValue, names::header_value, "a header value";
     /// A request's path, as routes compare it.

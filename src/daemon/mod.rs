@@ -5,7 +5,13 @@
     reason = "this room waits, moves bytes and reads clocks"
 )]
 
+pub mod config_file;
 pub mod control;
 pub mod link;
+mod loader;
+pub mod log;
 pub mod probe;
 pub mod proxy;
+pub mod role;
+pub mod supervisor;
+pub mod vrrp;

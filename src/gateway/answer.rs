@@ -1,6 +1,65 @@
-//! Bodies and fields of the answers that this node gives by itself.
+//! The answers that this node gives by itself.
 
-use crate::http1::reason;
+use std::borrow::Cow;
+
+use crate::http1::{Delivery, Method, OwnHead, reason, write_own};
+
+/// A whole answer that fits in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    pub status: u16,
+    pub content_type: &'a str,
+    /// Whole lines for the head, each with its CRLF.
+    pub lines: Cow<'a, [u8]>,
+    pub body: Cow<'a, [u8]>,
+}
+
+impl<'a> Answer<'a> {
+    /// An error page.
+    pub fn error(status: u16, node: &str) -> Self {
+        // RFC 9110 section 15.5.6 asks for Allow. Files refuse all other methods; what every resource refuses,
+        // CONNECT and TRACE, is not in it.
+        let lines: &[u8] = if status == 405 { b"Allow: GET, HEAD\r\n" } else { b"" };
+        Self {
+            status,
+            content_type: "text/html",
+            lines: lines.into(),
+            body: page(status, node).into_bytes().into(),
+        }
+    }
+
+    /// An error page that also says where to go.
+    pub fn redirect(status: u16, node: &str, lines: Vec<u8>) -> Self {
+        Self { lines: lines.into(), ..Self::error(status, node) }
+    }
+
+    /// What `Action::Respond` says.
+    pub fn respond(status: u16, content_type: &'a str, body: &'a str) -> Self {
+        Self { status, content_type, lines: Cow::Borrowed(b""), body: body.as_bytes().into() }
+    }
+
+    /// Appends the answer to a request with `method`. `date` in the form of RFC 9110 section 5.6.7.
+    pub fn write(&self, out: &mut Vec<u8>, method: Method, date: &str, delivery: &Delivery<'_>) {
+        let (length, body): (_, &[u8]) = match self.status {
+            // RFC 9110 section 8.6: these say no length.
+            100..=199 | 204 | 304 => (None, b""),
+            // Section 15.3.6: no content, and the length that says so.
+            205 => (Some(0), b""),
+            _ => (Some(self.body.len() as u64), &self.body),
+        };
+        let own = OwnHead {
+            status: self.status,
+            content_type: length.filter(|length| *length > 0).map(|_| self.content_type),
+            content_length: length,
+            date,
+            lines: &self.lines,
+        };
+        write_own(out, &own, delivery);
+        if method != Method::Head {
+            out.extend_from_slice(body);
+        }
+    }
+}
 
 /// An error page: the status, and which node says so.
 pub fn page(status: u16, node: &str) -> String {
@@ -50,6 +109,54 @@ pub fn escaped_path(path: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http1::{Framing, Version};
+
+    #[test]
+    fn answers_as_a_client_gets_them() {
+        const START: &str = "Server: vipgate\r\nDate: D\r\n";
+        let kept =
+            Delivery { version: Version::Http11, close: false, framing: Framing::None, add: b"A: b\r\n" };
+        let closed = Delivery { close: true, ..kept };
+        let text = Answer::respond(200, "text/plain", "hello");
+        let typed = "Content-Type: text/plain\r\nContent-Length: 5\r\nA: b\r\n";
+        let table = [
+            (text.clone(), Method::Get, kept, format!("200 OK\r\n{START}{typed}\r\nhello")),
+            (text.clone(), Method::Head, kept, format!("200 OK\r\n{START}{typed}\r\n")),
+            (text, Method::Post, closed, format!("200 OK\r\n{START}{typed}Connection: close\r\n\r\nhello")),
+            (
+                Answer::respond(200, "text/plain", ""),
+                Method::Get,
+                kept,
+                format!("200 OK\r\n{START}Content-Length: 0\r\nA: b\r\n\r\n"),
+            ),
+            (
+                Answer::respond(204, "text/plain", "lost"),
+                Method::Get,
+                kept,
+                format!("204 No Content\r\n{START}A: b\r\n\r\n"),
+            ),
+            (
+                Answer::respond(205, "text/plain", "lost"),
+                Method::Get,
+                kept,
+                format!("205 Reset Content\r\n{START}Content-Length: 0\r\nA: b\r\n\r\n"),
+            ),
+        ];
+        for (answer, method, delivery, expect) in table {
+            let mut out = b"before".to_vec();
+            answer.write(&mut out, method, "D", &delivery);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("beforeHTTP/1.1 {expect}"), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn errors_are_pages_with_what_belongs_to_them() {
+        let refused = Answer::error(405, "n");
+        assert_eq!(refused.lines, &b"Allow: GET, HEAD\r\n"[..]);
+        assert_eq!(refused.body, page(405, "n").as_bytes());
+        assert!(Answer::error(502, "n").lines.is_empty());
+        assert_eq!(Answer::redirect(301, "n", b"Location: /\r\n".to_vec()).lines, &b"Location: /\r\n"[..]);
+    }
 
     #[test]
     fn a_page_names_status_and_node() {

@@ -7,21 +7,29 @@ use std::time::{Duration, SystemTime};
 pub struct Validators {
     /// Strong, with its quotes.
     pub etag: String,
-    /// Whole seconds since 1970, which is what the wire carries.
-    pub modified: u64,
+    /// Whole seconds since 1970, which is what the wire carries; at most `MODIFIED_MAX`.
+    modified: u64,
 }
+
+/// The last second of the year 9999: the wire has no room for a later year, and a file system does.
+const MODIFIED_MAX: u64 = 253_402_300_799;
 
 impl Validators {
     /// Nanoseconds count in the tag, so that two edits within a second differ; the same file on two nodes has the
     /// same tag.
     pub fn new(length: u64, modified: Duration) -> Self {
-        Self { etag: format!("\"{:x}-{length:x}\"", modified.as_nanos()), modified: modified.as_secs() }
+        let etag = format!("\"{:x}-{length:x}\"", modified.as_nanos());
+        Self { etag, modified: modified.as_secs().min(MODIFIED_MAX) }
     }
 
     /// ETag and Last-Modified, each with its CRLF.
     pub fn lines(&self) -> Vec<u8> {
-        let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(self.modified));
+        let date = httpdate::fmt_http_date(self.modified());
         format!("ETag: {}\r\nLast-Modified: {date}\r\n", self.etag).into_bytes()
+    }
+
+    fn modified(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.modified)
     }
 }
 
@@ -43,7 +51,7 @@ pub enum Verdict {
 
 /// In the order of RFC 9110 section 13.2.2. A date that cannot be read is no condition.
 pub fn verdict(conditions: &Conditions<'_>, validators: &Validators) -> Verdict {
-    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(validators.modified);
+    let modified = validators.modified();
     match (conditions.if_match, conditions.if_unmodified_since.and_then(date)) {
         (Some(tags), _) if !lists(tags, &validators.etag, Comparison::Strong) => {
             return Verdict::PreconditionFailed;
@@ -122,9 +130,19 @@ mod tests {
     }
 
     #[test]
-    fn validators_are_shown() {
-        let lines =
-            String::from_utf8(Validators::new(1, Duration::from_secs(1_000_000_000)).lines()).unwrap();
-        assert!(lines.ends_with("Last-Modified: Sun, 09 Sep 2001 01:46:40 GMT\r\n"), "{lines}");
+    fn validators_are_shown_whatever_the_file_system_says() {
+        let table = [
+            (Duration::ZERO, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (Duration::from_secs(1_000_000_000), "Sun, 09 Sep 2001 01:46:40 GMT"),
+            (Duration::from_secs(253_402_300_800), "Fri, 31 Dec 9999 23:59:59 GMT"),
+            (Duration::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ];
+        for (modified, expect) in table {
+            let validators = Validators::new(1, modified);
+            let lines = String::from_utf8(validators.lines()).unwrap();
+            assert!(lines.ends_with(&format!("-1\"\r\nLast-Modified: {expect}\r\n")), "{lines}");
+            let since = Conditions { if_modified_since: Some(expect.as_bytes()), ..Conditions::default() };
+            assert_eq!(verdict(&since, &validators), Verdict::NotModified, "{expect}");
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 mod answer;
 mod conditional;
+mod files;
 mod path;
 mod select;
 
-pub use answer::{escaped_path, page, redirect_lines};
+pub use answer::{Answer, escaped_path, page, redirect_lines};
 pub use conditional::{Conditions, Validators, Verdict, verdict};
+pub use files::{Entry, Serving, file_name, serve};
 pub use path::{PathError, normalise};
 pub use select::{Deed, Gateway, Site};

@@ -70,7 +70,9 @@ impl Gateway {
             for route in &server.routes {
                 let deed = deed(&route.action, config)?;
                 match &route.pattern {
-                    PathPattern::Exact(path) => _ = site.exact.insert(path.clone().into_bytes(), deed),
+                    PathPattern::Exact(path) => {
+                        _ = site.exact.entry(path.clone().into_bytes()).or_insert(deed)
+                    }
                     PathPattern::Prefix(path) => site.prefixes.push((path.clone().into_bytes(), deed)),
                 }
             }
@@ -226,6 +228,7 @@ mod tests {
                 (Prefix("/a/b/".into()), "longer"),
                 (Exact("/a/b/c".into()), "exact"),
                 (Prefix("/a".into()), "repeated"),
+                (Exact("/a/b/c".into()), "repeated"),
             ],
         )]))
         .unwrap();

@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod frame;
+pub mod loading;
 mod message;
 
 pub use message::*;

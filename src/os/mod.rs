@@ -11,6 +11,7 @@ pub mod clock;
 pub mod cpu;
 pub mod descriptor;
 pub mod files;
+pub mod host;
 pub mod listener;
 pub mod netlink;
 pub mod nft;

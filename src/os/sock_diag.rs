@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
@@ -16,7 +17,11 @@ const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 /// TCP states as bits (include/net/tcp_states.h).
 const LISTEN: u32 = 1 << 10;
+const TIME_WAIT: u32 = 1 << 6;
 const ALL_STATES: u32 = 0x1fff;
+/// A listener belongs to PID 1 and is wanted again; what sits in its queue is found as established. What waits for the
+/// end of its time has nothing to say, and a busy proxy has thousands of those.
+const TO_BE_ENDED: u32 = ALL_STATES & !LISTEN & !TIME_WAIT;
 /// `inet_diag_msg` starts with family, state, timer and retransmissions; the socket's identity follows.
 const IDENTITY_AT: usize = 4;
 const IDENTITY: usize = 48;
@@ -32,27 +37,33 @@ pub struct Destroyed {
     /// The kernel would not end these; the last such error is logged by the caller as the reason.
     pub refused: usize,
     pub last_error: Option<Errno>,
+    /// The time was up; there are more.
+    pub unfinished: bool,
 }
 
-/// Ends every TCP socket whose local address is one of `addresses`, in every state but LISTEN: a listener belongs to
-/// PID 1 and is wanted again, while what sits in its queue is found here as established.
-pub fn destroy_tcp(addresses: &[Ipv4Addr]) -> io::Result<Destroyed> {
+/// Ends every TCP socket whose local address is one of `addresses`, in every state of `TO_BE_ENDED`. The other
+/// end is told only if the address is still there: a reset has it as its source. Stops after `patience`, some microseconds per socket.
+pub fn destroy_tcp(addresses: &[Ipv4Addr], patience: Duration) -> io::Result<Destroyed> {
+    let end = Instant::now() + patience;
     let mut socket = Socket::open(SockProtocol::NetlinkSockDiag)?;
     let mut outcome = Destroyed::default();
     for family in [AF_INET, AF_INET6] {
-        let found = match socket
-            .dump(&request(SOCK_DIAG_BY_FAMILY, family, ALL_STATES & !LISTEN, &NO_SOCKET), identity)
-        {
-            Ok(found) => found,
-            // A kernel without IPv6 has no such sockets.
-            Err(error) if family == AF_INET6 && error.raw_os_error() == Some(Errno::ENOENT as i32) => {
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
+        let found =
+            match socket.dump(&request(SOCK_DIAG_BY_FAMILY, family, TO_BE_ENDED, &NO_SOCKET), identity) {
+                Ok(found) => found,
+                // A kernel without IPv6 has no such sockets.
+                Err(error) if family == AF_INET6 && error.raw_os_error() == Some(Errno::ENOENT as i32) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
         for (local, identity) in found {
             if !addresses.contains(&local) {
                 continue;
+            }
+            if Instant::now() >= end {
+                outcome.unfinished = true;
+                return Ok(outcome);
             }
             match socket.execute(request(SOCK_DESTROY, family, ALL_STATES, &identity)) {
                 Ok(()) => outcome.destroyed += 1,
@@ -109,6 +120,37 @@ mod tests {
     use super::*;
     use crate::os::netns;
 
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn it_stops_when_its_time_is_up() {
+        netns::with("it_stops_when_its_time_is_up", || {
+            netns::loopback_up();
+            let _listener = TcpListener::bind("0.0.0.0:7000").unwrap();
+            let _client = TcpStream::connect("127.9.9.9:7000").unwrap();
+            let destroy = |patience| destroy_tcp(&[Ipv4Addr::new(127, 9, 9, 9)], patience).unwrap();
+            let outcome = destroy(Duration::ZERO);
+            assert_eq!((outcome.destroyed, outcome.unfinished), (0, true));
+            let outcome = destroy(LONG);
+            assert_eq!((outcome.destroyed, outcome.unfinished), (1, false));
+        });
+    }
+
+    #[test]
+    fn what_only_waits_for_its_time_to_end_is_left_alone() {
+        netns::with("what_only_waits_for_its_time_to_end_is_left_alone", || {
+            netns::loopback_up();
+            let listener = TcpListener::bind("0.0.0.0:7000").unwrap();
+            let client = TcpStream::connect("127.9.9.9:7000").unwrap();
+            drop(listener.accept().unwrap());
+            drop(client);
+            let Some(waiting) = netns::output("ss", &["-Htn", "state", "time-wait"]) else { return };
+            assert!(waiting.contains("127.9.9.9:7000"), "{waiting}");
+            let outcome = destroy_tcp(&[Ipv4Addr::new(127, 9, 9, 9)], LONG).unwrap();
+            assert_eq!(outcome, Destroyed::default());
+        });
+    }
+
     #[test]
     fn only_sockets_of_the_address_end_and_listeners_stay() {
         netns::with("only_sockets_of_the_address_end_and_listeners_stay", || {
@@ -123,7 +165,7 @@ mod tests {
                 let mut queued = TcpStream::connect((vip, port)).unwrap();
                 let mut other = TcpStream::connect(("127.0.0.1", port)).ok();
 
-                let outcome = destroy_tcp(&[vip]).unwrap();
+                let outcome = destroy_tcp(&[vip], LONG).unwrap();
                 assert_eq!((outcome.destroyed, outcome.refused), (2, 0), "{listen}: {outcome:?}");
                 assert!(
                     served.read(&mut [0]).is_err() || served.write(b"x").is_err(),
@@ -160,7 +202,7 @@ mod tests {
             let _client = TcpStream::connect("127.9.9.9:7003").unwrap();
             let half_open = || netns::output("ss", &["-Htn", "state", "syn-recv"]).unwrap_or_default();
             assert!(half_open().contains("7003"), "{}", half_open());
-            let outcome = destroy_tcp(&[Ipv4Addr::new(127, 9, 9, 9)]).unwrap();
+            let outcome = destroy_tcp(&[Ipv4Addr::new(127, 9, 9, 9)], LONG).unwrap();
             assert_eq!((outcome.destroyed, outcome.refused), (1, 0), "{outcome:?}");
             assert_eq!(half_open(), "");
         });

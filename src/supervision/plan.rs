@@ -229,7 +229,7 @@ impl Plan {
         }
         let served = role.served(now);
         let how = match &role.phase {
-            Phase::Ending { why, .. } => why.clone(),
+            Phase::Ending { why, .. } => format!("{why}; it {how}"),
             Phase::Absent
             | Phase::Preparing { .. }
             | Phase::Committing { .. }

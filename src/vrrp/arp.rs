@@ -168,3 +168,120 @@ pub enum Meaning {
     },
     Nothing,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OWN: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 1]);
+    const OTHER: MacAddr = MacAddr([0xd6, 0x8e, 0xe8, 0x22, 0xcb, 0x6d]);
+    const VIP: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 9);
+    const ASKER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 7);
+
+    /// keepalived 2.2.7's gratuitous ARP for 10.99.0.9, taken with tcpdump.
+    const KEEPALIVED: [u8; FRAME] = [
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xd6, 0x8e, 0xe8, 0x22, 0xcb, 0x6d, 0x08, 0x06, 0x00, 0x01, 0x08,
+        0x00, 0x06, 0x04, 0x00, 0x01, 0xd6, 0x8e, 0xe8, 0x22, 0xcb, 0x6d, 0x0a, 0x63, 0x00, 0x09, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0x0a, 0x63, 0x00, 0x09,
+    ];
+
+    #[test]
+    fn keepalived_announces_as_we_do() {
+        let frame = Frame::parse(&KEEPALIVED).unwrap();
+        assert_eq!(frame, Frame::announcement(OTHER, VIP, AnnounceForm::Request));
+        assert_eq!(frame.emit(), KEEPALIVED);
+        assert_eq!(frame.meaning(OWN, &[VIP]), Meaning::Claim { address: VIP, mac: OTHER });
+    }
+
+    #[test]
+    fn a_frame_means_what_its_sender_and_target_say() {
+        let request = Frame {
+            destination: MacAddr::BROADCAST,
+            operation: Operation::Request,
+            sender_mac: OTHER,
+            sender: ASKER,
+            target_mac: MacAddr::ZERO,
+            target: VIP,
+        };
+        let asked = |asker| Meaning::Request { address: VIP, asker_mac: OTHER, asker };
+        let claim = Meaning::Claim { address: VIP, mac: OTHER };
+        let table = [
+            ("who has", request, asked(ASKER)),
+            ("unicast refresh", Frame { destination: OWN, ..request }, asked(ASKER)),
+            ("probe", Frame::probe(OTHER, VIP), asked(Ipv4Addr::UNSPECIFIED)),
+            ("who has another", Frame { target: ASKER, ..request }, Meaning::Nothing),
+            ("a request by one who thinks it has it", Frame { sender: VIP, target: ASKER, ..request }, claim),
+            ("its reply", Frame::reply(OTHER, VIP, OWN, ASKER), claim),
+            ("gratuitous reply", Frame::announcement(OTHER, VIP, AnnounceForm::Reply), claim),
+            ("another's reply", Frame::reply(OTHER, ASKER, OWN, VIP), Meaning::Nothing),
+            ("our own announcement", Frame::announcement(OWN, VIP, AnnounceForm::Reply), Meaning::Own),
+            ("our own probe", Frame::probe(OWN, VIP), Meaning::Own),
+        ];
+        for (case, frame, expect) in table {
+            let read = Frame::parse(&frame.emit()).unwrap();
+            assert_eq!(read, frame, "{case}");
+            assert_eq!(read.meaning(OWN, &[VIP]), expect, "{case}");
+        }
+    }
+
+    #[test]
+    fn linux_takes_both_forms_for_gratuitous() {
+        // arp_is_garp: sender and target address are the same; in a reply the MAC addresses too.
+        for form in [AnnounceForm::Request, AnnounceForm::Reply] {
+            let frame = Frame::announcement(OWN, VIP, form);
+            assert_eq!((frame.sender, frame.target), (VIP, VIP));
+            if form == AnnounceForm::Reply {
+                assert_eq!((frame.sender_mac, frame.target_mac), (OWN, OWN));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_arp_for_ipv4_is_refused() {
+        let changed = |at: usize, to: u8| {
+            let mut bytes = KEEPALIVED.to_vec();
+            bytes[at] = to;
+            bytes
+        };
+        let table = [
+            ("empty", Vec::new(), Some(Refusal::ArpLength)),
+            ("Ethernet header only", KEEPALIVED[..14].to_vec(), Some(Refusal::ArpLength)),
+            ("a byte less", KEEPALIVED[..41].to_vec(), Some(Refusal::ArpLength)),
+            ("padded to 60", [KEEPALIVED.as_slice(), &[0; 18]].concat(), None),
+            ("IPv4", changed(13, 0), Some(Refusal::NotArp)),
+            ("another hardware", changed(15, 6), Some(Refusal::NotArp)),
+            ("another protocol", changed(17, 6), Some(Refusal::NotArp)),
+            ("hardware length 8", changed(18, 8), Some(Refusal::NotArp)),
+            ("protocol length 16", changed(19, 16), Some(Refusal::NotArp)),
+            ("reverse request", changed(21, 3), Some(Refusal::ArpOperation)),
+        ];
+        for (case, bytes, expect) in table {
+            assert_eq!(Frame::parse(&bytes).err(), expect, "{case}");
+        }
+    }
+
+    fn mac() -> impl Strategy<Value = MacAddr> {
+        any::<[u8; 6]>().prop_map(MacAddr)
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(frame) = Frame::parse(&bytes) {
+                prop_assert_eq!(Frame::parse(&frame.emit()), Ok(frame));
+            }
+        }
+
+        #[test]
+        fn what_is_emitted_is_read_back(
+            destination in mac(), reply: bool, sender_mac in mac(), sender: u32, target_mac in mac(), target: u32,
+        ) {
+            let operation = if reply { Operation::Reply } else { Operation::Request };
+            let (sender, target) = (sender.into(), target.into());
+            let frame = Frame { destination, operation, sender_mac, sender, target_mac, target };
+            prop_assert_eq!(Frame::parse(&frame.emit()), Ok(frame));
+        }
+    }
+}

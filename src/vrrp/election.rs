@@ -60,6 +60,7 @@ impl Machine {
         if advert.releases() {
             let skew = timing::skew(self.settings.version, self.settings.priority, self.master_interval);
             self.timers.arm(Timer::Down, now + skew);
+            self.excused = false;
             return;
         }
         // "If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater than or equal to the local
@@ -131,17 +132,8 @@ impl Machine {
     }
 
     /// Section 6.4.2, "If the Active_Down_Timer fires".
-    pub(super) fn master_is_down(&mut self, due: Instant, now: Instant) {
+    pub(super) fn master_is_down(&mut self, now: Instant) {
         if self.role != Role::Backup {
-            return;
-        }
-        let late = now.saturating_duration_since(due);
-        if late > self.master_interval && !self.excused {
-            // This process did not run while it should have listened: that time says nothing about the master. Once
-            // only, or a node that is always late would never take over.
-            self.excused = true;
-            self.count("down_timer_late");
-            self.timers.arm(Timer::Down, now + late.min(self.down_interval()));
             return;
         }
         if let (Some((address, mac)), None) = (self.stranger, self.heard) {
@@ -149,7 +141,9 @@ impl Machine {
         }
         let reason = match self.heard {
             Some(Heard { from, priority: Advert::RELEASE }) => format!("{from} has released it"),
-            Some(Heard { from, priority }) if priority < self.settings.priority.get() => {
+            Some(Heard { from, priority })
+                if self.settings.preempts() && priority < self.settings.priority.get() =>
+            {
                 format!("{from} has the lower priority {priority}")
             }
             Some(Heard { from, .. }) => format!("{from} is silent for {:.0?}", self.down_interval()),
@@ -196,6 +190,24 @@ impl Machine {
         self.timers.clear();
         self.timers.arm(Timer::Release, now + LINGER);
         self.transition(Role::Stopping, reason, now);
+    }
+
+    /// A master that gave up in good order, or has just been outranked, serves what it has for `LINGER`; its clients'
+    /// segments arrive here from the announcement on. One that fell silent serves nothing.
+    pub(super) fn begin_relay(&mut self, now: Instant) {
+        let Some(Heard { from, priority }) = self.heard else { return };
+        if priority == Advert::RELEASE || priority < self.settings.priority.get() {
+            self.relaying = true;
+            self.output(Output::Relay { addresses: self.settings.addresses.clone(), old: from });
+            self.timers.arm(Timer::Relay, now + LINGER);
+        }
+    }
+
+    pub(super) fn end_relay(&mut self) {
+        if std::mem::take(&mut self.relaying) {
+            self.timers.disarm(&[Timer::Relay]);
+            self.output(Output::EndRelay);
+        }
     }
 
     pub(super) fn down_interval(&self) -> Duration {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::machine::{Machine, Role, STRANGER_GONE};
-use super::output::Output;
+use super::output::{Gap, Output};
 use super::timers::Timer;
 use super::timing;
 
@@ -12,21 +12,24 @@ use super::timing;
 /// the winner announced itself is on its way within this.
 pub const LINGER: Duration = Duration::from_millis(200);
 
+/// Timers of an idle machine are not later than this: a later one tells that the process did not run.
+const TIMER_IS_LATE: Duration = Duration::from_millis(2);
+
 impl Machine {
-    /// This process did not run for `gap`: the greatest that any of the shell's clocks shows. To be called before
-    /// anything else that the wake-up brings.
-    pub fn handle_gap(&mut self, gap: Duration, now: Instant) {
+    /// To be called before anything else that the wake-up brings. Being told twice does no harm, but hidden time adds up.
+    pub fn handle_gap(&mut self, gap: Gap, now: Instant) {
+        self.hidden += gap.hidden;
+        let gap = gap.length;
         if self.wake(now) {
             return;
         }
-        let replaced = gap > self.replaced_after();
         match self.role {
-            Role::Master | Role::Resigning if replaced => self.fence(gap, now),
+            Role::Master | Role::Resigning if gap >= self.settings.lease => self.fence(gap, now),
             Role::Backup => {
                 if self.timers.deadline(Timer::Release).is_some() && gap > LINGER {
                     self.drop_addresses();
                 }
-                self.listen_again(gap, replaced, now);
+                self.listen_again(gap, now);
             }
             Role::Stopping if gap > LINGER => {
                 self.drop_addresses();
@@ -38,26 +41,51 @@ impl Machine {
         }
     }
 
-    /// Every entry to the machine comes through here first: a master that has been silent for so long that a peer may
-    /// have taken over, or whose lease has run out, is no master, whatever it is asked. True if it has just been fenced.
+    /// Somebody asks for one of the addresses: is the answer ours to give? Asked for every request, so that one that
+    /// waited while this process did not run finds the fence shut. May leave outputs.
+    pub fn answers(&mut self, now: Instant) -> bool {
+        self.wake(now);
+        self.master_since().is_some()
+    }
+
+    /// Every entry to the machine comes through here first, and learns here that this process did not run, whether or not
+    /// the shell has noticed. True: what has come in may have waited, and is not to be used.
     pub(super) fn wake(&mut self, now: Instant) -> bool {
-        if !matches!(self.role, Role::Master | Role::Resigning) {
-            return false;
+        match self.role {
+            Role::Master | Role::Resigning => self.wake_as_master(now),
+            Role::Backup => self.wake_as_backup(now),
+            Role::Fault | Role::Blocked | Role::Stopping | Role::Stopped => false,
         }
+    }
+
+    /// A master that has been silent for so long that a peer may have taken over, or whose lease has run out, is none.
+    fn wake_as_master(&mut self, now: Instant) -> bool {
         let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        let silent = since(self.advertised_at);
-        let unrenewed = since(self.held_at);
+        let silent = since(self.advertised_at) + self.hidden;
+        let unrenewed = since(self.held_at) + self.hidden;
         let out = silent > timing::takeover_bound(self.settings.advert_interval.duration())
-            || unrenewed >= self.settings.lease;
+            || since(self.held_at) >= self.settings.lease;
         if out {
-            self.fence(silent.max(unrenewed), now);
+            // It ran when it last did either.
+            self.fence(silent.min(unrenewed), now);
         }
         out
     }
 
-    /// The earliest at which this node may have been replaced, or its kernel may have dropped the addresses.
-    fn replaced_after(&self) -> Duration {
-        timing::takeover_bound(self.settings.advert_interval.duration()).min(self.settings.lease)
+    /// A down timer that is late tells that nobody listened: that time says nothing about the master, whose adverts may
+    /// be waiting unread. A little late is excused once, or a node that is always late would never take over; one that is
+    /// always as late as a takeover takes could not stay master anyway.
+    fn wake_as_backup(&mut self, now: Instant) -> bool {
+        let Some(due) = self.timers.deadline(Timer::Down) else { return false };
+        let late = now.saturating_duration_since(due);
+        let long = late > timing::takeover_bound(self.master_interval);
+        if late <= TIMER_IS_LATE || (self.excused && !long) {
+            return false;
+        }
+        self.excused = true;
+        self.count("down_timer_late");
+        self.listen_again(late, now);
+        long
     }
 
     /// Silence first, then the address, then what is bound to it, then what queued up: each step makes the next harmless.
@@ -82,14 +110,16 @@ impl Machine {
         self.transition(Role::Backup, reason, now);
     }
 
-    /// A backup that did not run has not listened: that time says nothing about the master.
-    fn listen_again(&mut self, gap: Duration, replaced: bool, now: Instant) {
+    /// Gives a backup the time back in which it did not listen. After a long time, what waits in its sockets is as likely
+    /// to mislead: a full queue has the oldest adverts and not the latest, and a release among them is no news.
+    fn listen_again(&mut self, gap: Duration, now: Instant) {
         let whole = now + self.down_interval();
-        let at = if replaced {
+        let at = if gap > timing::takeover_bound(self.master_interval) {
             self.output(Output::DiscardReceived);
             whole
         } else {
-            self.timers.deadline(Timer::Down).map_or(whole, |at| whole.min(at + gap))
+            let due = self.timers.deadline(Timer::Down).map_or(now, |due| due.max(now));
+            whole.min(due + gap)
         };
         self.timers.arm(Timer::Down, at);
     }

@@ -2,7 +2,8 @@
 //! happens after silence in `fence`, ARP conflicts in `defence`, the schedule of announcements in `announce`.
 //!
 //! No socket, no clock, no random source. The shell calls one `handle_*`, drains `poll_output` to `None`, arms
-//! `poll_timeout`, and waits. Timers that fire early or late are harmless.
+//! `poll_timeout`, and waits. When it wakes, it first tells of a gap in its clocks (`handle_gap`), then reads what has
+//! arrived, and only then serves timers: an advert that is there must count. Timers that fire early or late are harmless.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -79,8 +80,12 @@ pub struct Machine {
     pub(super) held_at: Option<Instant>,
     /// Of the last advert of this mastership.
     pub(super) advertised_at: Option<Instant>,
+    /// Time since then that the clock behind `now` has not shown.
+    pub(super) hidden: Duration,
     pub(super) announcements: Announcements,
     pub(super) defence: Defence,
+    /// Segments of the old owner's connections are being handed to it.
+    pub(super) relaying: bool,
     pub(super) stranger: Option<(Ipv4Addr, MacAddr)>,
     /// The down timer was late once and has been given that time back.
     pub(super) excused: bool,
@@ -105,8 +110,10 @@ impl Machine {
             held_since: None,
             held_at: None,
             advertised_at: None,
+            hidden: Duration::ZERO,
             announcements: Announcements::default(),
             defence: Defence::default(),
+            relaying: false,
             stranger: None,
             excused: false,
             warned: BTreeMap::new(),
@@ -209,9 +216,13 @@ impl Machine {
                 if self.heard.is_none() {
                     self.master_interval = self.settings.advert_interval.duration();
                 }
-                let sooner = now + self.down_interval();
-                if self.timers.deadline(Timer::Down).is_none_or(|at| sooner < at) {
-                    self.timers.arm(Timer::Down, sooner);
+                let anew = now + self.down_interval();
+                // A master that has stopped being the lesser one is listened to for a whole interval.
+                let outranked = self.heard.is_some_and(|heard| {
+                    heard.priority >= self.settings.priority.get() && heard.priority < before.priority.get()
+                });
+                if outranked || self.timers.deadline(Timer::Down).is_none_or(|at| anew < at) {
+                    self.timers.arm(Timer::Down, anew);
                 }
             }
             Role::Fault | Role::Blocked | Role::Resigning | Role::Stopping | Role::Stopped => {}
@@ -242,13 +253,14 @@ impl Machine {
         self.wake(now);
         while let Some((timer, due)) = self.timers.pop_due(now) {
             match timer {
-                Timer::Down => self.master_is_down(due, now),
+                Timer::Down => self.master_is_down(now),
                 Timer::Advert => self.advert_is_due(due, now),
                 Timer::Hold => self.hold(now),
                 Timer::Announce => self.announce_next(now),
                 Timer::Defend => self.defend(now),
                 Timer::Quiet => self.conflict_is_over(now),
                 Timer::Release => self.linger_is_over(now),
+                Timer::Relay => self.end_relay(),
                 Timer::Resign => self.resign_bound_is_over(now),
                 Timer::Probe => self.probe(now),
                 Timer::Stranger => self.stranger_is_gone(now),
@@ -322,6 +334,7 @@ impl Machine {
         self.timers.clear();
         self.held_since = None;
         let transition = self.enter(Role::Master, reason, now);
+        self.begin_relay(now);
         self.take_addresses(now);
         self.output(Output::Transition(transition));
     }
@@ -338,6 +351,7 @@ impl Machine {
         self.output(Output::SendAdvert(self.settings.advert(priority)));
         self.count("advert_sent");
         self.advertised_at = Some(now);
+        self.hidden = Duration::ZERO;
         self.timers.arm(Timer::Advert, now + self.settings.advert_interval.duration());
     }
 
@@ -413,6 +427,7 @@ impl Machine {
         self.reason.clone_from(&reason);
         self.since = now;
         if !matches!(to, Role::Master | Role::Resigning) {
+            self.end_relay();
             self.advertised_at = None;
         }
         Transition { instance: self.settings.name.clone(), from, to: to.state(), reason }

@@ -17,12 +17,14 @@ pub mod packet_v3;
 pub mod receive;
 mod refusal;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod timers;
 pub mod timing;
 
 pub use advert::{Advert, ChecksumForm, ChecksumForms, Password};
 pub use fence::LINGER;
 pub use machine::Machine;
-pub use output::{AnnounceForm, Claim, Claimant, Output, WarningKind};
+pub use output::{AnnounceForm, Claim, Claimant, Gap, Output, WarningKind};
 pub use refusal::Refusal;
 pub use settings::Settings;

@@ -35,6 +35,13 @@ pub enum Output {
         address: Ipv4Addr,
         form: AnnounceForm,
     },
+    /// Segments of these addresses that no socket of this node knows go on to `old`, which still serves the connections
+    /// that it had. Comes before the announcement that brings them here.
+    Relay {
+        addresses: Vec<Ipv4Addr>,
+        old: Ipv4Addr,
+    },
+    EndRelay,
     /// One ARP probe (RFC 5227 section 2.1.1): who answers, claims the address.
     Probe {
         address: Ipv4Addr,
@@ -67,6 +74,15 @@ pub enum WarningKind {
     TwoMasters,
     /// Somebody who is no configured peer answers for a virtual address.
     Stranger,
+}
+
+/// A time in which this process did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// As long as the clock shows that shows most of it.
+    pub length: Duration,
+    /// How much of it the clock behind `now` does not show: it stood still while the machine was suspended.
+    pub hidden: Duration,
 }
 
 /// An ARP frame with one of our virtual addresses as its sender and a foreign MAC address.

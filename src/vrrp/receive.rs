@@ -178,3 +178,240 @@ fn same_addresses(a: &[Ipv4Addr], b: &[Ipv4Addr]) -> bool {
     };
     sorted(a) == sorted(b)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PEER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+    const OWN: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
+
+    // Sent by keepalived 2.2.7 (vrid 51, priority 100, addresses 10.99.0.9 and .10, one second), taken with tcpdump.
+    const KEEPALIVED_V2_PASS: &str = "45c0002c00010000ff70d02a0a630001e0000012 \
+         2133640201 01f7710a6300090a63000a 7365637265743132";
+    const KEEPALIVED_V2: &str = "45c0002c00010000ff70d02a0a630001e0000012 \
+         213364020001 65f00a6300090a63000a 0000000000000000";
+    const KEEPALIVED_V2_RELEASE: &str = "45c0002c00030000ff70d0280a630001e0000012 \
+         213300020001 c9f00a6300090a63000a 0000000000000000";
+    const KEEPALIVED_V3: &str = "45c0002400010000ff70d0320a630001e0000012 313364020064 6a960a6300090a63000a";
+    const KEEPALIVED_V3_RELEASE: &str =
+        "45c0002400030000ff70d0300a630001e0000012 313300020064 ce960a6300090a63000a";
+
+    /// Unicast from .1 to .2, every 100 ms: the pseudo-header has the real destination.
+    const KEEPALIVED_V3_UNICAST: &str =
+        "45c0002400010000ff70a5e00a6300010a630002 31336402000a 409e0a6300090a63000a";
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    fn expectation(version: VrrpVersion) -> Expectation {
+        Expectation {
+            version,
+            vrid: Vrid::try_from(51).unwrap(),
+            interval: Centiseconds::try_from(100).unwrap(),
+            addresses: vec![Ipv4Addr::new(10, 99, 0, 10), Ipv4Addr::new(10, 99, 0, 9)],
+            password: None,
+            senders: Senders::Multicast,
+            own: Some(OWN),
+        }
+    }
+
+    fn v2_pass() -> Expectation {
+        Expectation { password: Password::try_new("secret12"), ..expectation(VrrpVersion::V2) }
+    }
+
+    /// Priority of the advert, or why there is none.
+    fn verdict(bytes: &[u8], expect: &Expectation) -> Result<u8, Refusal> {
+        Datagram::parse(bytes)
+            .and_then(|datagram| check(&datagram, expect))
+            .map(|received| received.advert.priority)
+    }
+
+    #[test]
+    fn keepalived_is_understood() {
+        let (v2, v3) = (expectation(VrrpVersion::V2), expectation(VrrpVersion::V3));
+        let unicast = Expectation {
+            interval: Centiseconds::try_from(10).unwrap(),
+            senders: Senders::Unicast(vec![PEER]),
+            ..v3.clone()
+        };
+        for (bytes, expect, priority) in [
+            (KEEPALIVED_V2_PASS, v2_pass(), 100),
+            (KEEPALIVED_V2, v2.clone(), 100),
+            (KEEPALIVED_V2_RELEASE, v2, 0),
+            (KEEPALIVED_V3, v3.clone(), 100),
+            (KEEPALIVED_V3_RELEASE, v3, 0),
+            (KEEPALIVED_V3_UNICAST, unicast, 100),
+        ] {
+            let bytes = hex(bytes);
+            let datagram = Datagram::parse(&bytes).unwrap();
+            let received = check(&datagram, &expect).unwrap();
+            assert_eq!(received.advert.priority, priority);
+            assert!(!received.other_addresses && !received.other_interval);
+            // And spoken: what we make of the same meaning are the same bytes.
+            let again = match expect.version {
+                VrrpVersion::V2 => packet_v2::emit(&received.advert, expect.password.as_ref()),
+                VrrpVersion::V3 => {
+                    packet_v3::emit(&received.advert, received.checksum.unwrap(), PEER, datagram.destination)
+                }
+            };
+            assert_eq!(again, bytes[20..], "{priority} {:?}", expect.version);
+        }
+    }
+
+    #[test]
+    fn what_the_rfc_forbids_is_dropped_under_its_reason() {
+        type Change = fn(&mut Vec<u8>, &mut Expectation);
+        let table: [(&str, Change, Refusal); 17] = [
+            ("TTL 254", |b, _| b[8] = 254, Refusal::Ttl),
+            ("TTL 1", |b, _| b[8] = 1, Refusal::Ttl),
+            (
+                "TTL 64 from a listed peer",
+                |b, e| {
+                    b[8] = 64;
+                    b[16..20].copy_from_slice(&OWN.octets());
+                    e.senders = Senders::Unicast(vec![PEER]);
+                },
+                Refusal::Ttl,
+            ),
+            ("our own", |_, e| e.own = Some(PEER), Refusal::Own),
+            ("to the group", |_, e| e.senders = Senders::Unicast(vec![PEER]), Refusal::Destination),
+            ("to an address", |b, _| b[16..20].copy_from_slice(&OWN.octets()), Refusal::Destination),
+            (
+                "from nobody we know",
+                |b, e| {
+                    b[16..20].copy_from_slice(&OWN.octets());
+                    e.senders = Senders::Unicast(vec![OWN]);
+                },
+                Refusal::Sender,
+            ),
+            ("version 2 here", |_, e| e.version = VrrpVersion::V2, Refusal::Version),
+            ("type 2", |b, _| b[20] = 0x32, Refusal::Type),
+            ("priority changed", |b, _| b[22] = 101, Refusal::Checksum),
+            ("another vrid", |_, e| e.vrid = Vrid::try_from(52).unwrap(), Refusal::Vrid),
+            ("IP length cuts it", |b, _| b[3] -= 4, Refusal::Length),
+            ("IP length exceeds it", |b, _| b[3] += 1, Refusal::IpHeader),
+            ("IP header length 4", |b, _| b[0] = 0x44, Refusal::IpHeader),
+            ("IP version 6", |b, _| b[0] = 0x65, Refusal::IpHeader),
+            ("IP header only", |b, _| b.truncate(19), Refusal::IpHeader),
+            ("nothing", |b, _| b.clear(), Refusal::IpHeader),
+        ];
+        for (case, change, expect) in table {
+            let (mut bytes, mut expectation) = (hex(KEEPALIVED_V3), expectation(VrrpVersion::V3));
+            change(&mut bytes, &mut expectation);
+            assert_eq!(verdict(&bytes, &expectation), Err(expect), "{case}");
+        }
+    }
+
+    /// A datagram with this advert, from the peer to the group.
+    fn datagram(payload: &[u8]) -> Datagram<'_> {
+        Datagram { source: PEER, destination: GROUP, ttl: TTL, payload }
+    }
+
+    fn advert(version: VrrpVersion, priority: u8, centiseconds: u16, addresses: &[Ipv4Addr]) -> Advert {
+        Advert {
+            version,
+            vrid: Vrid::try_from(51).unwrap(),
+            priority,
+            interval: Centiseconds::try_from(centiseconds).unwrap(),
+            addresses: addresses.to_vec(),
+        }
+    }
+
+    #[test]
+    fn version_3_remarks_what_version_2_refuses() {
+        let ours = expectation(VrrpVersion::V3).addresses;
+        let other = [Ipv4Addr::new(10, 99, 0, 77)];
+        let v3 = |priority, interval, addresses: &[Ipv4Addr]| {
+            let bytes = packet_v3::emit(
+                &advert(VrrpVersion::V3, priority, interval, addresses),
+                ChecksumForm::Plain,
+                PEER,
+                GROUP,
+            );
+            check(&datagram(&bytes), &expectation(VrrpVersion::V3))
+                .map(|r| (r.other_addresses, r.other_interval))
+        };
+        assert_eq!(v3(100, 100, &ours), Ok((false, false)));
+        assert_eq!(v3(100, 10, &ours), Ok((false, true)));
+        assert_eq!(v3(100, 100, &other), Ok((true, false)));
+        assert_eq!(v3(100, 100, &[]), Err(Refusal::NoAddress));
+
+        let v2 = |priority, interval, addresses: &[Ipv4Addr]| {
+            let bytes = packet_v2::emit(&advert(VrrpVersion::V2, priority, interval, addresses), None);
+            check(&datagram(&bytes), &expectation(VrrpVersion::V2)).map(|r| r.advert.priority)
+        };
+        assert_eq!(v2(100, 100, &ours), Ok(100));
+        assert_eq!(v2(100, 200, &ours), Err(Refusal::IntervalMismatch));
+        assert_eq!(v2(100, 100, &other), Err(Refusal::AddressList));
+        assert_eq!(v2(0, 100, &other), Err(Refusal::AddressList));
+        assert_eq!(v2(255, 100, &other), Ok(255));
+        assert_eq!(v2(100, 100, &[]), Err(Refusal::NoAddress));
+    }
+
+    #[test]
+    fn both_checksum_forms_are_taken_and_told_apart() {
+        for form in [ChecksumForm::Plain, ChecksumForm::PseudoHeader] {
+            for destination in [GROUP, OWN] {
+                let ours = expectation(VrrpVersion::V3).addresses;
+                let bytes =
+                    packet_v3::emit(&advert(VrrpVersion::V3, 100, 100, &ours), form, PEER, destination);
+                let senders =
+                    if destination == GROUP { Senders::Multicast } else { Senders::Unicast(vec![PEER]) };
+                let expect = Expectation { senders, ..expectation(VrrpVersion::V3) };
+                let datagram = Datagram { destination, ..datagram(&bytes) };
+                assert_eq!(check(&datagram, &expect).unwrap().checksum, Some(form));
+            }
+        }
+    }
+
+    #[test]
+    fn one_flipped_bit_never_passes() {
+        let (good, expect) = (hex(KEEPALIVED_V3), expectation(VrrpVersion::V3));
+        for bit in 20 * 8..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(verdict(&bytes, &expect).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn an_interval_of_zero_is_refused() {
+        // Version 3: the interval's word zeroed, 0x64 added back to the plain checksum, so that only the interval is wrong.
+        let ours = expectation(VrrpVersion::V3).addresses;
+        for version in [VrrpVersion::V2, VrrpVersion::V3] {
+            let mut bytes = match version {
+                VrrpVersion::V2 => packet_v2::emit(&advert(version, 100, 100, &ours), None),
+                VrrpVersion::V3 => {
+                    packet_v3::emit(&advert(version, 100, 100, &ours), ChecksumForm::Plain, PEER, GROUP)
+                }
+            };
+            let interval = bytes[5];
+            bytes[5] = 0;
+            let sum = u16::from_be_bytes([bytes[6], bytes[7]]) + u16::from(interval);
+            bytes[6..8].copy_from_slice(&sum.to_be_bytes());
+            assert_eq!(
+                check(&datagram(&bytes), &expectation(version)),
+                Err(Refusal::IntervalZero),
+                "{version:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            for expect in [expectation(VrrpVersion::V2), expectation(VrrpVersion::V3), v2_pass()] {
+                let _ = verdict(&bytes, &expect);
+                let _ = check(&datagram(&bytes), &expect);
+            }
+        }
+    }
+}

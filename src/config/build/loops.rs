@@ -1,5 +1,6 @@
 //! A request that is forwarded to the proxy that forwards it goes round until something breaks.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::document::{Document, UpstreamServerEntry};
@@ -8,7 +9,7 @@ use crate::config::report::Report;
 
 /// Looks at what is written, so that it is said beside all other problems.
 pub(in crate::config) fn refuse_loops(document: &Document, report: &mut Report<'_>) {
-    let virtual_addresses: Vec<Ipv4Addr> = document
+    let virtual_addresses: HashSet<Ipv4Addr> = document
         .vrrp
         .get()
         .iter()
@@ -16,7 +17,7 @@ pub(in crate::config) fn refuse_loops(document: &Document, report: &mut Report<'
         .filter_map(|(_, entry)| entry.virtual_addresses.get())
         .flat_map(|list| list.iter().map(|(cidr, _)| cidr.address()))
         .collect();
-    let listen: Vec<SocketAddr> = document
+    let listen: HashSet<SocketAddr> = document
         .servers
         .get()
         .iter()

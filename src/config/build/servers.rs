@@ -1,6 +1,6 @@
 //! Virtual hosts and their routes: who answers for which name on which address, and with what.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub(in crate::config) struct Surroundings<'a> {
     /// Relative folders start here.
     pub(in crate::config) folder: &'a Path,
     /// The names of all upstreams, the broken ones too.
-    pub(in crate::config) upstreams: &'a [String],
+    pub(in crate::config) upstreams: &'a BTreeSet<String>,
 }
 
 pub(in crate::config) fn servers(
@@ -168,7 +168,7 @@ fn routes(
     for slot in entries.0 {
         let at = slot.at;
         built.push(slot.take().and_then(|entry| {
-            let place = entry.path.written().map_or(entry.exact.at, |_| entry.path.at);
+            let place = entry.path.some().map_or(entry.exact.at, |_| entry.path.at);
             let route = route(entry, at, surroundings, report)?;
             match seen.get(&route.pattern) {
                 Some(first) => {
@@ -239,17 +239,25 @@ fn proxy_action(
     report: &mut Report<'_>,
 ) -> Result<Action, Reported> {
     let at = entry.upstream.at;
-    let upstream = entry.upstream.take()?;
+    let upstream = entry.upstream.take()?.0;
     if surroundings.upstreams.contains(&upstream) {
         return Ok(Action::Proxy { upstream });
     }
+    let what = format!("there is no upstream {}", shown(&upstream));
+    let remedy = if report.is_full() { String::new() } else { unknown_upstream(&upstream, surroundings) };
+    Err(report.error(at, what, remedy))
+}
+
+fn unknown_upstream(upstream: &str, surroundings: &Surroundings<'_>) -> String {
+    /// More names would hide the one that is meant.
+    const NAMES: usize = 10;
     let names = surroundings.upstreams;
-    let remedy = match suggestion(&upstream, names.iter().map(String::as_str)) {
+    match suggestion(upstream, names.iter().map(String::as_str)) {
         Some(name) => format!("did you mean {name:?}?"),
         None if names.is_empty() => format!("add upstreams: {{{upstream}: {{servers: [..]}}}}"),
-        None => format!("the upstreams are {}", names.join(", ")),
-    };
-    Err(report.error(at, format!("there is no upstream {}", shown(&upstream)), remedy))
+        None if names.len() > NAMES => "write the name of one of the upstreams".into(),
+        None => format!("the upstreams are {}", Vec::from_iter(names.iter().map(String::as_str)).join(", ")),
+    }
 }
 
 fn respond_action(entry: RespondEntry, report: &mut Report<'_>) -> Result<Action, Reported> {

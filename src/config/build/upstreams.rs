@@ -9,10 +9,20 @@ use crate::config::names;
 use crate::config::report::{Report, Reported};
 use crate::config::values::{CheckType, RetryReason};
 
+/// Each has connections, counters and checks of its own in every worker.
+const MAX_UPSTREAMS: usize = 1_000;
+
 pub(in crate::config) fn upstreams(
     entries: Map<UpstreamEntry>,
     report: &mut Report<'_>,
 ) -> Result<Vec<Upstream>, Reported> {
+    if let Some(named) = entries.0.get(MAX_UPSTREAMS) {
+        return Err(report.error(
+            named.at,
+            format!("more than {MAX_UPSTREAMS} upstreams"),
+            "divide them between several proxies",
+        ));
+    }
     let built: Vec<_> = entries.0.into_iter().map(|named| upstream(named, report)).collect();
     built.into_iter().collect()
 }
@@ -86,17 +96,18 @@ fn health_check(entry: CheckEntry, upstream: &str, report: &mut Report<'_>) -> R
     let inter = entry.inter.copied()?.0;
     let kind = match entry.r#type.copied()? {
         CheckType::Http => CheckKind::Http {
-            method: entry.method.take()?.map_or_else(|| "GET".into(), |method| method.0),
-            uri: entry.uri.take()?.map_or_else(|| "/".into(), |uri| uri.0),
+            method: entry.method.take()?.0,
+            uri: entry.uri.take()?.0,
             host: entry.host.take()?.map_or_else(|| upstream.to_owned(), |host| host.0),
         },
         CheckType::Tcp => {
-            let unused = [
-                ("method", entry.method.written().is_some(), entry.method.at),
-                ("uri", entry.uri.written().is_some(), entry.uri.at),
-                ("host", entry.host.written().is_some(), entry.host.at),
+            let (method, uri, host) = (&entry.method, &entry.uri, &entry.host);
+            let keys = [
+                ("method", method.written, method.at),
+                ("uri", uri.written, uri.at),
+                ("host", host.written, host.at),
             ];
-            for (key, _, at) in unused.into_iter().filter(|(_, written, _)| *written) {
+            for (key, _, at) in keys.into_iter().filter(|(_, written, _)| *written) {
                 let what = format!("a tcp check sends no request, so {key} means nothing");
                 report.error(at, what, format!("add type: http, or remove {key}"));
             }

@@ -114,7 +114,7 @@ fn check_addresses(entry: &VrrpEntry, report: &mut Report<'_>) {
             report.error(at, what, "write an unused address of the subnet");
         } else if seen.insert(address, ()).is_some() {
             report.error(at, format!("{address} is listed twice"), "keep one of the two");
-        } else if let Some(subnet) = entry.subnet.written() {
+        } else if let Some(subnet) = entry.subnet.some() {
             check_subnet(address, *subnet, at, report);
         }
     }
@@ -133,7 +133,7 @@ fn check_subnet(address: Ipv4Addr, subnet: Cidr, at: Span, report: &mut Report<'
 }
 
 fn check_peers(entry: &VrrpEntry, report: &mut Report<'_>) {
-    let Some(peers) = entry.peers.written() else { return };
+    let Some(peers) = entry.peers.some() else { return };
     let at = entry.peers.at;
     if peers.0.is_empty() {
         let remedy = "list every node as an address or a service name, or leave peers out for multicast";
@@ -167,7 +167,7 @@ fn refuse_shared_addresses(entries: &Map<VrrpEntry>, report: &mut Report<'_>) {
         }
     }
     for (_, entry) in entries.iter() {
-        for (peer, at) in entry.peers.written().iter().flat_map(|list| list.iter()) {
+        for (peer, at) in entry.peers.some().iter().flat_map(|list| list.iter()) {
             let Peer(Host::Address(IpAddr::V4(address))) = peer else { continue };
             if holders.contains_key(address) {
                 let what = format!("the peer {address} is also a virtual address");
@@ -196,11 +196,11 @@ fn hear_each_other(a: &VrrpEntry, b: &VrrpEntry) -> bool {
     let same = |x: Option<u8>, y: Option<u8>| x.is_some() && x == y;
     let vrid = same(a.vrid.get().map(|v| v.get()), b.vrid.get().map(|v| v.get()));
     let version = a.version.get().is_some() && a.version.get() == b.version.get();
-    let interfaces_differ = a.interface.written().zip(b.interface.written()).is_some_and(|(x, y)| x != y);
+    let interfaces_differ = a.interface.some().zip(b.interface.some()).is_some_and(|(x, y)| x != y);
     let subnets_differ = a
         .subnet
-        .written()
-        .zip(b.subnet.written())
+        .some()
+        .zip(b.subnet.some())
         .is_some_and(|(x, y)| !x.contains(y.address()) && !y.contains(x.address()));
     let transport = match (a.peers.get(), b.peers.get()) {
         (Some(None), Some(None)) => true,
@@ -211,5 +211,6 @@ fn hear_each_other(a: &VrrpEntry, b: &VrrpEntry) -> bool {
 }
 
 fn share_a_peer(a: &List<Peer>, b: &List<Peer>) -> bool {
-    a.iter().any(|(x, _)| b.iter().any(|(y, _)| x.0 == y.0))
+    // Longer lists are refused anyway.
+    a.iter().take(MAX_PEERS).any(|(x, _)| b.iter().take(MAX_PEERS).any(|(y, _)| x.0 == y.0))
 }

@@ -17,8 +17,9 @@ use super::directory::Directory;
 use super::limits::{BEAT, EVENTS, ORPHAN_DRAIN, OUTBOX, RESOLVER_THREADS, WORKERS_MAX};
 use super::snapshot::Snapshot;
 use super::worker::{self, Command, Event, Handle};
-use crate::config::Config;
+use crate::config::{Config, Log};
 use crate::daemon::link::{Link, Sender};
+use crate::daemon::log;
 use crate::link::{FromProxy, Generation, ProxyReport, ToProxy};
 
 /// A bug of this program (sysexits EX_SOFTWARE).
@@ -67,6 +68,7 @@ struct Role {
 struct Prepared {
     generation: Generation,
     workers: usize,
+    log: Log,
     snapshot: Snapshot,
 }
 
@@ -183,9 +185,10 @@ impl Role {
                 }
             }
         }
+        let log = config.log;
         let directory = &mut self.directory;
         let snapshot = Snapshot::try_new(config, |upstream, n| directory.server(upstream, n))?;
-        self.prepared = Some(Prepared { generation, workers, snapshot });
+        self.prepared = Some(Prepared { generation, workers, log, snapshot });
         Ok(())
     }
 
@@ -194,6 +197,7 @@ impl Role {
             tracing::error!(generation = generation.0, "told to commit what was not prepared");
             return Flow::Continue;
         };
+        log::apply(prepared.log);
         let served: HashSet<SocketAddr> = prepared.snapshot.gateway.addresses().collect();
         let mut listeners: Vec<Vec<_>> = (0..prepared.workers).map(|_| vec![]).collect();
         for ((address, worker), socket) in self.arrived.drain() {

@@ -39,6 +39,7 @@ const IFF_LOOPBACK: u32 = 0x8;
 const IFF_RUNNING: u32 = 0x40;
 const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_HOST: u8 = 254;
+const NTF_USE: u8 = 0x01;
 const NUD_FAILED_OR_INCOMPLETE: u16 = 0x20 | 0x01;
 const FOREVER: u32 = u32::MAX;
 
@@ -118,6 +119,18 @@ impl Route {
     /// EADDRNOTAVAIL if it is not there.
     pub fn delete_address(&mut self, link: u32, cidr: Cidr) -> io::Result<()> {
         self.0.execute(address_message(RTM_DELADDR, 0, link, false, cidr))
+    }
+
+    /// Lets the kernel find out who has the address, as if it had something to send there; `neighbours` shows the answer
+    /// later.
+    pub fn look_up(&mut self, link: u32, address: Ipv4Addr) -> io::Result<()> {
+        let mut header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, NTF_USE, 0];
+        if let Some(field) = header.get_mut(4..8) {
+            field.copy_from_slice(&link.to_ne_bytes());
+        }
+        self.0.execute(
+            Message::new(RTM_NEWNEIGH, CREATE | REPLACE, &header).attribute(NDA_DST, &address.octets()),
+        )
     }
 
     #[cfg(test)]
@@ -277,20 +290,24 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_has_its_mac() {
-        netns::with("a_neighbour_has_its_mac", || {
-            let Some((left, _)) = netns::veth() else { return };
-            let add = ["neigh", "add", "10.0.0.7", "lladdr", "02:00:00:00:00:07", "dev", left.name.as_str()];
-            if netns::output("ip", &add).is_none() {
-                return;
+    fn a_neighbour_is_looked_up_and_has_its_mac() {
+        netns::with("a_neighbour_is_looked_up_and_has_its_mac", || {
+            let Some((left, right)) = netns::veth() else { return };
+            let mac = right.mac.unwrap();
+            let mut route = Route::open().unwrap();
+            let (near, far): (Cidr, Cidr) = ("10.0.0.1/24".parse().unwrap(), "10.0.0.7/24".parse().unwrap());
+            route.put_address(left.index, false, near, None).unwrap();
+            let _far = netns::far_end(&right, move |right| {
+                let mut route = Route::open().unwrap();
+                route.put_address(right.index, false, far, None).unwrap();
+                route
+            });
+            assert_eq!(route.neighbours().unwrap(), []);
+            route.look_up(left.index, far.address()).unwrap();
+            let expect = Neighbour { index: left.index, address: far.address(), mac };
+            while route.neighbours().unwrap() != [expect] {
+                std::thread::yield_now();
             }
-            let neighbours = Route::open().unwrap().neighbours().unwrap();
-            let expect = Neighbour {
-                index: left.index,
-                address: [10, 0, 0, 7].into(),
-                mac: MacAddr([2, 0, 0, 0, 0, 7]),
-            };
-            assert!(neighbours.contains(&expect), "{neighbours:?}");
         });
     }
 }

@@ -1,0 +1,50 @@
+# `make up` first. Everything here is a few lines; what needs more is a script beside what it serves.
+export VIPGATE_IMAGE ?= vipgate:local
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+STACK = cd compose && $(COMPOSE)
+
+.PHONY: up down logs status image test e2e fmt lint bench sabotage
+
+up: ## build the image, start the stack, say what to try
+	@compose/preflight $(firstword $(COMPOSE))
+	@$(MAKE) --no-print-directory image
+	@$(STACK) up -d
+	@compose/await
+
+down: ## containers and network go; the image stays
+	@$(STACK) down --remove-orphans
+	@echo "Gone: containers and network. The image $(VIPGATE_IMAGE) stays (docker image rm $(VIPGATE_IMAGE))."
+
+logs:
+	@$(STACK) logs --follow --tail 100
+
+status: ## of all three
+	@for node in master backup frontend; do \
+	  docker exec $${VIPGATE_NAME:-vipgate}-$$node /vipgate status || true; echo; done
+
+image: ## a static binary, FROM scratch
+	@docker/build
+	@docker build --quiet --file docker/Dockerfile.host --tag $(VIPGATE_IMAGE) target/image >target/image.log 2>&1 || \
+	  { cat target/image.log; exit 1; }
+	@echo "$(VIPGATE_IMAGE): $$(docker image inspect --format '{{.Size}}' $(VIPGATE_IMAGE)) bytes"
+
+test: fmt lint ## everything: units, simulation, namespaces, Docker Compose
+	@tests/prepare
+	cargo test
+
+e2e: ## Docker Compose end to end only, with its figures
+	@tests/prepare
+	cargo test --test compose -- --nocapture
+
+fmt:
+	cargo fmt --check
+
+lint:
+	cargo clippy --all-targets -- -D warnings
+
+bench: ## failover figures of this stack beside the tutorial one
+	@tests/prepare
+	cargo test --test compose -- --ignored --nocapture bench
+
+sabotage: ## break one thing after the other; each must turn a test red
+	@tests/sabotage/run

@@ -1,0 +1,132 @@
+//! Does what the plan says.
+
+use std::sync::Arc;
+
+use tracing::{debug, info, warn};
+
+use super::edition::Edition;
+use super::player::{Heard, Stage};
+use super::run::Supervisor;
+use crate::link::{Generation, ToProxy, ToVrrp};
+use crate::os::process;
+use crate::supervision::{Action, Event, Player, RoleName};
+
+impl Supervisor {
+    /// An event if the action fails.
+    pub(super) fn act(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Spawn(player) => self.spawn(player),
+            Action::Kill(player, why) => {
+                warn!("{player} is killed: it {why}");
+                let pid = self.players.iter().find(|(_, p)| **p == player).map(|(pid, _)| *pid);
+                // It can have ended, but its number stays its own until it is reaped.
+                pid.and_then(|pid| process::kill_child(pid).err())
+                    .inspect(|e| warn!("{player} cannot be killed: {e}"));
+                None
+            }
+            Action::Prepare(RoleName::Proxy, generation) => self.prepare_proxy(generation),
+            Action::Prepare(RoleName::Vrrp, generation) => {
+                let config = self.edition(generation)?.config.clone();
+                self.tell_vrrp(ToVrrp::Prepare { generation, config })
+            }
+            Action::Commit(RoleName::Proxy, generation) => self.tell_proxy(ToProxy::Commit { generation }),
+            Action::Commit(RoleName::Vrrp, generation) => self.tell_vrrp(ToVrrp::Commit { generation }),
+            Action::Abort(RoleName::Proxy, generation) => self.tell_proxy(ToProxy::Abort { generation }),
+            Action::Abort(RoleName::Vrrp, generation) => self.tell_vrrp(ToVrrp::Abort { generation }),
+            Action::Tell(health) => {
+                debug!("the vrrp role is told: {health:?}");
+                self.tell_vrrp(ToVrrp::Proxy(health))
+            }
+            Action::Resign(bound) => {
+                info!("stopping: the virtual addresses are handed over");
+                self.tell_vrrp(ToVrrp::Resign { bound })
+            }
+            Action::Drain(bound) => {
+                info!("stopping: requests in flight are answered");
+                self.tell_proxy(ToProxy::Drain { bound })
+            }
+            Action::Dismiss => {
+                (self.proxy, self.vrrp) = (None, None);
+                None
+            }
+            Action::Outcome(generation, outcome) => {
+                self.conclude(generation, outcome);
+                None
+            }
+            Action::Release(generation) => {
+                if generation == self.in_force.generation {
+                    self.retiring.clear();
+                }
+                None
+            }
+            Action::Exit => {
+                info!("stopped");
+                self.is_over = true;
+                None
+            }
+        }
+    }
+
+    fn spawn(&mut self, player: Player) -> Option<Event> {
+        let heard = self.heard.clone();
+        let pid = match player.role {
+            RoleName::Proxy => {
+                self.given.clear();
+                Stage::open(player, heard, Heard::Proxy).map(|stage| self.proxy.insert(stage).pid)
+            }
+            RoleName::Vrrp => {
+                Stage::open(player, heard, Heard::Vrrp).map(|stage| self.vrrp.insert(stage).pid)
+            }
+        };
+        match pid {
+            Ok(pid) => {
+                info!("{player} is started as process {pid}");
+                self.players.insert(pid, player);
+                None
+            }
+            Err(error) => {
+                warn!("{player} cannot be started: {error}");
+                Some(Event::Ended(player, format!("could not be started: {error}")))
+            }
+        }
+    }
+
+    /// The sockets that this proxy has not been given yet go before the configuration that needs them.
+    fn prepare_proxy(&mut self, generation: Generation) -> Option<Event> {
+        let edition = self.edition(generation)?;
+        let (config, groups) = (edition.config.clone(), edition.sockets.clone());
+        let workers = self.workers;
+        for (address, group) in groups.groups() {
+            let this = Arc::downgrade(group);
+            if self.given.iter().any(|given| given.ptr_eq(&this)) {
+                continue;
+            }
+            self.given.push(this);
+            for worker in 0..group.len() {
+                let message = ToProxy::Listener { address, worker };
+                let stage = self.proxy.as_ref()?;
+                if let Err(why) = stage.order(message, Some((Arc::clone(group), worker))) {
+                    return self.lost(RoleName::Proxy, why);
+                }
+            }
+        }
+        self.tell_proxy(ToProxy::Prepare { generation, workers, config })
+    }
+
+    fn edition(&self, generation: Generation) -> Option<&Edition> {
+        Some(&self.in_force).filter(|e| e.generation == generation).or_else(|| self.pending.get(&generation))
+    }
+
+    pub(super) fn tell_proxy(&self, message: ToProxy) -> Option<Event> {
+        self.proxy.as_ref()?.order(message, None).err().and_then(|why| self.lost(RoleName::Proxy, why))
+    }
+
+    pub(super) fn tell_vrrp(&self, message: ToVrrp) -> Option<Event> {
+        self.vrrp.as_ref()?.order(message, None).err().and_then(|why| self.lost(RoleName::Vrrp, why))
+    }
+
+    fn lost(&self, role: RoleName, why: String) -> Option<Event> {
+        let incarnation = self.plan.view(role).incarnation;
+        Some(Event::LinkLost(Player { role, incarnation }, why))
+    }
+}

@@ -1,0 +1,282 @@
+//! The loop of PID 1: what happens goes into the plan, what the plan says is done. Nothing in it can end it but the
+//! plan.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::Weak;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use super::control::{self, Ask};
+use super::edition::Edition;
+use super::player::{Heard, Stage};
+use super::reload::Loading;
+use super::sockets::Sockets;
+use super::start::{Call, Calls, Settings};
+use super::status::{Refusal, Reports};
+use super::watch::{Sighting, Watch};
+use crate::daemon::log;
+use crate::link::loading::FromLoader;
+use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToProxy, ToVrrp};
+use crate::os::process;
+use crate::os::snapshot::Snapshot;
+use crate::supervision::{Event, Plan, Player, RoleName, Saying};
+
+/// Messages of both roles that wait for this loop; a role that says more waits.
+const MAX_HEARD: usize = 256;
+/// Requests from the control socket that wait for this loop.
+const MAX_ASKS: usize = 16;
+
+pub(super) struct Supervisor {
+    pub(super) plan: Plan,
+    pub(super) in_force: Edition,
+    /// Editions that the roles are being asked about.
+    pub(super) pending: BTreeMap<Generation, Edition>,
+    /// Sockets that the proxy may still accept from.
+    pub(super) retiring: Vec<Sockets>,
+    pub(super) proxy: Option<Stage<ToProxy>>,
+    pub(super) vrrp: Option<Stage<ToVrrp>>,
+    /// The groups that this proxy has been given. They close when no configuration has them any more.
+    pub(super) given: Vec<Weak<[OwnedFd]>>,
+    /// Processes that have not been reaped.
+    pub(super) players: HashMap<u32, Player>,
+    pub(super) heard: mpsc::Sender<Heard>,
+    pub(super) loading: Loading,
+    pub(super) generations: u64,
+    pub(super) workers: usize,
+    pub(super) reports: Reports,
+    pub(super) refused: Option<Refusal>,
+    pub(super) replaced: bool,
+    pub(super) started: Instant,
+    pub(super) is_over: bool,
+}
+
+impl Supervisor {
+    fn start(&mut self) {
+        let Edition { config, origin, sockets, warnings, .. } = &self.in_force;
+        log::apply(config.log);
+        let listen: Vec<_> = sockets.addresses().iter().map(ToString::to_string).collect();
+        info!(
+            "{}: vipgate {} with {} workers on {}, configured by {}",
+            config.node,
+            env!("CARGO_PKG_VERSION"),
+            self.workers,
+            listen.join(", "),
+            origin.path.display()
+        );
+        for warning in warnings {
+            warn!("{warning}");
+        }
+        self.warn_replaced();
+        self.happen(Event::Candidate(self.in_force.candidate()));
+    }
+
+    pub(super) fn warn_replaced(&self) {
+        if self.replaced {
+            warn!("{}", self.replaced_warning());
+        }
+    }
+
+    /// Feeds the plan and does what it says, and what comes of that.
+    pub(super) fn happen(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            self.plan.handle_event(event, Instant::now());
+            self.obey(&mut events);
+        }
+    }
+
+    fn time_passes(&mut self) {
+        self.plan.handle_timeout(Instant::now());
+        let mut events = VecDeque::new();
+        self.obey(&mut events);
+        while let Some(event) = events.pop_front() {
+            self.happen(event);
+        }
+    }
+
+    fn obey(&mut self, events: &mut VecDeque<Event>) {
+        while let Some(action) = self.plan.poll_output() {
+            if let Some(event) = self.act(action) {
+                events.push_back(event);
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, end)) = process::reap() {
+            let Some(player) = self.players.remove(&pid) else {
+                debug!("process {pid} {end}");
+                continue;
+            };
+            if !self.plan.is_stopping() {
+                warn!("{player} (process {pid}) {end}");
+            }
+            if self.plan.view(player.role).incarnation == player.incarnation {
+                match player.role {
+                    RoleName::Proxy => self.proxy = None,
+                    RoleName::Vrrp => self.vrrp = None,
+                }
+            }
+            self.happen(Event::Ended(player, end.to_string()));
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Proxy(player, message) => self.hear_proxy(player, message),
+            Heard::Vrrp(player, message) => self.hear_vrrp(player, message),
+            Heard::Lost(player, why) => self.happen(Event::LinkLost(player, why)),
+        }
+    }
+
+    fn hear_proxy(&mut self, player: Player, message: FromProxy) {
+        let saying = match message {
+            FromProxy::Prepared { generation } => Saying::Prepared(generation),
+            FromProxy::Refused { generation, reason } => Saying::Refused(generation, reason),
+            FromProxy::Serving { generation } => Saying::InForce(generation),
+            FromProxy::Beat { turns } => Saying::Beat(turns),
+            FromProxy::Drained { cut } => {
+                if cut > 0 {
+                    warn!("{cut} requests were cut off: they took longer than a stop may");
+                }
+                Saying::Drained
+            }
+            FromProxy::Report(report) => return self.reports.proxy(player, report),
+            FromProxy::FenceQuery(query) => return self.route_query(query),
+        };
+        self.happen(Event::Said(player, saying));
+    }
+
+    fn hear_vrrp(&mut self, player: Player, message: FromVrrp) {
+        let saying = match message {
+            FromVrrp::Prepared { generation } => Saying::Prepared(generation),
+            FromVrrp::Refused { generation, reason } => Saying::Refused(generation, reason),
+            FromVrrp::Committed { generation } => Saying::InForce(generation),
+            FromVrrp::Beat { turns } => Saying::Beat(vec![turns]),
+            FromVrrp::Resigned { reason } => {
+                info!("the virtual addresses are given up: {reason}");
+                Saying::Resigned
+            }
+            FromVrrp::Report(report) => return self.reports.vrrp(player, report),
+            FromVrrp::FenceVerdict(verdict) => {
+                return self.follow(self.tell_proxy(ToProxy::FenceVerdict(verdict)));
+            }
+            // The vrrp role has logged it itself; the next report says the rest.
+            FromVrrp::Transition(_) => return,
+        };
+        self.happen(Event::Said(player, saying));
+    }
+
+    /// Without virtual routers there is no address to lose. With them, and nobody to ask, it may well be lost.
+    fn route_query(&mut self, query: FenceQuery) {
+        let verdict = |held| ToProxy::FenceVerdict(FenceVerdict { nonce: query.nonce, held });
+        let event = if !self.plan.is_wanted(RoleName::Vrrp) {
+            self.tell_proxy(verdict(true))
+        } else if self.vrrp.is_some() {
+            self.tell_vrrp(ToVrrp::FenceQuery(query))
+        } else {
+            self.tell_proxy(verdict(false))
+        };
+        self.follow(event);
+    }
+
+    pub(super) fn follow(&mut self, event: Option<Event>) {
+        if let Some(event) = event {
+            self.happen(event);
+        }
+    }
+}
+
+/// A supervisor and all that it waits for.
+pub(super) struct Process1 {
+    supervisor: Supervisor,
+    hearing: mpsc::Receiver<Heard>,
+    loaded: mpsc::Receiver<(Snapshot, FromLoader)>,
+    sightings: mpsc::Receiver<Sighting>,
+    asked: mpsc::Receiver<Ask>,
+    watch: Option<Watch>,
+}
+
+impl Process1 {
+    pub(super) fn new(settings: &Settings, workers: usize, seen: &Snapshot, first: Edition) -> Self {
+        let now = Instant::now();
+        let (heard, hearing) = mpsc::channel(MAX_HEARD);
+        let (results, loaded) = mpsc::channel(1);
+        let (sight, sightings) = mpsc::channel(1);
+        let (asks, asked) = mpsc::channel(MAX_ASKS);
+        let watch = Watch::start(settings.config.clone(), seen, sight)
+            .inspect_err(|e| warn!("edits of the configuration will not be noticed: {e}"))
+            .ok();
+        match control::listen(&settings.control_suffix) {
+            Ok(listener) => drop(tokio::spawn(control::serve(listener, asks))),
+            Err(error) => warn!(
+                "`vipgate status` will not work: the control socket @vipgate{} cannot be opened: {error}; where \
+                 several vipgates share a network namespace, give each its own VIPGATE_CONTROL",
+                settings.control_suffix
+            ),
+        }
+        let supervisor = Supervisor {
+            plan: Plan::new(now),
+            in_force: first,
+            pending: BTreeMap::new(),
+            retiring: vec![],
+            proxy: None,
+            vrrp: None,
+            given: vec![],
+            players: HashMap::new(),
+            heard,
+            loading: Loading::new(results),
+            generations: 1,
+            workers,
+            reports: Reports::default(),
+            refused: None,
+            replaced: seen.links == 0,
+            started: now,
+            is_over: false,
+        };
+        Self { supervisor, hearing, loaded, sightings, asked, watch }
+    }
+
+    pub(super) async fn run(mut self, mut calls: Calls) {
+        self.supervisor.start();
+        while !self.supervisor.is_over {
+            self.turn(&mut calls).await;
+            self.supervisor.answer_asks();
+        }
+        self.supervisor.reap();
+    }
+
+    async fn turn(&mut self, calls: &mut Calls) {
+        let supervisor = &mut self.supervisor;
+        let next = supervisor.next_deadline();
+        let timeout = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            call = calls.next() => match call {
+                Call::Stop => supervisor.happen(Event::Stop),
+                Call::Reap => supervisor.reap(),
+                Call::Reload => self.watch.iter().for_each(Watch::demand),
+            },
+            Some(heard) = self.hearing.recv() => supervisor.hear(heard),
+            Some(sighting) = self.sightings.recv() => supervisor.sight(sighting),
+            Some((snapshot, result)) = self.loaded.recv() => supervisor.take_loaded(&snapshot, result),
+            Some(ask) = self.asked.recv() => supervisor.take_ask(ask),
+            () = timeout => {
+                // What was said before the deadline counts before it.
+                for _ in 0..MAX_HEARD {
+                    let Ok(heard) = self.hearing.try_recv() else { break };
+                    supervisor.hear(heard);
+                }
+                supervisor.reap();
+                supervisor.time_passes();
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Everything before the first role runs: here, and only here, PID 1 may give up.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::edition::{Edition, Origin};
+use super::loading;
+use super::preflight;
+use super::run::Process1;
+use super::sockets::Sockets;
+use crate::config::Config;
+use crate::daemon::log;
+use crate::link::Generation;
+use crate::link::loading::FromLoader;
+use crate::os::snapshot::{self, Snapshot};
+use crate::os::{cpu, process, signals};
+
+/// More worker threads than CPUs that one container is ever given.
+const MAX_WORKERS: usize = 64;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A configuration file, or the directory that holds `vipgate.yaml`.
+    pub config: PathBuf,
+    /// Of the control socket's name.
+    pub control_suffix: String,
+}
+
+/// Runs until it is told to stop.
+pub fn run(settings: Settings) -> Result<(), GiveUp> {
+    // Before anything else: a signal that comes early waits for its handler.
+    let prepared = signals::hold_back().and_then(|()| {
+        log::start("pid1");
+        process::forbid_new_privileges()?;
+        process::hide_memory()?;
+        if !process::is_init() {
+            process::adopt_orphans()?;
+        }
+        process::raise_descriptor_limit()?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    });
+    prepared.map_err(GiveUp::Bug)?.block_on(supervise(settings))
+}
+
+async fn supervise(settings: Settings) -> Result<(), GiveUp> {
+    let mut calls = Calls::listen().map_err(GiveUp::Bug)?;
+    signals::let_through().map_err(GiveUp::Bug)?;
+    let snapshot = snapshot::read(&settings.config).map_err(|error| {
+        GiveUp::Config(format!(
+            "cannot read {}: {error}; mount the directory with your vipgate.yaml at /etc/vipgate, or name another \
+             with --config or VIPGATE_CONFIG",
+            snapshot::file_of(&settings.config).display()
+        ))
+    })?;
+    let loaded = tokio::select! {
+        loaded = loading::load(&snapshot) => loaded,
+        () = calls.stop() => return Ok(()),
+    };
+    let (workers, first) = first_edition(&snapshot, loaded)?;
+    Process1::new(&settings, workers, &snapshot, first).run(calls).await;
+    Ok(())
+}
+
+fn first_edition(snapshot: &Snapshot, loaded: FromLoader) -> Result<(usize, Edition), GiveUp> {
+    let (config, warnings) = match loaded {
+        FromLoader::Accepted { config, warnings } => (config, warnings),
+        FromLoader::Refused { problems } => return Err(GiveUp::Config(problems)),
+    };
+    preflight::missing_capabilities(&config).map_err(GiveUp::Permission)?;
+    let workers = workers(&config);
+    let sockets = Sockets::open(&config, workers, &Sockets::default()).map_err(|error| {
+        let is_permission = error.is_permission();
+        let text = error.to_string();
+        if is_permission { GiveUp::Permission(text) } else { GiveUp::Config(text) }
+    })?;
+    let (generation, origin, since) = (Generation(1), Origin::of(snapshot), Instant::now());
+    Ok((workers, Edition { generation, origin, config, sockets, warnings, since }))
+}
+
+pub(super) fn workers(config: &Config) -> usize {
+    config.workers.unwrap_or_else(cpu::usable).clamp(1, MAX_WORKERS)
+}
+
+/// The signals that PID 1 answers.
+pub(super) struct Calls {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    child: Signal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Stop,
+    Reload,
+    Reap,
+}
+
+impl Calls {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            child: signal(SignalKind::child())?,
+        })
+    }
+
+    /// Cancel safe.
+    pub(super) async fn next(&mut self) -> Call {
+        tokio::select! {
+            _ = self.terminate.recv() => Call::Stop,
+            _ = self.interrupt.recv() => Call::Stop,
+            _ = self.hang_up.recv() => Call::Reload,
+            _ = self.child.recv() => Call::Reap,
+        }
+    }
+
+    /// Before there is anything to read again, and nobody to reap but the reader of the configuration.
+    async fn stop(&mut self) {
+        while self.next().await != Call::Stop {}
+    }
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum GiveUp {
+    /// The configuration is invalid, or cannot be worked by here.
+    #[error("{0}")]
+    Config(String),
+    /// A capability is missing.
+    #[error("{0}")]
+    Permission(String),
+    #[error("cannot start: {0}")]
+    Bug(io::Error),
+}

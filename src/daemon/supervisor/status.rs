@@ -1,0 +1,187 @@
+//! What PID 1 says of itself and of its roles.
+
+use std::time::{Duration, Instant};
+
+use super::control::Ask;
+use super::edition::Origin;
+use super::run::Supervisor;
+use super::start::workers;
+use crate::link::control::{Answer, ConfigStatus, RefusedEdit, Request, RoleStatus, Status};
+use crate::link::{Boottime, ProxyReport, ToProxy, ToVrrp, VrrpReport};
+use crate::os::clock;
+use crate::supervision::{Player, RoleName};
+
+/// How long an answer waits for fresh reports of the roles.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The last edit that could not be applied.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) at: Instant,
+    pub(super) origin: Origin,
+    pub(super) problems: String,
+}
+
+/// The last reports, and who waits for newer ones.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    proxy: Option<Kept<ProxyReport>>,
+    vrrp: Option<Kept<VrrpReport>>,
+    asked: Vec<Asked>,
+}
+
+#[derive(Debug)]
+struct Kept<R> {
+    at: Instant,
+    player: Player,
+    report: R,
+}
+
+#[derive(Debug)]
+pub(super) struct Asked {
+    at: Instant,
+    ask: Ask,
+}
+
+impl Reports {
+    pub(super) fn proxy(&mut self, player: Player, report: ProxyReport) {
+        self.proxy = Some(Kept { at: Instant::now(), player, report });
+    }
+
+    pub(super) fn vrrp(&mut self, player: Player, report: VrrpReport) {
+        self.vrrp = Some(Kept { at: Instant::now(), player, report });
+    }
+}
+
+impl Supervisor {
+    /// The next moment at which something is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let plan = self.plan.poll_timeout().map(|(at, _)| at);
+        let asked = self.reports.asked.iter().map(|asked| asked.at + PATIENCE).min();
+        [plan, asked].into_iter().flatten().min()
+    }
+
+    pub(super) fn take_ask(&mut self, ask: Ask) {
+        match ask.request {
+            Request::Status => {
+                self.reports.asked.push(Asked { at: Instant::now(), ask });
+                let proxy = self.tell_proxy(ToProxy::Report);
+                self.follow(proxy);
+                let vrrp = self.tell_vrrp(ToVrrp::Report);
+                self.follow(vrrp);
+            }
+        }
+    }
+
+    /// Answers everybody who has what there is to have, or has waited long enough.
+    pub(super) fn answer_asks(&mut self) {
+        let now = Instant::now();
+        let asked = std::mem::take(&mut self.reports.asked);
+        let (ready, waiting) =
+            asked.into_iter().partition(|asked| asked.at + PATIENCE <= now || self.is_fresh(asked.at));
+        self.reports.asked = waiting;
+        for Asked { ask, .. } in ready {
+            // Whoever has gone needs no answer.
+            let _ = ask.reply.send(Answer::Status(Box::new(self.status(now))));
+        }
+    }
+
+    /// Every role that can be asked has reported since.
+    fn is_fresh(&self, since: Instant) -> bool {
+        let proxy = self.proxy.is_none() || self.reports.proxy.as_ref().is_some_and(|kept| kept.at >= since);
+        let vrrp = self.vrrp.is_none() || self.reports.vrrp.as_ref().is_some_and(|kept| kept.at >= since);
+        proxy && vrrp
+    }
+
+    fn status(&self, now: Instant) -> Status {
+        let clock = Clock { now, boottime: clock::boottime_ns() };
+        let edition = &self.in_force;
+        let proxy_pid = self.proxy.as_ref().map(|stage| stage.pid);
+        let vrrp_pid = self.vrrp.as_ref().map(|stage| stage.pid);
+        let wants_vrrp = self.plan.is_wanted(RoleName::Vrrp);
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            node: edition.config.node.clone(),
+            now: Boottime(clock.boottime),
+            started: clock.boottime(self.started),
+            stopping: self.plan.is_stopping(),
+            config: ConfigStatus {
+                path: edition.origin.path.display().to_string(),
+                digest: edition.origin.hexadecimal(),
+                generation: edition.generation,
+                since: clock.boottime(edition.since),
+                listen: edition.sockets.addresses(),
+                refused: self.refused.as_ref().map(|refusal| RefusedEdit {
+                    at: clock.boottime(refusal.at),
+                    digest: refusal.origin.hexadecimal(),
+                    problems: refusal.problems.clone(),
+                }),
+            },
+            proxy: self.role(RoleName::Proxy, proxy_pid, self.reports.proxy.as_ref(), &clock),
+            vrrp: wants_vrrp.then(|| self.role(RoleName::Vrrp, vrrp_pid, self.reports.vrrp.as_ref(), &clock)),
+            warnings: self.warnings(),
+        }
+    }
+
+    fn role<R: Clone>(
+        &self,
+        name: RoleName,
+        pid: Option<u32>,
+        kept: Option<&Kept<R>>,
+        clock: &Clock,
+    ) -> RoleStatus<R> {
+        let view = self.plan.view(name);
+        RoleStatus {
+            state: view.state,
+            since: clock.boottime(view.since),
+            pid,
+            incarnation: view.incarnation,
+            last_end: view.last_end,
+            // What a dead one said is not true of its successor.
+            report: kept
+                .filter(|kept| kept.player.incarnation == view.incarnation)
+                .map(|kept| (clock.boottime(kept.at), kept.report.clone())),
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.in_force.warnings.clone();
+        if self.replaced {
+            warnings.push(self.replaced_warning());
+        }
+        if workers(&self.in_force.config) != self.workers {
+            warnings.push(self.workers_warning());
+        }
+        warnings
+    }
+
+    pub(super) fn replaced_warning(&self) -> String {
+        format!(
+            "{} was replaced on the host and will never change again here: mount the directory that it is in \
+             instead of the file",
+            self.in_force.origin.path.display()
+        )
+    }
+
+    pub(super) fn workers_warning(&self) -> String {
+        format!(
+            "the configuration asks for {} workers; {} run until vipgate is restarted, since the kernel would go on \
+             giving connections to a worker that is gone",
+            workers(&self.in_force.config),
+            self.workers
+        )
+    }
+}
+
+/// Converts this process's clock to the one that all processes share.
+struct Clock {
+    now: Instant,
+    boottime: u64,
+}
+
+impl Clock {
+    fn boottime(&self, at: Instant) -> Boottime {
+        let age = u64::try_from(self.now.saturating_duration_since(at).as_nanos()).unwrap_or(u64::MAX);
+        Boottime(self.boottime.saturating_sub(age))
+    }
+}

@@ -1,0 +1,257 @@
+//! Does what a machine wants done, at once and in its order.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use super::instance::Instance;
+use super::shell::Shell;
+use crate::config::{Transport, VrrpVersion};
+use crate::link::{FromVrrp, Transition, VrrpState};
+use crate::os::nft;
+use crate::vrrp::arp::Frame;
+use crate::vrrp::{Advert, Output, WarningKind, packet_v2, packet_v3};
+
+/// How long a lost address may stay so that the clients of its connections are told.
+const TELL_WITHIN: Duration = Duration::from_millis(20);
+/// More sockets than this ends are ended in later turns.
+const DESTROY_WITHIN: Duration = Duration::from_millis(20);
+
+impl Instance {
+    /// Empties the machine's queue. The clocks are read before each step: a node that is frozen in the middle of a
+    /// takeover must not go on with it after the thaw. One system call of doubt remains.
+    pub(super) fn settle(&mut self, shell: &mut Shell) {
+        let mut was_out = false;
+        while let Some(output) = self.machine.poll_output() {
+            if let Some(gap) = shell.look_at_clocks() {
+                was_out = true;
+                self.machine.handle_gap(gap.into(), Instant::now());
+            }
+            if was_out && self.machine.state() != VrrpState::Master && claims_mastership(&output) {
+                self.count("stale_output");
+                continue;
+            }
+            self.perform(output, shell);
+        }
+    }
+
+    fn perform(&mut self, output: Output, shell: &mut Shell) {
+        let now = Instant::now();
+        match output {
+            Output::SendAdvert(advert) => self.send_advert(&advert),
+            Output::Hold { addresses, lease } => self.hold(&addresses, lease, shell, now),
+            Output::Release { addresses } => self.release(&addresses, shell),
+            Output::DestroySockets { addresses } => {
+                self.doomed.extend(addresses);
+                self.destroy_sockets(shell);
+            }
+            Output::DiscardReceived => {
+                if let Some(Err(error)) = self.wire.as_ref().map(|wire| wire.discard()) {
+                    warn!(instance = self.config.name, "what queued up cannot be discarded: {error}");
+                }
+            }
+            Output::AnswerArp(answering) => self.answering = answering,
+            Output::Announce { address, form } => {
+                if let Some(mac) = self.wire.as_ref().map(|wire| wire.place.mac) {
+                    self.send_arp(&Frame::announcement(mac, address, form));
+                }
+            }
+            Output::Relay { addresses, old } => self.relay(&addresses, old),
+            Output::EndRelay => self.end_relay(),
+            Output::Probe { address } => {
+                if let Some(mac) = self.wire.as_ref().map(|wire| wire.place.mac) {
+                    self.send_arp(&Frame::probe(mac, address));
+                }
+            }
+            Output::Transition(transition) => {
+                let Transition { instance, from, to, reason } = &transition;
+                if from == to {
+                    debug!(instance, state = ?to, "{reason}");
+                } else {
+                    info!(instance, ?from, ?to, "{reason}");
+                }
+                shell.tell(FromVrrp::Transition(transition));
+            }
+            Output::Warn { kind, text } => shell.warnings.set(&self.config.name, about(kind), Err(text), now),
+            Output::ClearWarn(kind) => shell.warnings.set(&self.config.name, about(kind), Ok(()), now),
+            Output::Resigned { reason } => self.resigned = Some(reason),
+            Output::Count(counter) => self.count(counter),
+        }
+    }
+
+    fn send_advert(&mut self, advert: &Advert) {
+        let Some(wire) = &self.wire else { return self.count("advert_send_error") };
+        let own = wire.place.own;
+        let group = [packet_v3::GROUP];
+        let destinations: &[Ipv4Addr] = match &self.config.transport {
+            Transport::Multicast => &group,
+            Transport::Unicast { .. } => &self.peers,
+        };
+        let mut failed = false;
+        for destination in destinations {
+            let bytes = match (advert.version, &self.config.transport) {
+                (VrrpVersion::V2, _) => packet_v2::emit(advert, self.password.as_ref()),
+                (VrrpVersion::V3, Transport::Multicast) => {
+                    packet_v3::emit(advert, self.forms.for_group(), own, *destination)
+                }
+                (VrrpVersion::V3, Transport::Unicast { .. }) => {
+                    packet_v3::emit(advert, self.forms.for_peer(*destination), own, *destination)
+                }
+            };
+            if let Err(error) = wire.send_advert(*destination, &bytes) {
+                debug!(instance = self.config.name, "no advert to {destination}: {error}");
+                failed = true;
+            }
+        }
+        if failed {
+            self.count("advert_send_error");
+        }
+    }
+
+    /// Without it a handover resets the connections that are in the middle of an answer: worth a word, not a failure.
+    fn relay(&mut self, addresses: &[Ipv4Addr], old: Ipv4Addr) {
+        let Some(place) = self.wire.as_ref().map(|wire| &wire.place) else { return };
+        match nft::relay::install(self.config.vrid, addresses, old, place.index) {
+            Ok(()) => self.count("relay"),
+            Err(error) => {
+                self.count("relay_error");
+                warn!(
+                    instance = self.config.name,
+                    "open connections of {old} cannot be handed back to it: {error}; they will be reset"
+                );
+            }
+        }
+    }
+
+    pub(super) fn end_relay(&mut self) {
+        if let Err(error) = nft::relay::remove(self.config.vrid) {
+            debug!(instance = self.config.name, "the relay's table cannot be removed: {error}");
+        }
+    }
+
+    pub(super) fn send_arp(&mut self, frame: &Frame) {
+        let sent = self.wire.as_ref().map(|wire| wire.send_arp(&frame.emit()));
+        if let Some(Err(error)) = sent {
+            debug!(instance = self.config.name, "no ARP frame: {error}");
+            self.count("arp_send_error");
+        }
+    }
+
+    pub(super) fn hold(&mut self, addresses: &[Ipv4Addr], lease: Duration, shell: &mut Shell, now: Instant) {
+        for address in addresses {
+            let result = match self.target(*address, shell) {
+                Some((link, loopback, cidr)) => {
+                    shell.kernel.put(link, loopback, cidr, lease).map_err(|error| error.to_string())
+                }
+                None => Err("there is no interface for it".to_owned()),
+            };
+            if let Err(error) = result {
+                let problem = format!("the kernel does not take {address}: {error}");
+                warn!(instance = self.config.name, "{problem}");
+                self.count("hold_error");
+                self.note_hold_problem(problem, now);
+            }
+        }
+        // Connections from here on are wanted.
+        self.doomed.retain(|doomed| !addresses.contains(doomed));
+        let before = self.held.len();
+        self.held.extend(addresses);
+        if self.held.len() != before {
+            shell.address_moved();
+        }
+    }
+
+    /// Goes on with what one turn had no time for.
+    pub(super) fn destroy_sockets(&mut self, shell: &mut Shell) {
+        if self.doomed.is_empty() {
+            return;
+        }
+        let addresses: Vec<Ipv4Addr> = self.doomed.iter().copied().collect();
+        if !shell.kernel.destroy_sockets(&addresses, DESTROY_WITHIN) {
+            self.doomed.clear();
+        }
+    }
+
+    pub(super) fn release(&mut self, addresses: &[Ipv4Addr], shell: &mut Shell) {
+        // Clients are told before the address goes: a reset needs it as its source. What comes in meanwhile ends with
+        // the `DestroySockets` that follows.
+        shell.kernel.destroy_sockets(addresses, TELL_WITHIN);
+        if let Err(error) = shell.kernel.release(addresses) {
+            warn!(
+                instance = self.config.name,
+                "{addresses:?} cannot be removed: {error}; their lease ends them"
+            );
+            self.count("release_error");
+        }
+        self.held.retain(|held| !addresses.contains(held));
+        shell.address_moved();
+    }
+}
+
+/// What only a master may say or do.
+fn claims_mastership(output: &Output) -> bool {
+    match output {
+        Output::SendAdvert(advert) => !advert.releases(),
+        Output::Hold { .. } | Output::Announce { .. } | Output::AnswerArp(true) | Output::Relay { .. } => {
+            true
+        }
+        Output::Release { .. }
+        | Output::DestroySockets { .. }
+        | Output::DiscardReceived
+        | Output::AnswerArp(false)
+        | Output::EndRelay
+        | Output::Probe { .. }
+        | Output::Transition(_)
+        | Output::Warn { .. }
+        | Output::ClearWarn(_)
+        | Output::Resigned { .. }
+        | Output::Count(_) => false,
+    }
+}
+
+fn about(kind: WarningKind) -> &'static str {
+    match kind {
+        WarningKind::TwoMasters => "two masters",
+        WarningKind::Stranger => "stranger",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::VrrpInstance;
+    use crate::daemon::vrrp::kernel::Kernel;
+    use crate::daemon::vrrp::tests::instance;
+    use crate::net::Priority;
+    use crate::os::netns;
+
+    /// Lets the machine of an address owner take over, with a gap of this length before its outputs are performed.
+    fn take_over(gap: Duration, expect: (VrrpState, bool, usize)) {
+        let (outbox, _kept) = tokio::sync::mpsc::channel(64);
+        let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
+        let now = Instant::now();
+        shell.survey(now);
+        let owner = VrrpInstance { priority: Priority::OWNER, ..instance("10.9.0.99/24") };
+        let mut router = Instance::start(owner, &mut shell, now);
+        router.arp_fence = crate::link::ArpFence::Nftables;
+        router.machine.handle_eligible(Ok(()), now);
+        router.machine.handle_interface(Some([10, 9, 0, 1].into()), now);
+        shell.pretend_gap(gap);
+        router.settle(&mut shell);
+        shell.survey(now);
+        let kernel_has =
+            shell.survey.addresses.iter().filter(|a| a.cidr == "10.9.0.99/32".parse().unwrap()).count();
+        assert_eq!((router.machine.state(), router.answering, kernel_has), expect, "{gap:?}");
+        router.leave(&mut shell, now);
+    }
+
+    #[test]
+    fn a_takeover_that_was_frozen_in_its_middle_does_not_go_on() {
+        netns::with("a_takeover_that_was_frozen_in_its_middle_does_not_go_on", || {
+            netns::loopback_up();
+            take_over(Duration::ZERO, (VrrpState::Master, true, 1));
+            take_over(Duration::from_secs(5), (VrrpState::Backup, false, 0));
+        });
+    }
+}

@@ -1,0 +1,482 @@
+//! One virtual router: its machine, its sockets, and what reaches it. What comes out of the machine is done in
+//! `effects`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::fence;
+use super::kernel::for_good;
+use super::place::{Place, Survey};
+use super::shell::Shell;
+use super::turns::Gap;
+use super::wire::Wire;
+use crate::config::{Transport, VrrpInstance};
+use crate::link::ArpFence;
+use crate::net::{Cidr, MacAddr};
+use crate::os::{nft, packet, raw};
+use crate::vrrp::arp::{Frame, Meaning};
+use crate::vrrp::receive::{self, Datagram, Expectation, Senders};
+use crate::vrrp::{ChecksumForms, Claim, Claimant, Machine, Password, Refusal, Settings};
+
+/// Of each socket: what is beyond waits for the next turn, so that a flood leaves time for the timers.
+const PACKETS_PER_TURN: usize = 64;
+/// A node that could not hold an address stands again after this.
+const HOLD_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// A predecessor's connections have waited for it already; their clients are told before the role begins.
+const START_WITHIN: Duration = Duration::from_millis(200);
+/// Multicast peers whose MAC addresses are known; a virtual router has a handful.
+const MAX_HEARD: usize = 64;
+
+/// Between what the kernel was told and what it has.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Differences {
+    missing: Vec<Ipv4Addr>,
+    stray: Vec<Ipv4Addr>,
+}
+
+pub(super) struct Instance {
+    pub(super) config: VrrpInstance,
+    pub(super) machine: Machine,
+    pub(super) wire: Option<Wire>,
+    pub(super) arp_fence: ArpFence,
+    pub(super) counters: BTreeMap<&'static str, u64>,
+    /// Configured peers as they resolve, without this node.
+    pub(super) peers: Vec<Ipv4Addr>,
+    /// Its addresses are given up and nothing more comes out of it; the text says why.
+    pub(super) resigned: Option<String>,
+    /// The configuration in force does not have it any more.
+    pub(super) leaving: bool,
+    pub(super) answering: bool,
+    /// What the kernel was told to hold, and not told otherwise.
+    pub(super) held: BTreeSet<Ipv4Addr>,
+    /// Addresses whose connections are to be ended.
+    pub(super) doomed: BTreeSet<Ipv4Addr>,
+    /// Why the kernel would not hold an address, and until when that counts.
+    pub(super) hold_problem: Option<(String, Instant)>,
+    pub(super) forms: ChecksumForms,
+    pub(super) password: Option<Password>,
+    expectation: Expectation,
+    /// Whose adverts were accepted from the group.
+    heard: BTreeSet<Ipv4Addr>,
+    peer_macs: Vec<MacAddr>,
+    eligible: Option<Result<(), String>>,
+}
+
+impl Instance {
+    /// Takes away what a predecessor of this process has left in the kernel.
+    pub(super) fn start(config: VrrpInstance, shell: &mut Shell, now: Instant) -> Self {
+        let addresses: Vec<Ipv4Addr> = config.addresses().collect();
+        shell.kernel.destroy_sockets(&addresses, START_WITHIN);
+        match shell.kernel.release(&addresses) {
+            Ok(0) => {}
+            Ok(_) => info!(instance = config.name, "removed virtual addresses that a predecessor has left"),
+            Err(error) => {
+                warn!(instance = config.name, "a predecessor's addresses cannot be removed: {error}")
+            }
+        }
+        let mut instance = Self {
+            doomed: addresses.into_iter().collect(),
+            machine: Machine::new(Settings::from(&config), now),
+            expectation: expectation(&config, None, None, &[]),
+            config,
+            wire: None,
+            arp_fence: ArpFence::None,
+            counters: BTreeMap::new(),
+            peers: vec![],
+            resigned: None,
+            leaving: false,
+            answering: false,
+            held: BTreeSet::new(),
+            hold_problem: None,
+            forms: ChecksumForms::default(),
+            password: None,
+            heard: BTreeSet::new(),
+            peer_macs: vec![],
+            eligible: None,
+        };
+        instance.expect();
+        instance.destroy_sockets(shell);
+        instance
+    }
+
+    /// Another configuration for the same virtual router; it stays what it is. The kernel is silent about an address
+    /// before it gets it, and until it has lost it.
+    pub(super) fn reconfigure(&mut self, config: VrrpInstance, shell: &mut Shell, now: Instant) {
+        let before = std::mem::replace(&mut self.config, config);
+        if before == self.config {
+            return;
+        }
+        if before.name != self.config.name {
+            shell.warnings.forget(&before.name);
+        }
+        self.expect();
+        if is_multicast(&before) != is_multicast(&self.config)
+            && let Some(wire) = self.wire.take()
+        {
+            self.open_wire(wire.place, shell, now);
+        }
+        let both: Vec<Ipv4Addr> = before.addresses().chain(self.config.addresses()).collect();
+        self.raise_fence(&both, shell, now);
+        if let Some(wire) = &self.wire
+            && let Err(error) = wire.watch(&self.config.addresses().collect::<Vec<_>>())
+        {
+            warn!(instance = self.config.name, "ARP about the new addresses cannot be received: {error}");
+        }
+        self.machine.reconfigure(Settings::from(&self.config), now);
+        self.settle(shell);
+        if before.vrid != self.config.vrid && self.arp_fence == ArpFence::Nftables {
+            drop(nft::silence::remove(before.vrid));
+            drop(nft::relay::remove(before.vrid));
+        }
+        self.raise_fence(&self.config.addresses().collect::<Vec<_>>(), shell, now);
+    }
+
+    /// Takes the interface that the last survey shows, or the lack of one.
+    pub(super) fn locate(&mut self, shell: &mut Shell, now: Instant) {
+        let found = Place::find(&self.config, &shell.virtual_addresses, &shell.survey);
+        let problem = found.as_ref().map(|_| ()).map_err(String::clone);
+        shell.warnings.set(&self.config.name, "interface", problem, now);
+        match (&mut self.wire, found) {
+            (Some(wire), Ok(place)) if wire.place == place => return,
+            (Some(wire), Ok(place)) if is_same_interface(&wire.place, &place) => {
+                info!(instance = self.config.name, "own address {} instead of {}", place.own, wire.place.own);
+                wire.place = place;
+                self.expect();
+            }
+            (wire, Ok(place)) => {
+                if wire.is_some() {
+                    self.lose_wire(shell, now);
+                }
+                self.open_wire(place, shell, now);
+            }
+            (Some(_), Err(_)) => self.lose_wire(shell, now),
+            (None, Err(_)) => {}
+        }
+        self.raise_fence(&self.config.addresses().collect::<Vec<_>>(), shell, now);
+        self.machine.handle_interface(self.wire.as_ref().map(|wire| wire.place.own), now);
+        self.settle(shell);
+    }
+
+    /// Compares the kernel with what it was told, and puts it right.
+    pub(super) fn verify(&mut self, shell: &mut Shell, now: Instant) {
+        let addresses: Vec<Ipv4Addr> = self.config.addresses().collect();
+        shell.warnings.set(&self.config.name, "for good", for_good(&addresses, &shell.survey), now);
+        if self.arp_fence == ArpFence::Nftables && !nft::silence::present(self.config.vrid).unwrap_or(true) {
+            warn!(
+                instance = self.config.name,
+                "somebody has removed the ARP fence; it is put in place again"
+            );
+            self.count("fence_lost");
+            self.raise_fence(&addresses, shell, now);
+        }
+        if self.differences(&shell.survey) != Differences::default() {
+            // The survey may be older than the last change.
+            shell.survey(now);
+        }
+        let Differences { missing, stray } = self.differences(&shell.survey);
+        if !missing.is_empty() {
+            warn!(instance = self.config.name, "somebody has removed {missing:?}; put in place again");
+            self.count("address_lost");
+            shell.address_moved();
+            self.hold(&missing, self.config.lease, shell, now);
+        }
+        if !stray.is_empty() {
+            // A removal failed, or somebody else plays this virtual router on the same machine.
+            self.count("address_stray");
+            self.release(&stray, shell);
+        }
+        self.look_for_peers(shell);
+    }
+
+    fn differences(&self, survey: &Survey) -> Differences {
+        let leased = |address: &Ipv4Addr| {
+            survey.addresses.iter().any(|a| a.cidr.address() == *address && a.valid.is_some())
+        };
+        Differences {
+            missing: self.held.iter().copied().filter(|a| !leased(a)).collect(),
+            stray: self.config.addresses().filter(|a| leased(a) && !self.held.contains(a)).collect(),
+        }
+    }
+
+    pub(super) fn set_peers(&mut self, peers: Vec<Ipv4Addr>) {
+        if self.peers != peers {
+            info!(instance = self.config.name, "peers: {peers:?}");
+            self.peers = peers;
+            self.expect();
+        }
+    }
+
+    pub(super) fn set_eligible(&mut self, proxy: Result<(), String>, shell: &mut Shell, now: Instant) {
+        if self.hold_problem.as_ref().is_some_and(|(_, until)| *until <= now) {
+            self.hold_problem = None;
+        }
+        let eligible = match &self.hold_problem {
+            Some((problem, _)) => Err(problem.clone()),
+            None => proxy,
+        };
+        if self.eligible.as_ref() != Some(&eligible) {
+            self.eligible = Some(eligible.clone());
+            self.machine.handle_eligible(eligible, now);
+            self.settle(shell);
+        }
+    }
+
+    pub(super) fn handle_gap(&mut self, gap: Gap, shell: &mut Shell, now: Instant) {
+        self.count("gap");
+        self.machine.handle_gap(gap.into(), now);
+        self.settle(shell);
+    }
+
+    pub(super) fn handle_timeout(&mut self, shell: &mut Shell, now: Instant) {
+        self.destroy_sockets(shell);
+        if self.machine.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            self.machine.handle_timeout(now);
+            self.settle(shell);
+        }
+    }
+
+    pub(super) fn resign(&mut self, bound: Duration, shell: &mut Shell, now: Instant) {
+        self.machine.handle_resign(bound, now);
+        self.settle(shell);
+    }
+
+    /// Leaves nothing of it in the kernel, whatever it was doing.
+    pub(super) fn leave(&mut self, shell: &mut Shell, now: Instant) {
+        self.resign(Duration::ZERO, shell, now);
+        self.machine.handle_timeout(now);
+        self.settle(shell);
+        self.answering = false;
+        if !self.held.is_empty() {
+            self.release(&self.held.iter().copied().collect::<Vec<_>>(), shell);
+        }
+        if self.arp_fence == ArpFence::Nftables {
+            drop(nft::silence::remove(self.config.vrid));
+        }
+        self.wire = None;
+        shell.warnings.forget(&self.config.name);
+    }
+
+    /// Reads what has arrived: adverts first, for they say who is master.
+    pub(super) fn receive(&mut self, shell: &mut Shell) {
+        self.receive_adverts(shell);
+        self.receive_arp(shell);
+    }
+
+    pub(super) fn is_readable(&self, context: &mut Context<'_>) -> bool {
+        self.wire.as_ref().is_some_and(|wire| wire.is_readable(context))
+    }
+
+    pub(super) fn count(&mut self, counter: &'static str) {
+        *self.counters.entry(counter).or_default() += 1;
+    }
+
+    fn receive_adverts(&mut self, shell: &mut Shell) {
+        let mut buffer = [0; raw::BUFFER];
+        for _ in 0..PACKETS_PER_TURN {
+            let Some(bytes) = self.wire.as_ref().and_then(|wire| wire.next_advert(&mut buffer)) else {
+                return;
+            };
+            match bytes {
+                Ok(bytes) => self.receive_advert(bytes, shell),
+                Err(_) => self.count("receive_error"),
+            }
+        }
+    }
+
+    fn receive_advert(&mut self, bytes: &[u8], shell: &mut Shell) {
+        let checked = Datagram::parse(bytes)
+            .and_then(|datagram| Ok((datagram.source, receive::check(&datagram, &self.expectation)?)));
+        let (source, received) = match checked {
+            Ok(passed) => passed,
+            Err(refusal) => return self.count(refusal.counter()),
+        };
+        if let Some(form) = received.checksum {
+            self.forms.learn(source, form);
+        }
+        if received.other_addresses {
+            self.count(receive::Received::COUNT_OTHER_ADDRESSES);
+        }
+        if received.other_interval {
+            self.count(receive::Received::COUNT_OTHER_INTERVAL);
+        }
+        if self.heard.len() < MAX_HEARD {
+            self.heard.insert(source);
+        }
+        let now = self.wake(shell);
+        self.machine.handle_advert(source, &received.advert, now);
+        self.settle(shell);
+    }
+
+    fn receive_arp(&mut self, shell: &mut Shell) {
+        let mut buffer = [0; packet::BUFFER];
+        for _ in 0..PACKETS_PER_TURN {
+            let Some(bytes) = self.wire.as_ref().and_then(|wire| wire.next_arp(&mut buffer)) else {
+                return;
+            };
+            match bytes.map(Frame::parse) {
+                Ok(Ok(frame)) => self.receive_frame(&frame, shell),
+                Ok(Err(refusal)) => self.count(Refusal::counter(refusal)),
+                Err(_) => self.count("receive_error"),
+            }
+        }
+    }
+
+    fn receive_frame(&mut self, frame: &Frame, shell: &mut Shell) {
+        let Some(own_mac) = self.wire.as_ref().map(|wire| wire.place.mac) else { return };
+        let now = self.wake(shell);
+        match frame.meaning(own_mac, &self.machine.settings().addresses) {
+            Meaning::Own | Meaning::Nothing => {}
+            Meaning::Request { address, asker_mac, asker } => {
+                // Without a fence the kernel answers by itself.
+                let is_ours = self.machine.answers(now);
+                self.settle(shell);
+                if is_ours && self.answering && self.arp_fence != ArpFence::None {
+                    self.send_arp(&Frame::reply(own_mac, address, asker_mac, asker));
+                    self.count("arp_answered");
+                }
+            }
+            Meaning::Claim { address, mac } => {
+                let by = if self.is_peers(mac, shell) { Claimant::Peer } else { Claimant::Stranger };
+                self.machine.handle_claim(Claim { address, mac, by }, now);
+                self.settle(shell);
+            }
+        }
+    }
+
+    /// To be asked before anything that arrived is acted upon: it may have waited while this process did not run.
+    fn wake(&mut self, shell: &mut Shell) -> Instant {
+        let gap = shell.look_at_clocks();
+        let now = Instant::now();
+        if let Some(gap) = gap {
+            self.handle_gap(gap, shell, now);
+        }
+        now
+    }
+
+    fn is_peers(&mut self, mac: MacAddr, shell: &mut Shell) -> bool {
+        // RFC 9568 section 7.3: the virtual router's own MAC address, which a peer may use.
+        if mac == MacAddr([0, 0, 0x5e, 0, 1, self.config.vrid.get()]) || self.peer_macs.contains(&mac) {
+            return true;
+        }
+        self.look_for_peers(shell);
+        self.peer_macs.contains(&mac)
+    }
+
+    /// The kernel knows the MAC addresses of those it talks to; of the others it is asked to find out.
+    fn look_for_peers(&mut self, shell: &mut Shell) {
+        let Some(index) = self.wire.as_ref().map(|wire| wire.place.index) else { return };
+        let Ok(neighbours) = shell.kernel.neighbours() else { return };
+        let peers = match &self.config.transport {
+            Transport::Multicast => self.heard.iter().copied().collect(),
+            Transport::Unicast { .. } => self.peers.clone(),
+        };
+        self.peer_macs.clear();
+        for peer in peers {
+            match neighbours.iter().find(|n| n.index == index && n.address == peer) {
+                Some(neighbour) => self.peer_macs.push(neighbour.mac),
+                // Answered, if at all, before the next look.
+                None => drop(shell.kernel.look_up(index, peer)),
+            }
+        }
+    }
+
+    fn open_wire(&mut self, place: Place, shell: &mut Shell, now: Instant) {
+        let addresses: Vec<Ipv4Addr> = self.config.addresses().collect();
+        let place_name = place.name.clone();
+        let opened = Wire::open(place, is_multicast(&self.config), &addresses);
+        let result = match opened {
+            Ok(wire) => {
+                info!(instance = self.config.name, "on {place_name}, own address {}", wire.place.own);
+                self.wire = Some(wire);
+                Ok(())
+            }
+            Err(error) => Err(format!("sockets on {place_name} cannot be opened: {error}")),
+        };
+        shell.warnings.set(&self.config.name, "sockets", result, now);
+        self.heard.clear();
+        self.expect();
+    }
+
+    fn lose_wire(&mut self, shell: &mut Shell, now: Instant) {
+        self.machine.handle_interface(None, now);
+        self.settle(shell);
+        self.wire = None;
+        self.expect();
+    }
+
+    fn raise_fence(&mut self, addresses: &[Ipv4Addr], shell: &mut Shell, now: Instant) {
+        let Some(wire) = &self.wire else { return };
+        let (arp_fence, problem) = match shell.survey.loopback() {
+            Some(_) => fence::raise(self.config.vrid, addresses, &wire.place),
+            None => {
+                (ArpFence::None, Err("lo is down: a frozen node goes on answering; switch it on".to_owned()))
+            }
+        };
+        shell.warnings.set(&self.config.name, "fence", problem, now);
+        let held: Vec<Ipv4Addr> = self.held.iter().copied().collect();
+        if std::mem::replace(&mut self.arp_fence, arp_fence) != arp_fence && !held.is_empty() {
+            // It stays master; the address moves from the interface to lo, or back.
+            self.release(&held, shell);
+            self.hold(&held, self.config.lease, shell, now);
+        }
+    }
+
+    fn expect(&mut self) {
+        self.password = self.config.password.as_deref().and_then(Password::try_new);
+        let own = self.wire.as_ref().map(|wire| wire.place.own);
+        self.expectation = expectation(&self.config, self.password.clone(), own, &self.peers);
+    }
+
+    /// Where the kernel shall hold an address: on `lo` behind the fence, else where it answers for it by itself.
+    pub(super) fn target(&self, address: Ipv4Addr, shell: &Shell) -> Option<(u32, bool, Cidr)> {
+        match self.arp_fence {
+            ArpFence::Nftables | ArpFence::Sysctl => {
+                Some((shell.survey.loopback()?, true, Cidr::host(address)))
+            }
+            ArpFence::None => {
+                let index = self.wire.as_ref()?.place.index;
+                let configured = self.config.virtual_addresses.iter().find(|c| c.address() == address);
+                Some((index, false, configured.copied().unwrap_or(Cidr::host(address))))
+            }
+        }
+    }
+
+    pub(super) fn note_hold_problem(&mut self, problem: String, now: Instant) {
+        self.hold_problem = Some((problem, now + HOLD_AGAIN_AFTER));
+    }
+}
+
+fn is_multicast(config: &VrrpInstance) -> bool {
+    match config.transport {
+        Transport::Multicast => true,
+        Transport::Unicast { .. } => false,
+    }
+}
+
+fn is_same_interface(a: &Place, b: &Place) -> bool {
+    (a.index, &a.name, a.mac) == (b.index, &b.name, b.mac)
+}
+
+fn expectation(
+    config: &VrrpInstance,
+    password: Option<Password>,
+    own: Option<Ipv4Addr>,
+    peers: &[Ipv4Addr],
+) -> Expectation {
+    Expectation {
+        version: config.version,
+        vrid: config.vrid,
+        interval: config.advert_interval,
+        addresses: config.addresses().collect(),
+        password,
+        senders: match config.transport {
+            Transport::Multicast => Senders::Multicast,
+            Transport::Unicast { .. } => Senders::Unicast(peers.to_vec()),
+        },
+        own,
+    }
+}

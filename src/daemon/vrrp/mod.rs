@@ -1,0 +1,22 @@
+//! The vrrp role: sockets, kernel state and clocks around the pure machines of `crate::vrrp`. It takes no decision of
+//! the protocol, and never waits for anything but its one event loop.
+
+mod door;
+mod effects;
+mod fence;
+mod instance;
+mod kernel;
+mod place;
+mod proxy_health;
+mod report;
+mod resolver;
+mod role;
+mod shell;
+mod turns;
+mod warnings;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use role::run;

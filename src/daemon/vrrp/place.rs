@@ -1,0 +1,163 @@
+//! Where a virtual router lives: the interface that carries its subnet, whatever it is called at the moment. No socket:
+//! links and addresses are handed in.
+
+use std::net::Ipv4Addr;
+
+use crate::config::VrrpInstance;
+use crate::net::{Cidr, InterfaceName, MacAddr};
+use crate::os::netlink::{Address, Link};
+
+/// What the kernel has, listed at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Survey {
+    pub(super) links: Vec<Link>,
+    pub(super) addresses: Vec<Address>,
+}
+
+impl Survey {
+    pub(super) fn loopback(&self) -> Option<u32> {
+        self.links.iter().find(|link| link.loopback && link.up).map(|link| link.index)
+    }
+}
+
+/// An interface that can send adverts and answer ARP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) index: u32,
+    pub(super) name: InterfaceName,
+    pub(super) mac: MacAddr,
+    /// The own address, from which adverts are sent.
+    pub(super) own: Ipv4Addr,
+}
+
+impl Place {
+    /// `virtual_addresses`: of every virtual router of this node; none of them is an own address, wherever it is found.
+    /// The error is what a person reads.
+    pub(super) fn find(
+        instance: &VrrpInstance,
+        virtual_addresses: &[Ipv4Addr],
+        survey: &Survey,
+    ) -> Result<Self, String> {
+        let candidates: Vec<(&Link, Cidr)> = survey
+            .addresses
+            .iter()
+            .filter(|address| !virtual_addresses.contains(&address.cidr.address()))
+            .filter_map(|address| {
+                Some((survey.links.iter().find(|l| l.index == address.index)?, address.cidr))
+            })
+            .filter(|(link, _)| !link.loopback)
+            .collect();
+        let found = match (&instance.interface, instance.subnet) {
+            (Some(name), _) => named(instance, name, &candidates)?,
+            (None, Some(subnet)) => {
+                let inside = |(_, cidr): &&(&Link, Cidr)| subnet.contains(cidr.address());
+                let lost = || format!("no interface has an address in {subnet}");
+                best(candidates.iter().filter(inside)).ok_or_else(lost)?
+            }
+            (None, None) => {
+                let address =
+                    instance.virtual_addresses.first().map_or(Ipv4Addr::UNSPECIFIED, |c| c.address());
+                let around = |(_, cidr): &&(&Link, Cidr)| cidr.contains(address);
+                let lost = || format!("no interface has an address in a subnet that contains {address}");
+                best(candidates.iter().filter(around)).ok_or_else(lost)?
+            }
+        };
+        usable(found)
+    }
+}
+
+/// The address whose subnet holds the first virtual address, else the interface's first.
+fn named<'a>(
+    instance: &VrrpInstance,
+    name: &InterfaceName,
+    candidates: &[(&'a Link, Cidr)],
+) -> Result<(&'a Link, Cidr), String> {
+    let first = instance.virtual_addresses.first().map_or(Ipv4Addr::UNSPECIFIED, |c| c.address());
+    let on_it = || candidates.iter().filter(|(link, _)| link.name == *name);
+    best(on_it().filter(|(_, cidr)| cidr.contains(first)))
+        .or_else(|| on_it().next().copied())
+        .ok_or_else(|| format!("there is no interface {name} with an IPv4 address"))
+}
+
+/// The longest prefix; among equals one that runs, then the kernel's order, in which a primary address comes first.
+fn best<'a, 'b>(candidates: impl Iterator<Item = &'b (&'a Link, Cidr)>) -> Option<(&'a Link, Cidr)>
+where
+    'a: 'b,
+{
+    candidates.copied().min_by_key(|(link, cidr)| (u8::MAX - cidr.prefix(), !(link.up && link.running)))
+}
+
+fn usable((link, cidr): (&Link, Cidr)) -> Result<Place, String> {
+    let name = link.name.clone();
+    match (link.mac, link.up, link.running) {
+        (_, false, _) => Err(format!("{name} is down")),
+        (_, true, false) => Err(format!("{name} has no carrier")),
+        (None, true, true) => Err(format!("{name} has no Ethernet address")),
+        (Some(mac), true, true) => Ok(Place { index: link.index, name, mac, own: cidr.address() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::vrrp::tests::instance;
+
+    fn link(index: u32, name: &str, state: &str) -> Link {
+        Link {
+            index,
+            name: InterfaceName::try_from(name.to_owned()).unwrap(),
+            mac: (!state.contains("no mac")).then_some(MacAddr([2, 0, 0, 0, 0, index as u8])),
+            up: !state.contains("down"),
+            running: !state.contains("no carrier"),
+            loopback: name == "lo",
+        }
+    }
+
+    fn check(subnet: Option<&str>, interface: Option<&str>, has: &[(&str, &str, &str)], expect: &str) {
+        let mut instance = instance("172.20.128.4/16");
+        instance.subnet = subnet.map(|s| s.parse().unwrap());
+        instance.interface = interface.map(|i| InterfaceName::try_from(i.to_owned()).unwrap());
+        let mut survey = Survey::default();
+        for (name, state, address) in has {
+            let index = match survey.links.iter().find(|l| l.name.as_str() == *name) {
+                Some(link) => link.index,
+                None => {
+                    let index = survey.links.len() as u32 + 1;
+                    survey.links.push(link(index, name, state));
+                    index
+                }
+            };
+            survey.addresses.push(Address { index, cidr: address.parse().unwrap(), valid: None });
+        }
+        let vips: Vec<Ipv4Addr> = instance.addresses().collect();
+        let found = match Place::find(&instance, &vips, &survey) {
+            Ok(place) => format!("{} {}", place.name, place.own),
+            Err(reason) => reason,
+        };
+        assert_eq!(found, expect, "{subnet:?} {interface:?} {has:?}");
+    }
+
+    #[test]
+    fn the_interface_is_found_by_its_subnet_or_its_name() {
+        let lo = ("lo", "", "127.0.0.1/8");
+        let eth = ("eth0", "", "172.20.128.2/16");
+        let around = "no interface has an address in a subnet that contains 172.20.128.4";
+        check(None, None, &[lo, eth], "eth0 172.20.128.2");
+        check(None, None, &[lo, ("eth1", "", "10.0.0.1/8"), eth], "eth0 172.20.128.2");
+        check(None, None, &[lo, ("eth1", "", "172.16.0.1/12"), eth], "eth0 172.20.128.2");
+        check(None, None, &[lo, ("a", "no carrier", "172.20.0.9/16"), eth], "eth0 172.20.128.2");
+        check(None, None, &[lo], around);
+        check(None, None, &[("lo", "", "172.20.128.4/32")], around);
+        check(None, None, &[("eth0", "", "172.20.128.4/16")], around);
+        check(None, None, &[("eth0", "", "172.20.128.4/16"), eth], "eth0 172.20.128.2");
+        check(None, None, &[("eth0", "down", "172.20.128.2/16")], "eth0 is down");
+        check(None, None, &[("eth0", "no carrier", "172.20.128.2/16")], "eth0 has no carrier");
+        check(None, None, &[("tun0", "no mac", "172.20.128.2/16")], "tun0 has no Ethernet address");
+        check(Some("10.0.0.0/8"), None, &[lo, eth, ("eth1", "", "10.1.2.3/24")], "eth1 10.1.2.3");
+        check(Some("10.0.0.0/8"), None, &[lo, eth], "no interface has an address in 10.0.0.0/8");
+        check(None, Some("eth1"), &[lo, eth, ("eth1", "", "10.1.2.3/24")], "eth1 10.1.2.3");
+        let two = [("eth0", "", "10.0.0.1/8"), eth];
+        check(None, Some("eth0"), &two, "eth0 172.20.128.2");
+        check(None, Some("eth7"), &two, "there is no interface eth7 with an IPv4 address");
+    }
+}

@@ -1,0 +1,64 @@
+//! What `status` shows of the vrrp role.
+
+use std::time::Instant;
+
+use super::instance::Instance;
+use super::resolver::Resolver;
+use super::shell::Shell;
+use crate::config::{Host, Transport};
+use crate::link::{Boottime, FenceReport, InstanceReport, VrrpReport};
+use crate::os::clock;
+
+pub(super) fn report(instances: &[Instance], shell: &Shell, resolver: &Resolver) -> VrrpReport {
+    VrrpReport {
+        instances: instances.iter().map(|instance| one(instance, shell, resolver)).collect(),
+        warnings: shell.warnings.texts(),
+    }
+}
+
+fn one(instance: &Instance, shell: &Shell, resolver: &Resolver) -> InstanceReport {
+    let (reason, since) = instance.machine.reason();
+    InstanceReport {
+        name: instance.config.name.clone(),
+        vrid: instance.config.vrid.get(),
+        state: instance.machine.state(),
+        reason: reason.to_owned(),
+        since: boottime(since),
+        priority: instance.config.priority.get(),
+        virtual_addresses: instance.config.addresses().collect(),
+        interface: instance.wire.as_ref().map(|wire| wire.place.name.clone()),
+        master: instance.machine.heard_master(),
+        peers: peers(instance, resolver),
+        fence: FenceReport {
+            arp: instance.arp_fence,
+            lease: instance.config.lease,
+            socket_destroy: shell.kernel.destroys_sockets.is_ok(),
+        },
+        counters: instance.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+    }
+}
+
+/// As configured, with what a name resolves to.
+fn peers(instance: &Instance, resolver: &Resolver) -> Vec<String> {
+    let hosts = match &instance.config.transport {
+        Transport::Multicast => return vec![],
+        Transport::Unicast { peers } => peers,
+    };
+    let describe = |host: &Host| match host {
+        Host::Address(address) => address.to_string(),
+        Host::Name(name) => {
+            let addresses: Vec<String> = resolver.addresses(host).iter().map(ToString::to_string).collect();
+            match (addresses.as_slice(), resolver.problem(host)) {
+                ([], Some(problem)) => format!("{name} ({problem})"),
+                ([], None) => format!("{name} (not resolved yet)"),
+                (addresses, _) => format!("{name} ({})", addresses.join(", ")),
+            }
+        }
+    };
+    hosts.iter().map(describe).collect()
+}
+
+fn boottime(at: Instant) -> Boottime {
+    let ago = u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    Boottime(clock::boottime_ns().saturating_sub(ago))
+}

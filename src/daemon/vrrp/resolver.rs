@@ -1,0 +1,148 @@
+//! Peers' names, resolved again and again. The last addresses that were found stay until others are.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::config::Host;
+
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+const AGAIN_WHILE_UNRESOLVED: Duration = Duration::from_secs(1);
+/// A name of Docker's has as many addresses as its service has containers; more than these are no peers of anybody.
+const MAX_ADDRESSES: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    name: String,
+    addresses: Result<Vec<Ipv4Addr>, String>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    addresses: Vec<Ipv4Addr>,
+    problem: Option<String>,
+    /// `None`: an answer is awaited. At most one question per name is out at a time.
+    next: Option<Instant>,
+}
+
+pub(super) struct Resolver {
+    names: BTreeMap<String, Entry>,
+    answers: mpsc::Sender<Answer>,
+}
+
+impl Resolver {
+    pub(super) fn new(answers: mpsc::Sender<Answer>) -> Self {
+        Self { names: BTreeMap::new(), answers }
+    }
+
+    /// These names from now on, and no others.
+    pub(super) fn want<'h>(&mut self, hosts: impl Iterator<Item = &'h Host>, now: Instant) {
+        let mut before = std::mem::take(&mut self.names);
+        for host in hosts {
+            match host {
+                Host::Address(_) => {}
+                Host::Name(name) => {
+                    let entry = before.remove(name);
+                    let fresh = || Entry { next: Some(now), ..Entry::default() };
+                    self.names.entry(name.clone()).or_insert_with(|| entry.unwrap_or_else(fresh));
+                }
+            }
+        }
+    }
+
+    pub(super) fn addresses(&self, host: &Host) -> Vec<Ipv4Addr> {
+        match host {
+            Host::Address(IpAddr::V4(address)) => vec![*address],
+            Host::Address(IpAddr::V6(_)) => vec![],
+            Host::Name(name) => self.names.get(name).map(|e| e.addresses.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Why a name has no addresses, or only old ones.
+    pub(super) fn problem(&self, host: &Host) -> Option<&str> {
+        match host {
+            Host::Address(_) => None,
+            Host::Name(name) => self.names.get(name)?.problem.as_deref(),
+        }
+    }
+
+    /// True if the addresses are other ones than before.
+    pub(super) fn handle_answer(&mut self, answer: Answer, now: Instant) -> bool {
+        let Some(entry) = self.names.get_mut(&answer.name) else { return false };
+        match answer.addresses {
+            Ok(addresses) => {
+                entry.next = Some(now + AGAIN_AFTER);
+                entry.problem = None;
+                let changed = entry.addresses != addresses;
+                entry.addresses = addresses;
+                changed
+            }
+            Err(problem) => {
+                entry.next = Some(now + AGAIN_WHILE_UNRESOLVED);
+                entry.problem = Some(problem);
+                false
+            }
+        }
+    }
+
+    /// Asks for every name that is due. The answers arrive in the channel.
+    pub(super) fn ask(&mut self, now: Instant) {
+        for (name, entry) in self.names.iter_mut().filter(|(_, e)| e.next.is_some_and(|at| at <= now)) {
+            entry.next = None;
+            let (name, answers) = (name.clone(), self.answers.clone());
+            // Ends with its answer; nobody waits for it, and after the role's end nobody misses it.
+            drop(tokio::spawn(async move {
+                let addresses = look_up(&name).await;
+                drop(answers.send(Answer { name, addresses }).await);
+            }));
+        }
+    }
+}
+
+async fn look_up(name: &str) -> Result<Vec<Ipv4Addr>, String> {
+    let found = tokio::net::lookup_host((name, 0)).await.map_err(|error| error.to_string())?;
+    let mut addresses: Vec<Ipv4Addr> = found
+        .filter_map(|address| match address {
+            SocketAddr::V4(address) => Some(*address.ip()),
+            SocketAddr::V6(_) => None,
+        })
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(MAX_ADDRESSES);
+    if addresses.is_empty() { Err("it has no IPv4 address".to_owned()) } else { Ok(addresses) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_addresses_stay_until_there_are_others() {
+        let (answers, _kept) = mpsc::channel(1);
+        let mut resolver = Resolver::new(answers);
+        let now = Instant::now();
+        let host = Host::Name("backup".to_owned());
+        resolver.want([&host].into_iter(), now);
+        let answer = |resolver: &mut Resolver, addresses: Result<&[u8], &str>| {
+            let addresses = addresses
+                .map(|last| last.iter().map(|n| Ipv4Addr::new(10, 0, 0, *n)).collect())
+                .map_err(str::to_owned);
+            let changed = resolver.handle_answer(Answer { name: "backup".to_owned(), addresses }, now);
+            let last: Vec<u8> = resolver.addresses(&host).iter().map(|a| a.octets()[3]).collect();
+            let next = resolver.names["backup"].next.unwrap() - now;
+            (changed, last, resolver.problem(&host).is_some(), next.as_secs())
+        };
+        assert_eq!(answer(&mut resolver, Err("no such name")), (false, vec![], true, 1));
+        assert_eq!(answer(&mut resolver, Ok(&[2, 3])), (true, vec![2, 3], false, 5));
+        assert_eq!(answer(&mut resolver, Ok(&[2, 3])), (false, vec![2, 3], false, 5));
+        assert_eq!(answer(&mut resolver, Err("server failure")), (false, vec![2, 3], true, 1));
+        assert_eq!(answer(&mut resolver, Ok(&[4])), (true, vec![4], false, 5));
+        resolver.want([&host].into_iter(), now);
+        assert_eq!(resolver.addresses(&host).len(), 1, "asked for again, not forgotten");
+        resolver.want(std::iter::empty(), now);
+        assert_eq!(resolver.addresses(&host), [] as [Ipv4Addr; 0]);
+    }
+}

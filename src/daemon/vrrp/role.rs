@@ -1,0 +1,457 @@
+//! The event loop of the vrrp role, and what PID 1 says to it.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::door;
+use super::instance::Instance;
+use super::kernel::Kernel;
+use super::proxy_health::{ProxyWatch, Question};
+use super::report;
+use super::resolver::{Answer, Resolver};
+use super::shell::Shell;
+use super::turns::TURN;
+use super::wire::readable;
+use crate::config::{Config, Host, Transport, VrrpInstance};
+use crate::daemon::link::{Link, Sender};
+use crate::daemon::log;
+use crate::link::{FenceQuery, FenceVerdict, FromVrrp, Generation, ToVrrp};
+use crate::os::netlink::{Event, EventSocket};
+
+/// Messages to PID 1 that may wait: seconds of beats. PID 1 that reads nothing for so long is frozen or gone.
+const OUTBOX: usize = 256;
+/// Answers of DNS and of the front door; whoever has one waits until there is room.
+const INBOX: usize = 16;
+/// Kernel state is looked at this often, and at once when the kernel has news.
+const VERIFY_EVERY: Duration = Duration::from_secs(1);
+/// News of the kernel come in bursts; one look serves for all of a burst.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(10);
+/// A virtual router that the configuration has lost hands over within this.
+const LEAVE_BOUND: Duration = Duration::from_secs(1);
+/// getaddrinfo blocks a thread; one per name at most is out at a time.
+const LOOKUP_THREADS: usize = 8;
+/// sysexits: an internal fault, and missing permission.
+const EX_SOFTWARE: u8 = 70;
+const EX_NOPERM: u8 = 77;
+
+/// Plays the role until the link ends. Returns once nothing of it is left in the kernel.
+pub fn run(link: OwnedFd) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(LOOKUP_THREADS)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failed("no event loop", &error),
+    };
+    let code = runtime.block_on(play(link));
+    // A name that is still being looked up must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+async fn play(link: OwnedFd) -> ExitCode {
+    let link = match Link::from_fd(link) {
+        Ok(link) => link,
+        Err(error) => return failed("no link to PID 1", &error),
+    };
+    let (outbox, outgoing) = mpsc::channel(OUTBOX);
+    // Ends with the link, or with the role.
+    let writer = tokio::spawn(write(link.sender(), outgoing));
+    let (answers, resolved) = mpsc::channel(INBOX);
+    let (door, knocked) = mpsc::channel(INBOX);
+    let code = match Role::new(outbox, Resolver::new(answers), door) {
+        Ok(role) => role.turn_until_the_end(link, resolved, knocked).await,
+        Err(error) => failed("no netlink socket", &error),
+    };
+    writer.abort();
+    code
+}
+
+async fn write(link: Sender<FromVrrp>, mut outgoing: mpsc::Receiver<FromVrrp>) {
+    while let Some(message) = outgoing.recv().await {
+        if link.send(&message, None).await.is_err() {
+            // The reading side sees the end of the link as well, and acts on it.
+            return;
+        }
+    }
+}
+
+fn failed(what: &str, error: &io::Error) -> ExitCode {
+    error!("the vrrp role cannot work: {what}: {error}");
+    ExitCode::from(if error.kind() == io::ErrorKind::PermissionDenied { EX_NOPERM } else { EX_SOFTWARE })
+}
+
+struct Role {
+    shell: Shell,
+    instances: Vec<Instance>,
+    events: AsyncFd<EventSocket>,
+    resolver: Resolver,
+    proxy: ProxyWatch,
+    door: mpsc::Sender<Knock>,
+    prepared: Option<(Generation, Box<Config>)>,
+    turns: u64,
+    next_turn: Instant,
+    next_look: Instant,
+    looked: Instant,
+    /// `Resigned` is owed to PID 1.
+    resigning: bool,
+}
+
+/// What became of a question at the front door.
+type Knock = (Question, Result<(), String>);
+
+enum Wake {
+    Link(io::Result<Option<ToVrrp>>),
+    Resolved(Answer),
+    Door(Knock),
+    Socket,
+    Timer,
+}
+
+impl Role {
+    fn new(
+        outbox: mpsc::Sender<FromVrrp>,
+        resolver: Resolver,
+        door: mpsc::Sender<Knock>,
+    ) -> io::Result<Self> {
+        let events = readable(EventSocket::open()?)?;
+        let now = Instant::now();
+        Ok(Self {
+            shell: Shell::new(Kernel::open()?, outbox),
+            instances: vec![],
+            events,
+            resolver,
+            proxy: ProxyWatch::new(),
+            door,
+            prepared: None,
+            turns: 0,
+            next_turn: now,
+            next_look: now,
+            looked: now,
+            resigning: false,
+        })
+    }
+
+    async fn turn_until_the_end(
+        mut self,
+        mut link: Link<FromVrrp, ToVrrp>,
+        mut resolved: mpsc::Receiver<Answer>,
+        mut knocked: mpsc::Receiver<Knock>,
+    ) -> ExitCode {
+        loop {
+            let wake = tokio::select! {
+                message = link.receive() => Wake::Link(message.map(|m| m.map(|(message, _)| message))),
+                Some(answer) = resolved.recv() => Wake::Resolved(answer),
+                Some(knock) = knocked.recv() => Wake::Door(knock),
+                () = poll_fn(|context| self.poll_sockets(context)) => Wake::Socket,
+                () = tokio::time::sleep_until(self.deadline().into()) => Wake::Timer,
+            };
+            self.tell_of_gaps();
+            match wake {
+                Wake::Link(Ok(Some(message))) => self.handle_message(message),
+                Wake::Link(Ok(None)) => {
+                    info!("PID 1 is gone");
+                    self.leave();
+                    return ExitCode::SUCCESS;
+                }
+                Wake::Link(Err(error)) => {
+                    error!("the link to PID 1 is broken: {error}");
+                    self.leave();
+                    return ExitCode::from(EX_SOFTWARE);
+                }
+                Wake::Resolved(answer) => {
+                    if self.resolver.handle_answer(answer, Instant::now()) {
+                        self.assign_peers();
+                    }
+                }
+                Wake::Door((question, answer)) => {
+                    self.proxy.handle_answer(question, answer, Instant::now());
+                }
+                Wake::Socket | Wake::Timer => {}
+            }
+            self.turn();
+        }
+    }
+
+    fn poll_sockets(&self, context: &mut Context<'_>) -> Poll<()> {
+        // Each is to be asked, each registers its own wake-up.
+        let mut readable = self.events.poll_read_ready(context).is_ready();
+        for instance in &self.instances {
+            readable |= instance.is_readable(context);
+        }
+        if readable { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn deadline(&self) -> Instant {
+        let machines = self.instances.iter().filter_map(|i| i.machine.poll_timeout()).map(|(at, _)| at);
+        machines.chain([self.next_turn, self.next_look]).min().unwrap_or(self.next_turn)
+    }
+
+    /// Before anything else that a wake-up brings: a node that was out must not act on what it believed.
+    fn tell_of_gaps(&mut self) {
+        let Some(gap) = self.shell.untold_gap() else { return };
+        let what = if gap.suspended { "this machine was suspended" } else { "this process did not run" };
+        warn!("{what} for {:.1?}", gap.length);
+        let now = Instant::now();
+        for instance in &mut self.instances {
+            instance.handle_gap(gap, &mut self.shell, now);
+        }
+        self.proxy.handle_gap(now);
+    }
+
+    /// What has arrived comes before what is due, since an advert in the queue is no silence.
+    fn turn(&mut self) {
+        self.read_events();
+        for index in 0..self.instances.len() {
+            self.tell_of_gaps();
+            if let Some(instance) = self.instances.get_mut(index) {
+                instance.receive(&mut self.shell);
+                instance.handle_timeout(&mut self.shell, Instant::now());
+            }
+        }
+        if self.next_look <= Instant::now() {
+            self.look_at_kernel();
+        }
+        self.ask_the_door();
+        self.tell_eligibility();
+        self.collect_resigned();
+        let now = Instant::now();
+        if self.next_turn <= now {
+            self.turns += 1;
+            self.next_turn = now + TURN;
+            self.shell.tell(FromVrrp::Beat { turns: self.turns });
+            self.shell.warnings.repeat(now);
+            self.resolver.ask(now);
+        }
+    }
+
+    fn handle_message(&mut self, message: ToVrrp) {
+        match message {
+            ToVrrp::Prepare { generation, config } => match check(&config.vrrp) {
+                Ok(()) => {
+                    self.prepared = Some((generation, config));
+                    self.shell.tell(FromVrrp::Prepared { generation });
+                }
+                Err(reason) => self.shell.tell(FromVrrp::Refused { generation, reason }),
+            },
+            ToVrrp::Commit { generation } => match self.prepared.take_if(|(g, _)| *g == generation) {
+                Some((_, config)) => {
+                    log::apply(config.log);
+                    self.apply(*config);
+                    self.shell.tell(FromVrrp::Committed { generation });
+                }
+                None => warn!("PID 1 commits configuration {} that was not prepared", generation.0),
+            },
+            ToVrrp::Abort { generation } => drop(self.prepared.take_if(|(g, _)| *g == generation)),
+            ToVrrp::Proxy(health) => self.proxy.handle_health(health, Instant::now()),
+            ToVrrp::FenceQuery(query) => {
+                let verdict = self.judge(query);
+                self.shell.tell(FromVrrp::FenceVerdict(verdict));
+            }
+            ToVrrp::Resign { bound } => {
+                self.resigning = true;
+                let now = Instant::now();
+                for instance in &mut self.instances {
+                    instance.resign(bound, &mut self.shell, now);
+                }
+            }
+            ToVrrp::Report => {
+                let report = report::report(&self.instances, &self.shell, &self.resolver);
+                self.shell.tell(FromVrrp::Report(report));
+            }
+        }
+    }
+
+    fn apply(&mut self, config: Config) {
+        let now = Instant::now();
+        self.proxy.handle_config(config.servers.iter().all(|server| server.listen.is_empty()));
+        self.shell.virtual_addresses = config.vrrp.iter().flat_map(VrrpInstance::addresses).collect();
+        self.resolver.want(config.vrrp.iter().flat_map(|instance| hosts(&instance.transport)), now);
+        let mut before = std::mem::take(&mut self.instances);
+        for wanted in config.vrrp {
+            // One with another name and the same id is the same virtual router to everybody else.
+            let known = |instance: &Instance| !instance.leaving && instance.config.name == wanted.name;
+            let same = |instance: &Instance| instance.config.vrid == wanted.vrid;
+            let found = before.iter().position(known).or_else(|| before.iter().position(same));
+            match found.map(|index| before.swap_remove(index)) {
+                Some(mut instance) if instance.resigned.is_none() && !instance.leaving => {
+                    instance.reconfigure(wanted, &mut self.shell, now);
+                    self.instances.push(instance);
+                }
+                gone => {
+                    if let Some(mut gone) = gone {
+                        gone.leave(&mut self.shell, now);
+                    }
+                    self.instances.push(Instance::start(wanted, &mut self.shell, now));
+                }
+            }
+        }
+        for mut gone in before {
+            info!(instance = gone.config.name, "no longer configured");
+            gone.leaving = true;
+            gone.resign(LEAVE_BOUND, &mut self.shell, now);
+            self.instances.push(gone);
+        }
+        self.look_at_kernel();
+        self.resolver.ask(now);
+    }
+
+    fn judge(&mut self, query: FenceQuery) -> FenceVerdict {
+        // The clocks count from after the question: a freeze that began before it is seen here.
+        self.tell_of_gaps();
+        self.look_at_kernel();
+        FenceVerdict { nonce: query.nonce, held: self.shell.unmoved_since(query.since) }
+    }
+
+    fn read_events(&mut self) {
+        let own = |event: &Event| match event {
+            Event::AddressAdded(address) => self.shell.virtual_addresses.contains(&address.cidr.address()),
+            Event::Link { .. } | Event::AddressRemoved(_) | Event::Lost => false,
+        };
+        match self.events.try_io(Interest::READABLE, EventSocket::receive) {
+            // Each renewal of a lease is news as well.
+            Ok(events) if events.iter().all(own) => {}
+            Ok(_) => self.next_look = self.next_look.min(self.looked + LOOK_AT_MOST_EVERY),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => warn!("the kernel's news cannot be read: {error}"),
+        }
+    }
+
+    fn look_at_kernel(&mut self) {
+        let now = Instant::now();
+        self.looked = now;
+        self.next_look = now + VERIFY_EVERY;
+        self.shell.survey(now);
+        let destroys = self.shell.kernel.destroys_sockets.clone();
+        self.shell.warnings.set("vrrp", "SOCK_DESTROY", destroys, now);
+        for instance in self.instances.iter_mut().filter(|i| !i.leaving) {
+            instance.locate(&mut self.shell, now);
+            instance.verify(&mut self.shell, now);
+        }
+        self.assign_peers();
+    }
+
+    /// A list of peers may hold every node: a node leaves itself out.
+    fn assign_peers(&mut self) {
+        let now = Instant::now();
+        for instance in &mut self.instances {
+            let Transport::Unicast { peers } = &instance.config.transport else {
+                instance.set_peers(vec![]);
+                continue;
+            };
+            let is_own =
+                |a: &Ipv4Addr| self.shell.survey.addresses.iter().any(|own| own.cidr.address() == *a);
+            let mut addresses: Vec<Ipv4Addr> =
+                peers.iter().flat_map(|host| self.resolver.addresses(host)).filter(|a| !is_own(a)).collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            let unknown: Vec<String> = peers
+                .iter()
+                .filter(|host| self.resolver.addresses(host).is_empty())
+                .filter_map(|host| Some(format!("{} ({})", name(host), self.resolver.problem(host)?)))
+                .collect();
+            let result = if unknown.is_empty() {
+                Ok(())
+            } else {
+                Err(format!(
+                    "peers that cannot be found, and are not heard until they are: {}",
+                    unknown.join(", ")
+                ))
+            };
+            self.shell.warnings.set(&instance.config.name, "peers", result, now);
+            instance.set_peers(addresses);
+        }
+    }
+
+    fn ask_the_door(&mut self) {
+        let own = self.instances.iter().find_map(|instance| Some(instance.wire.as_ref()?.place.own));
+        let Some((question, listen)) = self.proxy.poll_question(Instant::now()) else { return };
+        let address = door::address(listen, own, &self.shell.virtual_addresses);
+        let door = self.door.clone();
+        // Ends within its own patience; its answer goes to whoever still wants it.
+        drop(tokio::spawn(async move {
+            let answer = match address {
+                Some(address) => door::knock(address).await,
+                // Every listener has a virtual address, where a peer might answer: PID 1's word has to do.
+                None => Ok(()),
+            };
+            drop(door.send((question, answer)).await);
+        }));
+    }
+
+    fn tell_eligibility(&mut self) {
+        let now = Instant::now();
+        let eligible = self.proxy.eligible(now);
+        for instance in &mut self.instances {
+            instance.set_eligible(eligible.clone(), &mut self.shell, now);
+        }
+    }
+
+    fn collect_resigned(&mut self) {
+        let now = Instant::now();
+        for gone in self.instances.extract_if(.., |i| i.leaving && i.resigned.is_some()) {
+            let mut gone = gone;
+            gone.leave(&mut self.shell, now);
+        }
+        if self.resigning && self.instances.iter().all(|instance| instance.resigned.is_some()) {
+            self.resigning = false;
+            let reason = |i: &Instance| Some(format!("{}: {}", i.config.name, i.resigned.as_ref()?));
+            let reasons: Vec<String> = self.instances.iter().filter_map(reason).collect();
+            self.shell.tell(FromVrrp::Resigned { reason: reasons.join("; ") });
+        }
+    }
+
+    fn leave(&mut self) {
+        let now = Instant::now();
+        for instance in &mut self.instances {
+            instance.leave(&mut self.shell, now);
+        }
+    }
+}
+
+/// What the loader cannot know: each virtual router has a fence of its own, named by its id.
+fn check(instances: &[VrrpInstance]) -> Result<(), String> {
+    for (index, one) in instances.iter().enumerate() {
+        for other in instances.iter().skip(index + 1) {
+            if one.vrid == other.vrid {
+                return Err(format!(
+                    "{} and {} have the same vrid {}: give one of them another",
+                    one.name, other.name, one.vrid
+                ));
+            }
+            if let Some(address) = one.addresses().find(|a| other.addresses().any(|b| b == *a)) {
+                return Err(format!(
+                    "{} and {} both have {address}: take it from one of them",
+                    one.name, other.name
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn hosts(transport: &Transport) -> &[Host] {
+    match transport {
+        Transport::Multicast => &[],
+        Transport::Unicast { peers } => peers,
+    }
+}
+
+fn name(host: &Host) -> String {
+    match host {
+        Host::Address(IpAddr::V4(address)) => address.to_string(),
+        Host::Address(IpAddr::V6(address)) => address.to_string(),
+        Host::Name(name) => name.clone(),
+    }
+}

@@ -1,0 +1,202 @@
+//! Who holds the address: at the start, after a death, after a farewell, after the interface was exchanged.
+
+use std::time::Duration;
+
+use super::instance;
+use super::network::{Node, VIP, answering, config, eventually, run, server, unicast, with_bridge};
+use crate::config::{VrrpInstance, VrrpVersion};
+use crate::link::{FromVrrp, ProxyHealth, ToVrrp, VrrpState};
+use crate::net::{Centiseconds, Priority};
+
+#[test]
+fn the_better_router_holds_the_address_and_nobody_else_answers_for_it() {
+    with_bridge("the_better_router_holds_the_address_and_nobody_else_answers_for_it", || {
+        let multicast = |priority| VrrpInstance {
+            priority: Priority::try_from(priority).unwrap(),
+            ..instance(&format!("{VIP}/24"))
+        };
+        let v2 = |priority| VrrpInstance {
+            version: VrrpVersion::V2,
+            password: Some("secret".to_owned()),
+            advert_interval: Centiseconds::try_from(100).unwrap(),
+            ..unicast(priority, &[11, 12])
+        };
+        for (what, better, worse) in [
+            ("unicast", unicast(200, &[11, 12]), unicast(100, &[11, 12])),
+            ("multicast", multicast(200), multicast(100)),
+            ("version 2", v2(200), v2(100)),
+        ] {
+            let (mut a, mut b) = (Node::start(11, better), Node::start(12, worse));
+            a.becomes(VrrpState::Master);
+            b.becomes(VrrpState::Backup);
+            eventually(what, || (a.holds(VIP), b.holds(VIP)) == (Some("lo".to_owned()), None));
+            assert_eq!(answering(VIP), [a.mac()], "{what}");
+            let refused = std::net::TcpStream::connect((VIP, 80)).unwrap_err().kind();
+            assert_eq!(refused, std::io::ErrorKind::ConnectionRefused, "{what}: its kernel answers");
+            let master = b.report().instances[0].master;
+            assert_eq!(master, Some(("10.50.0.11".parse().unwrap(), 200)), "{what}");
+            let refused: Vec<_> = a
+                .report()
+                .instances
+                .remove(0)
+                .counters
+                .into_iter()
+                .filter(|(n, _)| n.starts_with("drop"))
+                .collect();
+            assert_eq!(refused, [], "{what}");
+        }
+    });
+}
+
+#[test]
+fn a_dead_master_is_replaced_and_comes_back_by_itself() {
+    with_bridge("a_dead_master_is_replaced_and_comes_back_by_itself", || {
+        let (mut a, mut b) =
+            (Node::start(11, unicast(200, &[11, 12])), Node::start(12, unicast(100, &[11, 12])));
+        a.becomes(VrrpState::Master);
+        b.becomes(VrrpState::Backup);
+        a.kill();
+        assert!(b.becomes(VrrpState::Master).contains("10.50.0.11 is silent"));
+        assert_eq!(answering(VIP), [b.mac()]);
+
+        let mut a = a.restart();
+        eventually("what the dead one left is gone", || a.holds(VIP).is_none() || b.holds(VIP).is_none());
+        assert!(a.becomes(VrrpState::Master).contains("lower priority"));
+        b.becomes(VrrpState::Backup);
+        eventually("it holds the address", || a.holds(VIP).as_deref() == Some("lo"));
+        eventually("the other one does not", || b.holds(VIP).is_none());
+        assert_eq!(answering(VIP), [a.mac()]);
+    });
+}
+
+#[test]
+fn the_state_of_a_dead_predecessor_is_removed_before_the_first_advert() {
+    with_bridge("the_state_of_a_dead_predecessor_is_removed_before_the_first_advert", || {
+        let owner = || VrrpInstance { lease: Duration::from_secs(60), ..unicast(200, &[11, 12]) };
+        let mut a = Node::start(11, owner());
+        a.becomes(VrrpState::Master);
+        eventually("the address", || a.holds(VIP).is_some());
+        let config = a.config.clone();
+        a.kill();
+        let mut b = Node::start(12, unicast(250, &[11, 12]));
+        b.becomes(VrrpState::Master);
+        assert!(a.holds(VIP).is_some(), "its lease is long");
+        a.config = config;
+        let mut a = a.restart();
+        assert_eq!(a.holds(VIP), None, "removed when the configuration is in force");
+        a.becomes(VrrpState::Backup);
+    });
+}
+
+#[test]
+fn a_farewell_is_heard_at_once_and_leaves_nothing_behind() {
+    with_bridge("a_farewell_is_heard_at_once_and_leaves_nothing_behind", || {
+        // Silence would take 120 s to be noticed.
+        let slow = |priority| VrrpInstance {
+            advert_interval: Centiseconds::try_from(4000).unwrap(),
+            preempt: false,
+            ..unicast(priority, &[11, 12])
+        };
+        let quick = VrrpInstance { advert_interval: Centiseconds::try_from(20).unwrap(), ..slow(255) };
+        let mut a = Node::start(11, quick);
+        a.becomes(VrrpState::Master);
+        let mut b = Node::start(12, slow(254));
+        b.becomes(VrrpState::Backup);
+        eventually("the master is heard", || b.counter("advert_received") > 0);
+        let namespace = a.orphan();
+        assert!(b.becomes(VrrpState::Master).contains("has released it"));
+        assert_eq!(namespace.run(&["ip", "addr", "show", "to", VIP]), "");
+        assert_eq!(namespace.run(&["nft", "list", "ruleset"]), "");
+    });
+}
+
+#[test]
+fn a_resigning_master_serves_until_a_peer_has_taken_over() {
+    with_bridge("a_resigning_master_serves_until_a_peer_has_taken_over", || {
+        let (mut a, mut b) =
+            (Node::start(11, unicast(200, &[11, 12])), Node::start(12, unicast(100, &[11, 12])));
+        a.becomes(VrrpState::Master);
+        b.becomes(VrrpState::Backup);
+        eventually("the master is heard", || b.counter("advert_received") > 0);
+        a.tell(&ToVrrp::Resign { bound: Duration::from_secs(20) });
+        b.becomes(VrrpState::Master);
+        let resigned = a.expect("resigned", |m| matches!(m, FromVrrp::Resigned { .. }));
+        let FromVrrp::Resigned { reason } = resigned else { unreachable!() };
+        assert!(reason.contains("a peer has taken over"), "{reason}");
+        assert_eq!(a.holds(VIP), None);
+        assert_eq!(answering(VIP), [b.mac()]);
+    });
+}
+
+#[test]
+fn the_interface_may_come_back_under_another_name() {
+    with_bridge("the_interface_may_come_back_under_another_name", || {
+        let (mut a, mut b) =
+            (Node::start(11, unicast(200, &[11, 12])), Node::start(12, unicast(100, &[11, 12])));
+        a.becomes(VrrpState::Master);
+        b.becomes(VrrpState::Backup);
+        run(&["ip", "link", "del", "port11"]);
+        assert!(a.becomes(VrrpState::Fault).contains("interface"));
+        b.becomes(VrrpState::Master);
+        eventually("no address without an interface", || a.holds(VIP).is_none());
+        let report = a.report();
+        assert_eq!(report.instances[0].interface, None);
+        assert!(
+            report.warnings[0].contains("no interface has an address in a subnet that contains"),
+            "{report:?}"
+        );
+        for name in ["eth1", "eth0"] {
+            a.namespace.plug_in(name, [10, 50, 0, 11].into());
+            a.becomes(VrrpState::Master);
+            eventually("it holds the address", || a.holds(VIP).as_deref() == Some("lo"));
+            b.becomes(VrrpState::Backup);
+            let report = a.report();
+            assert_eq!(report.instances[0].interface.as_ref().map(|n| n.as_str()), Some(name));
+            assert_eq!(report.warnings, [] as [String; 0]);
+            run(&["ip", "link", "del", "port11"]);
+            b.becomes(VrrpState::Master);
+        }
+    });
+}
+
+#[test]
+fn only_a_node_whose_proxy_answers_stands_for_election() {
+    with_bridge("only_a_node_whose_proxy_answers_stands_for_election", || {
+        let namespace = super::network::Namespace::new();
+        namespace.plug_in("eth0", [10, 50, 0, 11].into());
+        let mut config = config(vec![unicast(100, &[11, 12])]);
+        config.servers.push(server());
+        let mut node = Node::unconfigured("", namespace, config);
+        node.commit();
+        let serving = |incarnation| {
+            let listen = vec!["0.0.0.0:80".parse().unwrap()];
+            ToVrrp::Proxy(ProxyHealth::Serving { incarnation, listen })
+        };
+        node.tell(&serving(1));
+        let no_answer =
+            |m: &FromVrrp| matches!(m, FromVrrp::Transition(t) if t.reason.contains("front door"));
+        node.expect("no answer", no_answer);
+
+        let door = node.namespace.enter(|| std::net::TcpListener::bind("0.0.0.0:80").unwrap());
+        std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            while let Ok((mut stream, peer)) = door.accept() {
+                let asked_at_own_address = stream.local_addr().unwrap().ip().to_string() == "10.50.0.11"
+                    && stream.read(&mut [0; 512]).is_ok();
+                let answer: &[u8] =
+                    if asked_at_own_address { b"HTTP/1.1 404 Not Found\r\n\r\n" } else { b"no" };
+                drop(stream.write_all(answer));
+                let _ = peer;
+            }
+        });
+        node.becomes(VrrpState::Backup);
+        node.becomes(VrrpState::Master);
+        node.tell(&ToVrrp::Proxy(ProxyHealth::Restarting));
+        node.tell(&serving(2));
+        node.tell(&ToVrrp::Proxy(ProxyHealth::Down { reason: "it crashed".to_owned() }));
+        assert_eq!(node.becomes(VrrpState::Fault), "it crashed");
+        eventually("the address is given up", || node.holds(VIP).is_none());
+        node.tell(&serving(3));
+        node.becomes(VrrpState::Master);
+    });
+}

@@ -1,0 +1,92 @@
+//! Whatever else is on the link changes nothing but a counter.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::network::{Namespace, Node, VIP, answering, eventually, unicast, with_bridge};
+use crate::config::VrrpVersion;
+use crate::link::VrrpState;
+use crate::net::{Centiseconds, InterfaceName, Vrid};
+use crate::os::netlink::Route;
+use crate::os::packet::ArpSocket;
+use crate::vrrp::{Advert, ChecksumForm, packet_v3};
+
+const NODE: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 11);
+const PEER: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 12);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 13);
+
+/// Sends from this namespace's own address with any TTL.
+fn sender(namespace: &Namespace, ttl: u32) -> Socket {
+    namespace.enter(|| {
+        let socket = Socket::new_raw(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).unwrap();
+        socket.set_ttl_v4(ttl).unwrap();
+        socket
+    })
+}
+
+#[test]
+fn hostile_packets_are_dropped_and_counted_and_move_nothing() {
+    with_bridge("hostile_packets_are_dropped_and_counted_and_move_nothing", || {
+        let mut node = Node::start(11, unicast(100, &[11, 12]));
+        node.becomes(VrrpState::Master);
+        let (peer, stranger) = (Namespace::new(), Namespace::new());
+        peer.plug_in("eth0", PEER);
+        stranger.plug_in("eth0", STRANGER);
+        let advert = |source| {
+            let advert = Advert {
+                version: VrrpVersion::V3,
+                vrid: Vrid::try_from(51).unwrap(),
+                priority: 254,
+                interval: Centiseconds::try_from(20).unwrap(),
+                addresses: vec![VIP.parse().unwrap()],
+            };
+            packet_v3::emit(&advert, ChecksumForm::PseudoHeader, source, NODE)
+        };
+        let sound = advert(PEER);
+        let changed = |at: usize, value: u8| {
+            let mut bytes = sound.clone();
+            bytes[at] = value;
+            bytes
+        };
+        for (counter, namespace, ttl, bytes) in [
+            ("drop_sender", &stranger, 255, advert(STRANGER)),
+            ("drop_ttl", &peer, 254, sound.clone()),
+            ("drop_ttl", &peer, 1, sound.clone()),
+            ("drop_checksum", &peer, 255, changed(2, 253)),
+            ("drop_version", &peer, 255, changed(0, 0x41)),
+            ("drop_type", &peer, 255, changed(0, 0x32)),
+            ("drop_length", &peer, 255, changed(3, 200)),
+            ("drop_length", &peer, 255, sound[..7].to_vec()),
+            ("drop_length", &peer, 255, vec![]),
+            ("drop_ip_header", &peer, 255, vec![0x31; 9000]),
+        ] {
+            let before = node.counter(counter);
+            let to = SocketAddrV4::new(NODE, 0).into();
+            assert_eq!(sender(namespace, ttl).send_to(&bytes, &to).unwrap(), bytes.len());
+            eventually(counter, || node.counter(counter) == before + 1);
+        }
+
+        // Any ARP frame: cut, of another kind, with every operation, from and to nobody.
+        let arp = peer.enter(|| {
+            let eth0 = InterfaceName::try_from("eth0".to_owned()).unwrap();
+            let link = Route::open().unwrap().links().unwrap().into_iter().find(|l| l.name == eth0).unwrap();
+            ArpSocket::open(link.index, &[]).unwrap()
+        });
+        let mut frame = vec![0xff; 6];
+        frame.extend([2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9]);
+        frame.extend([0; 10]);
+        frame.extend(VIP.parse::<Ipv4Addr>().unwrap().octets());
+        for at in 14..frame.len() {
+            for value in [0, 1, 2, 0x7f, 0xff] {
+                let mut bytes = frame.clone();
+                bytes[at] = value;
+                arp.send(&bytes).unwrap();
+                arp.send(&bytes[..at]).unwrap();
+            }
+        }
+        assert_eq!(answering(VIP), [node.mac()]);
+        assert_eq!(node.report().instances[0].state, VrrpState::Master);
+        assert_eq!(node.log().matches("to=Master").count(), 1, "{}", node.log());
+    });
+}

@@ -1,0 +1,120 @@
+//! With keepalived as the peer, in both roles: one node of a pair can be replaced at a time.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use super::network::{Namespace, Node, VIP, answering, eventually, unicast, with_bridge};
+use crate::config::{Transport, VrrpInstance, VrrpVersion};
+use crate::link::VrrpState;
+use crate::net::Centiseconds;
+
+struct Keepalived {
+    process: Child,
+    namespace: Namespace,
+    directory: std::path::PathBuf,
+}
+
+impl Keepalived {
+    /// 10.50.0.12 with priority 150.
+    fn start(what: &str, lines: &str) -> Self {
+        let namespace = Namespace::new();
+        namespace.plug_in("eth0", [10, 50, 0, 12].into());
+        let directory =
+            std::env::temp_dir().join(format!("vipgate-{}-{}", std::process::id(), what.replace(' ', "-")));
+        fs::create_dir_all(&directory).unwrap();
+        let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+        let text = format!(
+            "vrrp_instance VI_1 {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 150\n {lines}\n \
+             virtual_ipaddress {{ {VIP}/24 }}\n}}\n"
+        );
+        fs::write(file("conf"), text).unwrap();
+        let (conf, pid, vrrp_pid) = (file("conf"), file("pid"), file("vrrp_pid"));
+        let log = fs::File::create(file("log")).unwrap();
+        let process = namespace.enter(|| {
+            Command::new("keepalived")
+                .args(["-n", "-l", "-D", "-P", "-f", &conf, "-p", &pid, "-r", &vrrp_pid])
+                .stdout(Stdio::from(log.try_clone().unwrap()))
+                .stderr(Stdio::from(log))
+                .spawn()
+                .unwrap()
+        });
+        Self { process, namespace, directory }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap()
+    }
+
+    fn holds_the_address(&self) -> bool {
+        !self.namespace.run(&["ip", "addr", "show", "to", VIP]).is_empty()
+    }
+}
+
+impl Drop for Keepalived {
+    fn drop(&mut self) {
+        // Its own children end with it.
+        let pid = nix::unistd::Pid::from_raw(self.process.id().cast_signed());
+        if nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).is_ok() {
+            drop(self.process.wait());
+        }
+        if std::thread::panicking() {
+            println!("{}", self.log());
+        }
+        drop(fs::remove_dir_all(&self.directory));
+    }
+}
+
+#[test]
+fn keepalived_is_a_peer_in_both_roles() {
+    if Command::new("keepalived").arg("--version").output().is_err() {
+        println!("skipped: keepalived is not installed");
+        return;
+    }
+    with_bridge("keepalived_is_a_peer_in_both_roles", || {
+        let v3 = |priority| unicast(priority, &[11, 12]);
+        let v2 = |priority| VrrpInstance {
+            version: VrrpVersion::V2,
+            password: Some("secret".to_owned()),
+            advert_interval: Centiseconds::try_from(100).unwrap(),
+            ..unicast(priority, &[11, 12])
+        };
+        let multicast = |instance: VrrpInstance| VrrpInstance { transport: Transport::Multicast, ..instance };
+        let peers = "unicast_src_ip 10.50.0.12\n unicast_peer { 10.50.0.11 }\n";
+        let three = "version 3\n advert_int 0.2\n";
+        let two = "version 2\n advert_int 1\n authentication { auth_type PASS\n auth_pass secret\n }\n";
+        for (what, keepalived, ours) in [
+            ("v3 unicast", format!("{three}{peers}"), [v3(200), v3(100)]),
+            ("v3 multicast", three.to_owned(), [multicast(v3(200)), multicast(v3(100))]),
+            ("v2 unicast", format!("{two}{peers}"), [v2(200), v2(100)]),
+            ("v2 multicast", two.to_owned(), [multicast(v2(200)), multicast(v2(100))]),
+        ] {
+            let keepalived = Keepalived::start(what, &keepalived);
+            let [better, worse] = ours;
+            let mut node = Node::start(11, worse);
+            eventually(what, || keepalived.holds_the_address());
+            eventually("it is heard", || node.counter("advert_received") > 3);
+            assert_eq!(node.report().instances[0].state, VrrpState::Backup, "{what}");
+
+            node.config.vrrp = vec![better];
+            node.commit();
+            node.becomes(VrrpState::Master);
+            eventually("keepalived gives way", || !keepalived.holds_the_address());
+            assert_eq!(answering(VIP), [node.mac()], "{what}");
+            let drops: Vec<_> = node
+                .report()
+                .instances
+                .remove(0)
+                .counters
+                .into_iter()
+                .filter(|(n, _)| n.starts_with("drop"))
+                .collect();
+            assert_eq!(drops, [], "{what}");
+
+            drop(node.orphan());
+            eventually("keepalived takes over", || keepalived.holds_the_address());
+            for complaint in ["invalid", "mismatch", "bogus", "checksum", "Dropping", "expected"] {
+                assert!(!keepalived.log().contains(complaint), "{what}: {complaint}: {}", keepalived.log());
+            }
+        }
+    });
+}

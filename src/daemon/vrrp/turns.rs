@@ -1,0 +1,77 @@
+//! Notices that this process was out. No clock of its own: readings are handed in.
+
+use std::time::Duration;
+
+use crate::os::clock::Reading;
+
+/// The event loop turns at least this often, so that a longer silence of the clocks means something.
+pub(super) const TURN: Duration = Duration::from_millis(50);
+/// A turn that comes later than this was not merely late.
+const GAP: Duration = Duration::from_millis(100);
+/// MONOTONIC and BOOTTIME are read one after the other, and only a suspended machine parts them.
+const SUSPENDED: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub(super) length: Duration,
+    /// The whole machine was; otherwise this process alone, or its container.
+    pub(super) suspended: bool,
+}
+
+impl From<Gap> for crate::vrrp::Gap {
+    fn from(gap: Gap) -> Self {
+        Self { length: gap.length, hidden: if gap.suspended { gap.length } else { Duration::ZERO } }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Watch {
+    last: Reading,
+}
+
+impl Watch {
+    pub(super) fn new(now: Reading) -> Self {
+        Self { last: now }
+    }
+
+    /// To be asked before anything else that a wake-up brings. REALTIME takes no part: alone, it moves when somebody
+    /// sets the clock.
+    pub(super) fn look(&mut self, now: Reading) -> Option<Gap> {
+        let ran = now.monotonic.saturating_sub(self.last.monotonic);
+        let passed = now.boottime.saturating_sub(self.last.boottime).max(ran);
+        self.last = now;
+        let suspended = passed - ran > SUSPENDED;
+        (suspended || passed > GAP).then_some(Gap { length: passed, suspended })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_time_in_which_nothing_ran_is_a_gap() {
+        let ms = Duration::from_millis;
+        let start = Reading { monotonic: ms(1_000), boottime: ms(5_000), realtime: ms(9_000_000) };
+        let gap = |length, suspended| Some(Gap { length: ms(length), suspended });
+        let table = [
+            ("an ordinary turn", 50, 50, 50, None),
+            ("a late turn", 99, 99, 99, None),
+            ("frozen", 4_000, 4_000, 4_000, gap(4_000, false)),
+            ("suspended", 10, 60_000, 60_000, gap(60_000, true)),
+            ("suspended for a moment", 10, 90, 90, gap(90, true)),
+            ("the clock was set forward", 50, 50, 3_600_000, None),
+            ("the clock was set back", 50, 50, -3_600_000, None),
+        ];
+        for (what, monotonic, boottime, realtime, expect) in table {
+            let mut watch = Watch::new(start);
+            let now = Reading {
+                monotonic: start.monotonic + ms(monotonic),
+                boottime: start.boottime + ms(boottime),
+                realtime: ms((9_000_000 + i64::from(realtime)).unsigned_abs()),
+            };
+            assert_eq!(watch.look(now), expect, "{what}");
+            assert_eq!(watch.look(now), None, "{what}: told once");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The two sockets of a virtual router on its interface: adverts, and ARP about its addresses.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::task::Context;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::place::Place;
+use crate::os::packet::{self, ArpSocket};
+use crate::os::raw::{self, VrrpSocket};
+
+pub(super) struct Wire {
+    pub(super) place: Place,
+    adverts: AsyncFd<VrrpSocket>,
+    arp: AsyncFd<ArpSocket>,
+}
+
+impl Wire {
+    /// Opened afresh whenever the interface is another one: a socket stays with the interface that it was bound to,
+    /// also after that is gone.
+    pub(super) fn open(place: Place, multicast: bool, addresses: &[Ipv4Addr]) -> io::Result<Self> {
+        let adverts = VrrpSocket::open(&place.name, place.index, multicast)?;
+        let arp = ArpSocket::open(place.index, addresses)?;
+        Ok(Self { adverts: readable(adverts)?, arp: readable(arp)?, place })
+    }
+
+    /// Also arranges to be woken when it is not.
+    pub(super) fn is_readable(&self, context: &mut Context<'_>) -> bool {
+        // Both are to be asked, each registers its own wake-up.
+        let adverts = self.adverts.poll_read_ready(context).is_ready();
+        let arp = self.arp.poll_read_ready(context).is_ready();
+        adverts || arp
+    }
+
+    /// `None`: nothing waits.
+    pub(super) fn next_advert<'b>(&self, buffer: &'b mut [u8; raw::BUFFER]) -> Option<io::Result<&'b [u8]>> {
+        next(&self.adverts, |socket| socket.receive(buffer))
+    }
+
+    pub(super) fn next_arp<'b>(&self, buffer: &'b mut [u8; packet::BUFFER]) -> Option<io::Result<&'b [u8]>> {
+        next(&self.arp, |socket| socket.receive(buffer))
+    }
+
+    pub(super) fn send_advert(&self, destination: Ipv4Addr, bytes: &[u8]) -> io::Result<()> {
+        self.adverts.get_ref().send(self.place.own, destination, bytes)
+    }
+
+    pub(super) fn send_arp(&self, frame: &[u8]) -> io::Result<()> {
+        self.arp.get_ref().send(frame)
+    }
+
+    pub(super) fn watch(&self, addresses: &[Ipv4Addr]) -> io::Result<()> {
+        self.arp.get_ref().watch(addresses)
+    }
+
+    /// Forgets everything that has queued up.
+    pub(super) fn discard(&self) -> io::Result<usize> {
+        Ok(self.adverts.get_ref().drain()? + self.arp.get_ref().drain()?)
+    }
+}
+
+/// The socket is asked whether or not the runtime has seen it readable yet: what has arrived counts before a timer that
+/// is due.
+fn next<S: AsRawFd, T>(
+    socket: &AsyncFd<S>,
+    receive: impl FnOnce(&S) -> io::Result<T>,
+) -> Option<io::Result<T>> {
+    match receive(socket.get_ref()) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            // Tells the runtime to wait for the next arrival; what arrives meanwhile makes it readable again.
+            let empty: io::Result<()> = socket.try_io(Interest::READABLE, |_| Err(error));
+            debug_assert!(empty.is_err());
+            None
+        }
+        other => Some(other),
+    }
+}
+
+/// Lets the runtime wake whoever waits for this socket to be readable.
+pub(super) fn readable<S: AsRawFd + AsFd>(socket: S) -> io::Result<AsyncFd<S>> {
+    #[expect(
+        deprecated,
+        reason = "what replaces it is unsafe, which is `os`'s alone, and demands what `AsFd` promises: a descriptor that \
+                  stays open and the same"
+    )]
+    AsyncFd::with_interest(socket, Interest::READABLE)
+}

@@ -1,0 +1,85 @@
+//! The table of a handover: once the new owner has announced itself, segments of connections that the old owner still
+//! serves arrive here. Those that no socket of this node knows go on to the old owner instead of being reset.
+//!
+//! Who has a socket keeps his segment: an established one, or a handshake that is half done. A listener is no reason to
+//! keep a segment that is not a bare SYN.
+
+use std::net::Ipv4Addr;
+
+use super::error::Error;
+use super::expression::{
+    Base, Field, SocketKey, Verdict, compare, counter, duplicate_to, masked_differs, protocol, socket,
+    verdict,
+};
+use super::table::{Family, Table};
+use crate::net::Vrid;
+
+const HOOK_PREROUTING: u32 = 0;
+/// NF_IP_PRI_MANGLE: behind connection tracking, before the route is chosen.
+const MANGLE: i32 = -150;
+
+/// RFC 791 and RFC 9293.
+const DESTINATION: Field = Field { base: Base::Network, offset: 16, length: 4 };
+const FLAGS: Field = Field { base: Base::Transport, offset: 13, length: 1 };
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+const TCP: u8 = 6;
+
+/// From now on, until `remove`. `interface`: the index of the one that both nodes and the clients are on.
+pub fn install(vrid: Vrid, addresses: &[Ipv4Addr], old: Ipv4Addr, interface: u32) -> Result<(), Error> {
+    let mut table = Table::new(Family::Ipv4, vrid);
+    table.base_chain("prerouting", HOOK_PREROUTING, MANGLE);
+    table.chain("relay");
+    table.chain("hand");
+    for address in addresses {
+        table.rule("prerouting", |list| {
+            let list = protocol(compare(list, DESTINATION, &address.octets()), TCP);
+            verdict(masked_differs(list, FLAGS, SYN | ACK, SYN), Verdict::Jump("relay"))
+        });
+    }
+    // A listener on 0.0.0.0. A half-open socket has no such property and goes on to the next rule.
+    table.rule("relay", |list| verdict(socket(list, SocketKey::Wildcard, 1), Verdict::Goto("hand")));
+    // Any other socket; none of ours is transparent.
+    table.rule("relay", |list| verdict(socket(list, SocketKey::Transparent, 0), Verdict::Accept));
+    table.rule("relay", |list| verdict(list, Verdict::Goto("hand")));
+    table.rule("hand", |list| verdict(duplicate_to(counter(list), old.octets(), interface), Verdict::Drop));
+    table.replace()
+}
+
+/// It need not be there.
+pub fn remove(vrid: Vrid) -> Result<(), Error> {
+    Table::new(Family::Ipv4, vrid).remove()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::netns;
+
+    #[test]
+    fn the_table_is_the_one_that_nft_itself_would_write() {
+        netns::with("the_table_is_the_one_that_nft_itself_would_write", || {
+            let vrid = Vrid::try_from(51).unwrap();
+            let vip = Ipv4Addr::new(10, 9, 0, 99);
+            install(vrid, &[vip], Ipv4Addr::new(10, 9, 0, 2), 1).unwrap();
+            let Some(ours) = netns::output("nft", &["list", "ruleset"]) else { return };
+            remove(vrid).unwrap();
+            remove(vrid).unwrap();
+            assert_eq!(netns::output("nft", &["list", "ruleset"]).as_deref(), Some(""));
+            let script = "table ip vipgate-51 {
+                chain prerouting { type filter hook prerouting priority mangle; policy accept;
+                    ip daddr 10.9.0.99 tcp flags & (syn|ack) != syn jump relay
+                }
+                chain relay {
+                    socket wildcard 1 goto hand
+                    socket transparent 0 accept
+                    goto hand
+                }
+                chain hand { counter dup to 10.9.0.2 device \"lo\" drop
+                }
+            }";
+            netns::output("nft", &[script]).unwrap();
+            assert_eq!(Some(ours), netns::output("nft", &["list", "ruleset"]));
+        });
+    }
+}

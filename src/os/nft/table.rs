@@ -1,0 +1,120 @@
+//! One table: its messages, and the batch that puts it in place of whatever has its name.
+
+use nix::errno::Errno;
+use nix::sys::socket::SockProtocol;
+
+use super::error::Error;
+use super::expression::be32;
+use crate::net::Vrid;
+use crate::os::netlink::{Message, Socket};
+
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const SUBSYSTEM: u16 = 10;
+const NEW_TABLE: u16 = SUBSYSTEM << 8;
+const DELETE_TABLE: u16 = SUBSYSTEM << 8 | 2;
+const GET_TABLE: u16 = SUBSYSTEM << 8 | 1;
+const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
+const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
+
+const CREATE: u16 = 0x400;
+const APPEND: u16 = 0x800;
+
+/// The address families of nf_tables (NFPROTO_*).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Family {
+    Ipv4 = 2,
+    Arp = 3,
+}
+
+pub(super) struct Table {
+    family: Family,
+    name: String,
+    messages: Vec<Message>,
+}
+
+impl Table {
+    /// Both families use one name for one virtual router.
+    pub(super) fn new(family: Family, vrid: Vrid) -> Self {
+        Self { family, name: format!("vipgate-{vrid}"), messages: Vec::new() }
+    }
+
+    /// A chain that the kernel enters at `hook` with `priority`, policy accept.
+    pub(super) fn base_chain(&mut self, name: &str, hook: u32, priority: i32) {
+        const NFTA_CHAIN_HOOK: u16 = 4;
+        const NFTA_CHAIN_TYPE: u16 = 7;
+        const NFTA_HOOK_HOOKNUM: u16 = 1;
+        const NFTA_HOOK_PRIORITY: u16 = 2;
+        let chain = self.new_chain(name).nested(NFTA_CHAIN_HOOK, |m| {
+            be32(be32(m, NFTA_HOOK_HOOKNUM, hook), NFTA_HOOK_PRIORITY, priority.cast_unsigned())
+        });
+        self.messages.push(chain.text(NFTA_CHAIN_TYPE, "filter"));
+    }
+
+    /// A chain that only rules jump to.
+    pub(super) fn chain(&mut self, name: &str) {
+        let chain = self.new_chain(name);
+        self.messages.push(chain);
+    }
+
+    pub(super) fn rule(&mut self, chain: &str, expressions: impl FnOnce(Message) -> Message) {
+        const NFTA_RULE_TABLE: u16 = 1;
+        const NFTA_RULE_CHAIN: u16 = 2;
+        const NFTA_RULE_EXPRESSIONS: u16 = 4;
+        let rule = self
+            .message(NEW_RULE, CREATE | APPEND)
+            .text(NFTA_RULE_TABLE, &self.name)
+            .text(NFTA_RULE_CHAIN, chain)
+            .nested(NFTA_RULE_EXPRESSIONS, expressions);
+        self.messages.push(rule);
+    }
+
+    /// In one step: at no moment is there half a table, or none where one was.
+    pub(super) fn replace(self) -> Result<(), Error> {
+        let mut messages = self.removal();
+        messages.push(self.named(NEW_TABLE, CREATE));
+        messages.extend(self.messages);
+        commit(messages)
+    }
+
+    /// It need not be there.
+    pub(super) fn remove(self) -> Result<(), Error> {
+        commit(self.removal())
+    }
+
+    /// Whether a table of this name is there.
+    pub(super) fn present(self) -> Result<bool, Error> {
+        let mut socket = Socket::open(SockProtocol::NetlinkNetFilter)?;
+        match socket.execute(self.named(GET_TABLE, 0)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn removal(&self) -> Vec<Message> {
+        vec![self.named(NEW_TABLE, CREATE), self.named(DELETE_TABLE, 0)]
+    }
+
+    fn named(&self, kind: u16, flags: u16) -> Message {
+        const NFTA_TABLE_NAME: u16 = 1;
+        self.message(kind, flags).text(NFTA_TABLE_NAME, &self.name)
+    }
+
+    fn new_chain(&self, name: &str) -> Message {
+        const NFTA_CHAIN_TABLE: u16 = 1;
+        const NFTA_CHAIN_NAME: u16 = 3;
+        self.message(NEW_CHAIN, CREATE).text(NFTA_CHAIN_TABLE, &self.name).text(NFTA_CHAIN_NAME, name)
+    }
+
+    fn message(&self, kind: u16, flags: u16) -> Message {
+        Message::new(kind, flags, &[self.family as u8, 0, 0, 0])
+    }
+}
+
+fn commit(messages: Vec<Message>) -> Result<(), Error> {
+    let mut socket = Socket::open(SockProtocol::NetlinkNetFilter)?;
+    let [high, low] = SUBSYSTEM.to_be_bytes();
+    let bound = |kind| Message::new(kind, 0, &[0, 0, high, low]);
+    Ok(socket.execute_batch(bound(BATCH_BEGIN), messages, bound(BATCH_END))?)
+}

@@ -1,0 +1,129 @@
+//! A newcomer's first steps: the page, `make up`, `make down`, and what they say when they cannot.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::client::get;
+use crate::lab::{IMAGE, Lab};
+use crate::runner::{Finding, Verdict};
+use crate::shell::{Trouble, finish, random, run, until};
+use crate::stack::{Kind, PREFIX, Stack, free_net, free_port, remove, top};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) fn page(stack: &mut Stack) -> Verdict {
+    let front = stack.front();
+    // The check of the VIP needs one success before the front end forwards.
+    let page = until(PATIENCE, Duration::from_millis(100), || {
+        let page = get(front, "/", PATIENCE)?;
+        if page.status == 200 { Ok(page) } else { Err(format!("status {}", page.status)) }
+    })?;
+    let node = get(front, "/node", PATIENCE)?;
+    let css = get(front, "/assets/page.css", PATIENCE)?;
+    let missing = get(front, "/no-such-page", PATIENCE)?;
+    let mut wrong = Vec::new();
+    let mut demand = |holds: bool, what: &str| {
+        if !holds {
+            wrong.push(what.to_owned());
+        }
+    };
+    demand(page.served_by() == "master", "the page does not name its node in X-Served-By");
+    demand(page.body.contains(">master</h1>"), "the page is not the master's");
+    demand(page.header("content-type").is_some_and(|t| t.starts_with("text/html")), "the page is no HTML");
+    demand(node.status == 200 && node.body.trim() == "master", "/node does not say master");
+    demand(
+        css.header("content-type").is_some_and(|t| t.starts_with("text/css")),
+        "the style sheet is no CSS",
+    );
+    demand(missing.status == 404, "a page that is not there is not 404");
+    Ok(Finding::of(format!("{} bytes from {}", page.body.len(), page.served_by()), wrong))
+}
+
+/// Variables of a stack that disturbs nobody.
+struct Surroundings {
+    name: String,
+    net: String,
+    port: u16,
+}
+
+impl Surroundings {
+    fn draw() -> Result<Self, Trouble> {
+        let name = format!("{PREFIX}{}-{:06x}", std::process::id(), random() & 0xff_ffff);
+        Ok(Self { name, net: free_net()?, port: free_port()? })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(top())
+            .env("COMPOSE_PROJECT_NAME", &self.name)
+            .env("VIPGATE_NAME", &self.name)
+            .env("VIPGATE_NET", &self.net)
+            .env("VIPGATE_PORT", self.port.to_string())
+            .env("VIPGATE_VRID", (1 + random() % 255).to_string())
+            .env("VIPGATE_IMAGE", IMAGE);
+        command
+    }
+}
+
+impl Drop for Surroundings {
+    fn drop(&mut self) {
+        remove(&self.name);
+    }
+}
+
+pub(super) fn make_up(lab: &mut Lab) -> Verdict {
+    lab.build(Kind::Vipgate)?;
+    let here = Surroundings::draw()?;
+    let said = finish(here.command("make").arg("up"))?;
+    let mut wrong = Vec::new();
+    let url = format!("http://localhost:{}", here.port);
+    if !said.contains(&url) || !said.contains(&format!("docker pause {}-master", here.name)) {
+        wrong.push(format!("make up does not say what to try:\n{said}"));
+    }
+    let page = get(([127, 0, 0, 1], here.port).into(), "/", PATIENCE)?;
+    if page.status != 200 {
+        wrong.push(format!("after make up, {url} answers {}", page.status));
+    }
+    let again = finish(here.command("make").arg("up"));
+    wrong.extend(again.err().map(|trouble| format!("a second make up: {trouble}")));
+    finish(here.command("make").arg("down"))?;
+    let left = run("docker", ["ps", "-aq", "--filter", &format!("name={}", here.name)])?
+        + &run("docker", ["network", "ls", "-q", "--filter", &format!("name={}", here.name)])?;
+    if !left.is_empty() {
+        wrong.push(format!("make down leaves {left}"));
+    }
+    Ok(Finding::of(format!("{url} answered, nothing left"), wrong))
+}
+
+pub(super) fn preflight(_: &mut Lab) -> Verdict {
+    let here = Surroundings::draw()?;
+    let mut wrong = Vec::new();
+    let mut check = |what: &str, environment: &[(&str, &str)], expect: &[&str]| {
+        let mut command = here.command("compose/preflight");
+        let said = finish(command.arg("true").envs(environment.iter().copied()));
+        match (said, expect) {
+            (Ok(_), []) => {}
+            (Ok(_), _) => wrong.push(format!("{what}: nothing is said")),
+            (Err(said), []) => wrong.push(format!("{what}: {said}")),
+            (Err(said), words) => {
+                let lines = said.lines().filter(|line| line.starts_with("make up: ")).count();
+                if lines != 1 || words.iter().any(|word| !said.contains(word)) {
+                    wrong.push(format!("{what}: {words:?} is not in {said:?}"));
+                }
+            }
+        }
+    };
+    check("nothing in the way", &[], &[]);
+    check("no engine", &[("DOCKER_HOST", "unix:///nowhere/docker.sock")], &["does not answer", "dockerd"]);
+    check("no programs", &[("PATH", "/nowhere")], &["no docker command", "apt-get install"]);
+    let taken = TcpListener::bind("0.0.0.0:0").map_err(|e| e.to_string())?;
+    let port = taken.local_addr().map_err(|e| e.to_string())?.port().to_string();
+    check("port taken", &[("VIPGATE_PORT", &port)], &["VIPGATE_PORT=", &port]);
+    let other = format!("{}-other", here.name);
+    run("docker", ["network", "create", "--subnet", &format!("{}.64.0/20", here.net), &other])?;
+    check("subnet taken", &[], &["VIPGATE_NET=", &other]);
+    run("docker", ["network", "rm", &other])?;
+    Ok(Finding::of("no engine, port taken, subnet taken: one line each".to_owned(), wrong))
+}

@@ -1,0 +1,61 @@
+//! All checks, in the order in which they run: those of one stack together.
+
+mod bench;
+mod entry;
+mod faults;
+mod fence;
+mod files;
+mod hostile;
+mod limits;
+mod reload;
+mod roles;
+
+use crate::runner::{Check, On, Verdict};
+use crate::stack::Stack;
+
+pub(crate) fn all() -> Vec<Check> {
+    vec![
+        Check { name: "files: both Dockerfiles agree", on: On::Files(files::dockerfiles_agree) },
+        Check { name: "files: both pages agree", on: On::Files(files::pages_agree) },
+        pair("page through the front end", entry::page),
+        pair("pause", faults::pause),
+        pair("kill and start", faults::kill),
+        pair("network disconnect and connect", faults::disconnect),
+        pair("stop and start", faults::stop),
+        pair("restart", faults::restart),
+        pair("front end during faults", faults::front),
+        pair("fresh clients while the master is paused", fence::fresh_clients),
+        pair("hostile packets", hostile::packets),
+        pair("hostile requests", hostile::requests),
+        pair("proxy killed", roles::killed),
+        pair("proxy frozen", roles::frozen),
+        pair("vrrp killed", roles::vrrp_killed),
+        pair("backup frozen", faults::backup_paused),
+        pair("config edit", reload::edit),
+        pair("config edit that is wrong", reload::broken_edit),
+        pair("orphans", limits::orphans),
+        pair("memory", limits::memory),
+        pair("image size", limits::image_size),
+        Check { name: "thaw without preempt", on: On::Pair { preempt: false, check: fence::thaw } },
+        Check { name: "make up and make down", on: On::Engine(entry::make_up) },
+        Check { name: "make up says what is in its way", on: On::Engine(entry::preflight) },
+        control("control: pause", faults::pause),
+        control("control: fresh clients", fence::fresh_clients),
+        control("control: front end during faults", faults::front),
+        control("control: kill and start", faults::kill),
+        control("control: stop and start", faults::stop),
+        control("control: restart", faults::restart),
+        control("control: network disconnect and connect", faults::disconnect),
+        control("control: web server killed", roles::killed),
+        control("control: web server frozen", roles::frozen),
+        Check { name: "bench", on: On::Bench(bench::side_by_side) },
+    ]
+}
+
+fn pair(name: &'static str, check: fn(&mut Stack) -> Verdict) -> Check {
+    Check { name, on: On::Pair { preempt: true, check } }
+}
+
+fn control(name: &'static str, check: fn(&mut Stack) -> Verdict) -> Check {
+    Check { name, on: On::Control(check) }
+}

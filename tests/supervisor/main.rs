@@ -1,0 +1,40 @@
+//! PID 1 with processes that are told to misbehave. This program is the supervisor and, started again by it as
+//! `role proxy` and `role vrrp`, also its roles; without such arguments it runs the tests.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test starts processes, reads files and clocks, and fails by panicking"
+)]
+
+mod cases;
+mod node;
+mod roles;
+mod runner;
+
+use std::process::ExitCode;
+
+use vipgate::daemon::role::{self, Role};
+use vipgate::daemon::supervisor::{self, Settings};
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match arguments.get(1..).unwrap_or_default() {
+        ["run", config, control_suffix] => {
+            let settings = Settings { config: config.into(), control_suffix: (*control_suffix).into() };
+            match supervisor::run(settings) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(reason) => {
+                    eprintln!("{reason}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        ["role", "config"] => role::play(Role::Config).unwrap(),
+        ["role", "proxy"] => roles::proxy(),
+        ["role", "vrrp"] => roles::vrrp(),
+        filters => runner::run(cases::ALL, filters),
+    }
+}
