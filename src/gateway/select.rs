@@ -97,6 +97,10 @@ impl Gateway {
         self.addresses.keys().copied()
     }
 
+    pub fn serves(&self, address: SocketAddr) -> bool {
+        self.addresses.contains_key(&address)
+    }
+
     /// The server for a request that came in on the listener of `address`; `None`: the address is not served any
     /// more. `host` is the authority as the client wrote it.
     pub fn site(&self, address: SocketAddr, host: Option<&[u8]>) -> Option<&Site> {

@@ -57,6 +57,7 @@ impl Fields {
     /// Takes over what httparse found in `head`; `None` where a span would not fit.
     pub(super) fn fill(mut self, head: &[u8], parsed: &[httparse::Header<'_>]) -> Option<Self> {
         self.0.clear();
+        self.0.reserve(parsed.len());
         for header in parsed {
             self.0.push(Field {
                 name: Span::within(head, header.name.as_bytes())?,

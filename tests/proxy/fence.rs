@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
 use vipgate::link::{FenceQuery, FenceVerdict, FromProxy, ToProxy};
 
 use crate::support::*;
@@ -39,10 +38,10 @@ impl Node {
     /// Runs `meanwhile` while the proxy is frozen.
     fn freeze(&self, meanwhile: impl FnOnce()) {
         let start = Instant::now();
-        self.proxy.signal(Signal::SIGSTOP);
+        self.proxy.freeze();
         meanwhile();
         std::thread::sleep(FREEZE.saturating_sub(start.elapsed()));
-        self.proxy.signal(Signal::SIGCONT);
+        self.proxy.thaw();
     }
 
     fn query(&mut self) -> FenceQuery {
@@ -165,10 +164,10 @@ fn without_a_virtual_address_there_is_no_fence() {
     proxy.serve(&config(vec![server(address, vec![("/", respond("ok"))])], vec![]));
     let mut client = Client::connect(address);
     assert_eq!(client.get("/").text(), "ok");
-    proxy.signal(Signal::SIGSTOP);
+    proxy.freeze();
     client.send(REQUEST);
     std::thread::sleep(FREEZE);
-    proxy.signal(Signal::SIGCONT);
+    proxy.thaw();
     assert_eq!(client.response("GET").unwrap().text(), "ok");
     assert_eq!(proxy.counted("fence_gaps"), 0);
 }

@@ -139,9 +139,30 @@ impl Proxy {
         }
     }
 
-    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+    fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// Stops every thread, and returns when none of them runs any more: the signal alone does not wait for that.
+    pub(crate) fn freeze(&self) {
+        self.signal(nix::sys::signal::Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stopped = || {
+            std::fs::read_dir(&tasks).unwrap().all(|task| {
+                let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+                stat.rsplit(") ").next().unwrap().starts_with('T')
+            })
+        };
+        let end = Instant::now() + PATIENCE;
+        while !stopped() {
+            assert!(Instant::now() < end, "the proxy did not stop");
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal(nix::sys::signal::Signal::SIGCONT);
     }
 
     /// Closes the link, as PID 1 does when it ends; whether the proxy left in good order.

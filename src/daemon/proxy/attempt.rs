@@ -103,17 +103,8 @@ pub(super) async fn attempt(
         return End::Gone;
     }
     let progress = Progress::default();
-    let end = both_ways(
-        call,
-        client,
-        input,
-        &mut stream,
-        &progress,
-        first_byte.map(|b| begun + b),
-        config.read_timeout,
-        config.send_timeout,
-    )
-    .await;
+    let first_byte = first_byte.map(|b| begun + b);
+    let end = both_ways(call, client, input, &mut stream, &progress, &start, first_byte).await;
     match end {
         Ended::Down(Down::Complete { status, reusable, close }) => {
             if reusable && progress.request.get() == Sending::Complete {
@@ -163,17 +154,16 @@ enum Ended {
     Up(Up),
 }
 
-#[expect(clippy::too_many_arguments, reason = "the two directions share nothing that would make a type")]
 async fn both_ways(
     call: &mut Call<'_, '_>,
     client: &mut Client,
     input: &mut Lent<'_>,
     stream: &mut TcpStream,
     progress: &Progress,
+    start: &Start<'_>,
     first_byte: Option<Instant>,
-    read_timeout: Duration,
-    send_timeout: Duration,
 ) -> Ended {
+    let config = &start.group.config;
     let (from_client, to_client) = client.stream.split();
     let (from_upstream, to_upstream) = stream.split();
     let up = Upload {
@@ -186,7 +176,7 @@ async fn both_ways(
         body: call.body,
         input,
         progress,
-        send_timeout,
+        send_timeout: config.send_timeout,
     };
     let down = Relay {
         worker: call.worker,
@@ -197,7 +187,8 @@ async fn both_ways(
         to: to_client,
         progress,
         first_byte,
-        read_timeout,
+        read_timeout: config.read_timeout,
+        address: start.address,
     };
     let (mut up, mut down) = (pin!(up.run()), pin!(down.run()));
     // Sending first: it usually ends at once, and there is nothing to receive before.

@@ -1,6 +1,6 @@
 //! One client's connection: its socket, and what the worker knows about it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::fence::Standing;
-use super::limits::{HEADER_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_IDLE, LINGER_TOTAL};
+use super::limits::{HEADER_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_IDLE, LINGER_SLICE, LINGER_TOTAL};
 use super::listener::Listener;
 use super::worker::Worker;
 use crate::os::accept;
@@ -28,6 +28,18 @@ pub(super) struct Facts {
     pub(super) listener: Rc<Listener>,
     pub(super) standing: Standing,
     pub(super) shared: Rc<Shared>,
+    name: OnceCell<String>,
+}
+
+impl Facts {
+    pub(super) fn new(peer: SocketAddr, listener: Rc<Listener>, standing: Standing) -> Self {
+        Self { peer, listener, standing, shared: Rc::default(), name: OnceCell::new() }
+    }
+
+    /// The client's address as upstreams are told.
+    pub(super) fn name(&self) -> &str {
+        self.name.get_or_init(|| self.peer.ip().to_canonical().to_string())
+    }
 }
 
 /// What the worker tells a connection from outside.
@@ -115,12 +127,18 @@ impl Client {
             return;
         }
         let end = Instant::now() + LINGER_TOTAL;
+        let mut idle_end = Instant::now() + LINGER_IDLE;
         // Small: a connection that is about to end holds no buffer of the pool.
         let mut trash = [0; 512];
-        let drain =
-            async { while let Ok(Ok(1..)) = timeout(LINGER_IDLE, self.stream.read(&mut trash)).await {} };
-        // Either way the time is up.
-        let _ = timeout_at(end, drain).await;
+        loop {
+            // In slices: a worker that drains does not wait for clients that neither send nor close.
+            let slice = Instant::now() + LINGER_SLICE;
+            match timeout_at(slice, self.stream.read(&mut trash)).await {
+                Ok(Ok(1..)) if Instant::now() < end => idle_end = Instant::now() + LINGER_IDLE,
+                Err(_) if Instant::now() < idle_end.min(end) && !self.facts.shared.is_leaving() => (),
+                Ok(_) | Err(_) => return,
+            }
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! One request: read its head, find out what it gets, give it that.
 
-use std::rc::Rc;
 use std::time::Instant;
 
 use tokio::io::AsyncReadExt;
@@ -101,7 +100,7 @@ pub(super) async fn exchange<'w>(
         Err(error) => return refuse(worker, client, error).await,
     };
     let request = Request::new(&head, bytes, started);
-    let view = view_for(worker, client);
+    let view = worker.view_for(client.facts.listener.address);
     let Some(site) = view.snapshot.gateway.site(client.facts.listener.address, host(&head, bytes)) else {
         return Outcome::Close;
     };
@@ -163,17 +162,6 @@ async fn read_head<'w>(
     }
 }
 
-/// The configuration in force; for a listener that it has no more, the last one that had it.
-fn view_for(worker: &Worker, client: &Client) -> Rc<View> {
-    let view = worker.view();
-    match &*client.facts.listener.last_view.borrow() {
-        Some(last) if view.snapshot.gateway.site(client.facts.listener.address, None).is_none() => {
-            Rc::clone(last)
-        }
-        _ => view,
-    }
-}
-
 fn host<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a [u8]> {
     head.host.map(|h| h.of(bytes))
 }
@@ -210,9 +198,8 @@ fn plan(
                 return Plan::Own(Reply::page(502, node));
             };
             let mut text = worker.buffers.take_text();
-            let client = client.facts.peer.ip().to_canonical().to_string();
             let forwarded = Forwarded {
-                client: &client,
+                client: client.facts.name(),
                 scheme: "http",
                 default_host: &site.name,
                 keep_alive: group.config.keepalive > 0,
@@ -264,7 +251,7 @@ async fn too_slow<'w>(worker: &'w Worker, client: &mut Client) -> Outcome<'w> {
 
 /// Answers what cannot be understood, in the name of the address's first server, and ends the connection.
 async fn last_words<'w>(worker: &'w Worker, client: &mut Client, status: u16) -> Outcome<'w> {
-    let view = view_for(worker, client);
+    let view = worker.view_for(client.facts.listener.address);
     let site = view.snapshot.gateway.site(client.facts.listener.address, None);
     let add = site.map(|s| s.add.as_slice()).unwrap_or_default();
     let manner = Manner { version: Version::Http11, head_only: false, close: true, add };

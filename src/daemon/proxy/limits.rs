@@ -19,6 +19,8 @@ pub(super) const BODY_MAX: u64 = 1 << 20;
 /// it can read the answer before a reset throws it away (`lingering_time`, `lingering_timeout`).
 pub(super) const LINGER_TOTAL: Duration = Duration::from_secs(30);
 pub(super) const LINGER_IDLE: Duration = Duration::from_secs(5);
+/// All the time there is for it while the worker drains.
+pub(super) const LINGER_SLICE: Duration = Duration::from_millis(500);
 
 /// Informational responses passed on before the final one; more is an upstream gone wrong.
 pub(super) const INTERIM_MAX: u32 = 16;

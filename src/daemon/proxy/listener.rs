@@ -1,6 +1,6 @@
 //! Accepting: connections go from the queue of a listening socket to tasks of the same worker.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::client::{Client, Facts};
 use super::fence::Standing;
 use super::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN};
-use super::worker::{View, Worker};
+use super::worker::Worker;
 use crate::os::accept::accept;
 
 /// One worker's socket of one address.
@@ -25,13 +25,11 @@ pub(super) struct Listener {
     good: Cell<u64>,
     /// Empty the queue, then close.
     stop: Notify,
-    /// The configuration that served this address last, for the requests that are still under way.
-    pub(super) last_view: RefCell<Option<Rc<View>>>,
 }
 
 impl Listener {
     pub(super) fn new(address: SocketAddr, gaps: u64) -> Self {
-        Self { address, good: Cell::new(gaps), stop: Notify::new(), last_view: RefCell::default() }
+        Self { address, good: Cell::new(gaps), stop: Notify::new() }
     }
 
     pub(super) fn stop(&self) {
@@ -107,7 +105,7 @@ fn empty(worker: &Rc<Worker>, listener: &Rc<Listener>, socket: &TcpListener) {
 
 fn serve(worker: &Rc<Worker>, listener: &Rc<Listener>, stream: TcpStream, peer: SocketAddr) {
     let standing = Standing::good_up_to(listener.good.get());
-    let facts = Facts { peer, listener: Rc::clone(listener), standing, shared: Rc::default() };
+    let facts = Facts::new(peer, Rc::clone(listener), standing);
     worker.serve(Client { stream, facts });
 }
 

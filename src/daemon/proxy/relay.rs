@@ -1,5 +1,7 @@
 //! The response's way: from the upstream's first byte to the client's last.
 
+use std::net::SocketAddr;
+
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Duration, Instant, timeout_at};
@@ -29,6 +31,8 @@ pub(super) struct Relay<'a> {
     /// The first byte has to be there by then.
     pub(super) first_byte: Option<Instant>,
     pub(super) read_timeout: Duration,
+    /// Whom the log complains about.
+    pub(super) address: SocketAddr,
 }
 
 pub(super) enum Down {
@@ -60,13 +64,13 @@ impl Relay<'_> {
             let length = self.read_head(buffer).await?;
             let bytes = buffer.filled().get(..length).unwrap_or_default();
             let head = ResponseHead::parse(bytes, self.request.method, Fields::default())
-                .map_err(|error| malformed(&error))?;
+                .map_err(|error| malformed(self.address, &error))?;
             if !head.is_interim() {
                 return Ok(head);
             }
             match (head.status, self.request.version) {
                 // Nobody asked for another protocol: Upgrade is not passed on.
-                (101, _) => return Err(malformed(&"101 without an upgrade")),
+                (101, _) => return Err(malformed(self.address, &"101 without an upgrade")),
                 // The 100 is ours to send; HTTP/1.0 knows none of them.
                 (100, _) | (_, Version::Http10) => (),
                 (_, Version::Http11) => {
@@ -79,13 +83,13 @@ impl Relay<'_> {
             }
             buffer.consume(length);
         }
-        Err(malformed(&"too many informational responses"))
+        Err(malformed(self.address, &"too many informational responses"))
     }
 
     async fn read_head(&mut self, buffer: &mut Lent<'_>) -> Result<usize, Down> {
         let mut scan = HeadScan::default();
         loop {
-            match scan.response(buffer.filled()).map_err(|error| malformed(&error))? {
+            match scan.response(buffer.filled()).map_err(|error| malformed(self.address, &error))? {
                 Scanned::Complete(length) => return Ok(length),
                 Scanned::Incomplete => (),
             }
@@ -96,7 +100,7 @@ impl Relay<'_> {
                 Ok(1..) => self.first_byte = None,
                 // Closed in the middle of a head: bytes have come, but no response.
                 Ok(0) | Err(Failure::Empty) if !buffer.is_empty() => {
-                    return Err(malformed(&"closed within the head"));
+                    return Err(malformed(self.address, &"closed within the head"));
                 }
                 Ok(0) => return Err(Down::Failed(Failure::Empty)),
                 Err(failure) => return Err(Down::Failed(failure)),
@@ -141,7 +145,7 @@ impl Relay<'_> {
         let mut body = BodyDecoder::new(head.framing);
         let decoded = match body.decode(buffer.filled_mut()) {
             Ok(decoded) => decoded,
-            Err(error) => return malformed(&error),
+            Err(error) => return malformed(self.address, &error),
         };
         let data = buffer.filled().get(decoded.start..decoded.start + decoded.length).unwrap_or_default();
         match framing {
@@ -199,7 +203,7 @@ impl Relay<'_> {
             }
             filled = buffer.space().is_empty();
             let decoded = body.decode(buffer.filled_mut()).map_err(|error| {
-                tracing::warn!("response cut: {error}");
+                tracing::warn!(address = %self.address, "upstream response cut: {error}");
                 Down::Cut
             })?;
             let clean = decoded.consumed == buffer.filled().len();
@@ -220,7 +224,7 @@ impl Relay<'_> {
     }
 }
 
-fn malformed(error: &dyn std::fmt::Display) -> Down {
-    tracing::warn!("upstream response refused: {error}");
+fn malformed(address: SocketAddr, error: &dyn std::fmt::Display) -> Down {
+    tracing::warn!(%address, "upstream response refused: {error}");
     Down::Failed(Failure::Malformed)
 }

@@ -104,6 +104,8 @@ pub(super) struct Worker {
     index: usize,
     snapshot: Arc<ArcSwap<Snapshot>>,
     view: RefCell<Rc<View>>,
+    /// Addresses that are served no more, with the last configuration that did: for requests still under way.
+    retired: RefCell<HashMap<SocketAddr, Rc<View>>>,
     pub(super) fence: Rc<Fence>,
     pub(super) buffers: Buffers,
     pub(super) vitals: Arc<Vitals>,
@@ -142,6 +144,7 @@ impl Worker {
             index,
             snapshot,
             view: RefCell::default(),
+            retired: RefCell::default(),
             fence: Rc::new(Fence::new(index, events.clone(), Arc::clone(&vitals))),
             buffers: Buffers::default(),
             vitals,
@@ -207,14 +210,14 @@ impl Worker {
             tokio::task::spawn_local(listener::run(Rc::clone(self), listener, socket));
         }
         self.listeners.borrow_mut().retain(|listener| {
-            let served = view.snapshot.gateway.site(listener.address, None).is_some();
+            let served = view.snapshot.gateway.serves(listener.address);
             if !served {
                 listener.stop();
             }
             served
         });
         for connection in self.connections.borrow().values() {
-            if view.snapshot.gateway.site(connection.listener, None).is_none() {
+            if !view.snapshot.gateway.serves(connection.listener) {
                 connection.shared.leave(Leaving::AfterRequest);
             }
         }
@@ -228,14 +231,24 @@ impl Worker {
         let mut view = self.view.borrow_mut();
         if !Arc::ptr_eq(&current, &view.snapshot) {
             let next = Rc::new(View::new(Arc::clone(&current), &view));
-            for listener in self.listeners.borrow().iter() {
-                if current.gateway.site(listener.address, None).is_none() {
-                    *listener.last_view.borrow_mut() = Some(Rc::clone(&view));
+            let mut retired = self.retired.borrow_mut();
+            for address in view.snapshot.gateway.addresses() {
+                if !current.gateway.serves(address) {
+                    retired.insert(address, Rc::clone(&view));
                 }
             }
             *view = next;
         }
         Rc::clone(&view)
+    }
+
+    /// The configuration for a request that came in on `address`.
+    pub(super) fn view_for(&self, address: SocketAddr) -> Rc<View> {
+        let view = self.view();
+        if view.snapshot.gateway.serves(address) {
+            return view;
+        }
+        self.retired.borrow().get(&address).cloned().unwrap_or(view)
     }
 
     pub(super) fn serve(self: &Rc<Self>, client: Client) {
@@ -286,6 +299,10 @@ impl Worker {
 
     fn sweep(&self) {
         let view = self.view();
+        let connections = self.connections.borrow();
+        self.retired.borrow_mut().retain(|address, _| {
+            !view.snapshot.gateway.serves(*address) && connections.values().any(|c| c.listener == *address)
+        });
         for (pool, group) in view.pools.iter().zip(&view.snapshot.upstreams) {
             pool.sweep(group);
         }
