@@ -50,7 +50,7 @@ fn router(page: &mut Page, status: &Status, instance: &InstanceReport) {
     page.row("    address", &format!("{addresses} {on}"));
     page.row("    router", &format!("vrid {}, priority {}", instance.vrid, instance.priority));
     if let Some((master, priority)) = instance.master {
-        page.row("    master", &format!("{master} with priority {priority} was heard last"));
+        page.row("    heard", &format!("{master} as the last other master, with priority {priority}"));
     }
     if !instance.peers.is_empty() {
         page.row("    peers", &join(instance.peers.iter()));
@@ -220,7 +220,7 @@ vrrp         serving for 1 min 35 s, pid 7
   web        MASTER since 12 s: because
     address  172.20.128.4 on eth0
     router   vrid 51, priority 150
-    master   172.20.128.3 with priority 100 was heard last
+    heard    172.20.128.3 as the last other master, with priority 100
     peers    172.20.128.3
     fence    ARP in user space (nftables), lease 1 s, sockets destroyed
     counted  adverts_sent 120
