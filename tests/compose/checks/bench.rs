@@ -1,65 +1,43 @@
-//! The figures of this stack beside the tutorial one. Nothing is demanded.
+//! The figures of this stack beside those of the tutorial one, in turn, with their ratio. Nothing is demanded.
 
 use std::time::Duration;
 
+use super::faults::Fault;
 use crate::figures::Figures;
 use crate::lab::Lab;
 use crate::runner::{Finding, Verdict};
-use crate::shell::{Trouble, run};
-use crate::stack::{Kind, Node, Options, Stack};
+use crate::shell::Trouble;
+use crate::stack::{Kind, Options};
 
-const TAKEOVER_WITHIN: Duration = Duration::from_secs(10);
+const ROUNDS: usize = 5;
 
 pub(super) fn side_by_side(lab: &mut Lab) -> Verdict {
+    let mut tutorial = Lab::default();
     let mut lines = vec![String::new()];
-    for (kind, rounds) in [(Kind::Tutorial, 3), (Kind::Vipgate, 7)] {
-        let stack = lab.settled(Options { kind, preempt: true })?;
-        lines.push(format!("  {kind:?}"));
-        lines.push(format!("    new connections   {}", fresh(stack)?));
-        lines.push(format!(
-            "    wrk, 32 kept      {}",
-            wrk(stack).unwrap_or_else(|_| "wrk is not installed".to_owned())
-        ));
-        lines.push(format!("    gap by pause      {}", pause(stack, rounds)?));
+    for fault in [Fault::Pause, Fault::Kill, Fault::Disconnect, Fault::Stop] {
+        let (mut ours, mut theirs) = (Figures::default(), Figures::default());
+        for _ in 0..ROUNDS {
+            ours.add(gap(lab, Kind::Vipgate, fault)?);
+            theirs.add(gap(&mut tutorial, Kind::Tutorial, fault)?);
+            // After most faults its node does not come back for another round.
+            tutorial.tear_down();
+        }
+        let name = format!("{fault:?}").to_lowercase();
+        lines.push(format!("  {name:<10}  vipgate  {ours}"));
+        lines.push(format!("  {:<10}  tutorial {theirs}", ""));
+        lines.push(format!("  {:<10}  ratio    {}", "", ratio(ours.median(), theirs.median())));
     }
     Ok(Finding::Holds(lines.join("\n")))
 }
 
-/// Latency of a new connection and a GET, unloaded.
-fn fresh(stack: &Stack) -> Result<String, Trouble> {
-    const WATCHED: Duration = Duration::from_secs(3);
-    let probe = stack.probe()?;
-    std::thread::sleep(WATCHED);
-    let (report, _) = probe.stop()?;
-    let latency = report.fresh.latency;
-    Ok(format!(
-        "p50 {:?}, p99 {:?}, {} of {} failed",
-        latency.p50,
-        latency.p99,
-        report.fresh.failed.total(),
-        report.fresh.requests
-    ))
+fn gap(lab: &mut Lab, kind: Kind, fault: Fault) -> Result<Duration, Trouble> {
+    fault.gap(lab.settled(Options { kind, preempt: true })?)
 }
 
-fn wrk(stack: &Stack) -> Result<String, Trouble> {
-    let url = format!("http://{}/node", stack.vip());
-    let load = ["wrk", "-t", "1", "-c", "32", "-d", "5s", "--latency", &url];
-    let said = run("ip", ["netns", "exec", &stack.client.namespace].into_iter().chain(load))?;
-    let wanted =
-        |line: &&str| ["Requests/sec", "99%", "Socket errors"].iter().any(|word| line.contains(word));
-    let words = said.lines().filter(wanted).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    Ok(words.collect::<Vec<_>>().join(", "))
-}
-
-fn pause(stack: &Stack, rounds: usize) -> Result<Figures, Trouble> {
-    let mut gaps = Figures::default();
-    for _ in 0..rounds {
-        let mut probe = stack.probe()?;
-        stack.docker("pause", Node::Master)?;
-        probe.answered_by("backup", TAKEOVER_WITHIN)?;
-        stack.docker("unpause", Node::Master)?;
-        stack.settle(Node::Master)?;
-        gaps.add(probe.stop()?.0.fresh.longest_outage());
+fn ratio(ours: Duration, theirs: Duration) -> String {
+    if theirs.is_zero() {
+        "none: no gap there".to_owned()
+    } else {
+        format!("{:.2}", ours.div_duration_f64(theirs))
     }
-    Ok(gaps)
 }

@@ -17,6 +17,52 @@ const TAKEOVER_WITHIN: Duration = Duration::from_secs(10);
 /// A healthy node of either stack needs less than 5 s.
 const HOME_WITHIN: Duration = Duration::from_secs(8);
 
+/// What becomes of the master's container, and how it is undone.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fault {
+    Pause,
+    Kill,
+    Disconnect,
+    Stop,
+}
+
+impl Fault {
+    fn strike(self, stack: &Stack) -> Result<(), Trouble> {
+        match self {
+            Self::Pause => stack.docker("pause", Node::Master).map(drop),
+            Self::Kill => stack.docker("kill", Node::Master).map(drop),
+            Self::Stop => stack.docker("stop", Node::Master).map(drop),
+            Self::Disconnect => {
+                let ends = [&stack.network(), &stack.container(Node::Master)];
+                run("docker", ["network", "disconnect"].into_iter().chain(ends.map(String::as_str))).map(drop)
+            }
+        }
+    }
+
+    fn mend(self, stack: &Stack) -> Result<(), Trouble> {
+        match self {
+            Self::Pause => stack.docker("unpause", Node::Master).map(drop),
+            Self::Kill | Self::Stop => stack.docker("start", Node::Master).map(drop),
+            Self::Disconnect => {
+                let (network, container) = (stack.network(), stack.container(Node::Master));
+                let address = stack.address(Node::Master).to_string();
+                let place = ["--ip", &address, "--alias", "master", &network, &container];
+                run("docker", ["network", "connect"].into_iter().chain(place)).map(drop)
+            }
+        }
+    }
+
+    /// How long nobody answered at the VIP, once.
+    pub(super) fn gap(self, stack: &Stack) -> Result<Duration, Trouble> {
+        let mut probe = stack.probe()?;
+        self.strike(stack)?;
+        probe.answered_by("backup", TAKEOVER_WITHIN)?;
+        let (report, _) = probe.stop()?;
+        self.mend(stack)?;
+        Ok(report.fresh.longest_outage())
+    }
+}
+
 fn rounds(stack: &Stack) -> usize {
     match stack.kind {
         Kind::Vipgate => 7,
@@ -97,11 +143,7 @@ impl Rounds {
 pub(super) fn pause(stack: &mut Stack) -> Verdict {
     let mut rounds = Rounds::default();
     for _ in 0..self::rounds(stack) {
-        rounds.round(
-            stack,
-            || stack.docker("pause", Node::Master).map(drop),
-            || stack.docker("unpause", Node::Master).map(drop),
-        )?;
+        rounds.round(stack, || Fault::Pause.strike(stack), || Fault::Pause.mend(stack))?;
     }
     if stack.kind == Kind::Vipgate && rounds.later > 0 {
         rounds.wrong.push("requests failed after the thaw".to_owned());
@@ -112,28 +154,15 @@ pub(super) fn pause(stack: &mut Stack) -> Verdict {
 pub(super) fn kill(stack: &mut Stack) -> Verdict {
     let mut rounds = Rounds::default();
     for _ in 0..self::rounds(stack) {
-        rounds.round(
-            stack,
-            || stack.docker("kill", Node::Master).map(drop),
-            || stack.docker("start", Node::Master).map(drop),
-        )?;
+        rounds.round(stack, || Fault::Kill.strike(stack), || Fault::Kill.mend(stack))?;
     }
     Ok(rounds.finding(self::rounds(stack), GAP_MEDIAN_MAX))
 }
 
 pub(super) fn disconnect(stack: &mut Stack) -> Verdict {
-    let (network, container) = (stack.network(), stack.container(Node::Master));
-    let address = stack.address(Node::Master).to_string();
     let mut rounds = Rounds::default();
     for _ in 0..self::rounds(stack) {
-        rounds.round(
-            stack,
-            || run("docker", ["network", "disconnect", &network, &container]).map(drop),
-            || {
-                let place = ["--ip", &address, "--alias", "master", &network, &container];
-                run("docker", ["network", "connect"].into_iter().chain(place)).map(drop)
-            },
-        )?;
+        rounds.round(stack, || Fault::Disconnect.strike(stack), || Fault::Disconnect.mend(stack))?;
     }
     Ok(rounds.finding(self::rounds(stack), GAP_MEDIAN_MAX))
 }
@@ -147,11 +176,11 @@ pub(super) fn stop(stack: &mut Stack) -> Verdict {
         rounds.round(
             stack,
             || {
-                stack.docker("stop", Node::Master)?;
+                Fault::Stop.strike(stack)?;
                 lasted.add(begun.elapsed());
                 Ok(())
             },
-            || stack.docker("start", Node::Master).map(drop),
+            || Fault::Stop.mend(stack),
         )?;
     }
     if rounds.later > 0 {
