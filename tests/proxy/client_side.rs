@@ -2,6 +2,7 @@
 
 use std::net::Shutdown;
 
+use crate::peers::*;
 use crate::support::*;
 
 fn site() -> (Proxy, std::net::SocketAddr) {

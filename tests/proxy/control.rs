@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use vipgate::link::{FromProxy, ToProxy};
 
+use crate::peers::*;
 use crate::support::*;
 
 #[test]

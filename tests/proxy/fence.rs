@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use vipgate::link::{FenceQuery, FenceVerdict, FromProxy, ToProxy};
 
+use crate::peers::*;
 use crate::support::*;
 
 const VIP: &str = "127.0.0.2";

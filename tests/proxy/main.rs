@@ -12,6 +12,7 @@ mod client_side;
 mod control;
 mod fence;
 mod pages;
+mod peers;
 mod smuggling;
 mod support;
 mod upstream_side;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use crate::peers::*;
 use crate::support::*;
 
 fn site(name: &str) -> (Proxy, std::net::SocketAddr, Folder) {

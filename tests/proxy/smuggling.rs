@@ -2,6 +2,7 @@
 
 use std::net::Shutdown;
 
+use crate::peers::*;
 use crate::support::*;
 
 /// What the origin may see of each: never the smuggled one.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use vipgate::config::*;
 
+use crate::peers::*;
 use crate::support::*;
 
 fn front(origin: SocketAddr, adjust: impl FnOnce(&mut Upstream)) -> (Proxy, SocketAddr) {
