@@ -402,6 +402,19 @@ fn stop_is_cut_short_and_keeps_nobody_waiting() {
             (12, "candidate 3", "outcome 3 refused"),
         ],
     );
+    // Who is about to start is not told to: it would take the addresses that have just been handed over.
+    check(
+        SERVING,
+        &[
+            (10, "vrrp#1 ended", "spawn vrrp#2, tell serving#1, prepare vrrp 1"),
+            (10, "proxy#1 ended", "tell restarting, spawn proxy#2, prepare proxy 1"),
+            (11, "stop", "resign"),
+            (12, "vrrp#2 prepared 1", ""),
+            (13, "proxy#2 prepared 1", ""),
+            (14, "vrrp#2 resigned", "drain"),
+            (15, "proxy#2 drained", "dismiss"),
+        ],
+    );
     // Before anything was started.
     check(&[], &[(0, "stop", "dismiss, exit")]);
 }
