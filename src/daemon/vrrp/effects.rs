@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use super::instance::Instance;
 use super::shell::Shell;
 use crate::config::{Transport, VrrpVersion};
-use crate::link::{FromVrrp, VrrpState};
+use crate::link::{FromVrrp, Transition, VrrpState};
 use crate::os::nft;
 use crate::vrrp::arp::Frame;
 use crate::vrrp::{Advert, Output, WarningKind, packet_v2, packet_v3};
@@ -65,13 +65,12 @@ impl Instance {
                 }
             }
             Output::Transition(transition) => {
-                info!(
-                    instance = transition.instance,
-                    from = ?transition.from,
-                    to = ?transition.to,
-                    "{}",
-                    transition.reason
-                );
+                let Transition { instance, from, to, reason } = &transition;
+                if from == to {
+                    info!(instance, "still {to}: {reason}");
+                } else {
+                    info!(instance, ?from, ?to, "{reason}");
+                }
                 shell.tell(FromVrrp::Transition(transition));
             }
             Output::Warn { kind, text } => shell.warnings.set(&self.config.name, about(kind), Err(text), now),
@@ -213,5 +212,29 @@ fn about(kind: WarningKind) -> &'static str {
     match kind {
         WarningKind::TwoMasters => "two masters",
         WarningKind::Stranger => "stranger",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::super::kernel::Kernel;
+    use super::super::tests::instance;
+    use super::*;
+    use crate::os::netns;
+
+    #[test]
+    fn what_a_predecessor_was_relaying_ends_with_the_start() {
+        netns::with("what_a_predecessor_was_relaying_ends_with_the_start", || {
+            let config = instance("10.9.0.99/24");
+            let addresses: Vec<Ipv4Addr> = config.addresses().collect();
+            nft::relay::install(config.vrid, &addresses, Ipv4Addr::new(10, 9, 0, 2), 1).unwrap();
+            let (outbox, _kept) = mpsc::channel(1);
+            let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
+            drop(Instance::start(config, &mut shell, Instant::now()));
+            let Some(ruleset) = netns::output("nft", &["list", "ruleset"]) else { return };
+            assert_eq!(ruleset, "");
+        });
     }
 }

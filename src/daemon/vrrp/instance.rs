@@ -99,6 +99,7 @@ impl Instance {
             eligible: None,
         };
         instance.expect();
+        instance.end_relay();
         instance.destroy_sockets(shell);
         instance
     }
