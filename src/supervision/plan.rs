@@ -130,6 +130,7 @@ impl Plan {
             }
             (Phase::Committing { generation, .. }, Saying::InForce(g)) if g == generation => {
                 role.enter(Phase::Serving { served_since: now, newer: None }, now);
+                role.heart.expect();
                 self.serves(name, generation);
             }
             (Phase::Serving { newer: Some((generation, _)), served_since }, Saying::InForce(g))

@@ -148,11 +148,15 @@ fn proxy_crash() {
             (121, "proxy#3 ended", ""),
             (321, "tick", "spawn proxy#4, prepare proxy 1"),
             (322, "proxy#4 ended", ""),
+            (722, "beats", ""),
             (722, "tick", "spawn proxy#5, prepare proxy 1"),
             (723, "proxy#5 ended", ""),
+            (1010, "beats", ""),
             (1010, "tick", "tell down"),
+            (1523, "beats", ""),
             (1523, "tick", "spawn proxy#6, prepare proxy 1"),
             (1524, "proxy#6 ended", ""),
+            (3124, "beats", ""),
             (3124, "tick", "spawn proxy#7, prepare proxy 1"),
             (3124, "proxy#7 prepared 1", "commit proxy 1"),
             (3125, "proxy#7 in-force 1", "tell serving#7, release 1"),
@@ -193,6 +197,8 @@ fn hang() {
         (1354, "proxy#2 in-force 1", "tell serving#2, release 1"),
     ];
     check(SERVING, &[&rows[..], &[found], &restart].concat());
+    // Nor need there have been a first beat.
+    check(SERVING, &[&silent(50, 450)[..], &[(450, "tick", "tell down, kill proxy#1, kill vrrp#1")]].concat());
     // The supervisor's own absence is held against nobody: three seconds count as two ticks.
     let rows = [&alive(50, 1000)[..], &[(4000, "tick", "")], &silent(4050, 4250)].concat();
     check(SERVING, &[&rows[..], &alive(4250, 4500)].concat());
