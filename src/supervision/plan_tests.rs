@@ -198,7 +198,10 @@ fn hang() {
     ];
     check(SERVING, &[&rows[..], &[found], &restart].concat());
     // Nor need there have been a first beat.
-    check(SERVING, &[&silent(50, 450)[..], &[(450, "tick", "tell down, kill proxy#1, kill vrrp#1")]].concat());
+    check(
+        SERVING,
+        &[&silent(50, 450)[..], &[(450, "tick", "tell down, kill proxy#1, kill vrrp#1")]].concat(),
+    );
     // The supervisor's own absence is held against nobody: three seconds count as two ticks.
     let rows = [&alive(50, 1000)[..], &[(4000, "tick", "")], &silent(4050, 4250)].concat();
     check(SERVING, &[&rows[..], &alive(4250, 4500)].concat());

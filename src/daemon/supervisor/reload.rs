@@ -117,7 +117,8 @@ impl Supervisor {
                 self.retiring.push(old.sockets);
                 // The proxy closes the others, also those that a later configuration has again.
                 let kept = &self.in_force.sockets;
-                self.given.retain(|given| kept.groups().any(|(_, group)| given.ptr_eq(&Arc::downgrade(group))));
+                self.given
+                    .retain(|given| kept.groups().any(|(_, group)| given.ptr_eq(&Arc::downgrade(group))));
                 self.refused = None;
                 log::apply(self.in_force.config.log);
                 info!("{} is in force (generation {})", self.in_force.origin.path.display(), generation.0);

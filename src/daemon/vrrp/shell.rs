@@ -22,6 +22,8 @@ pub(super) struct Shell {
     pub(super) virtual_addresses: Vec<Ipv4Addr>,
     /// When a virtual address was last taken or lost.
     moved: Boottime,
+    /// Of every virtual router of this node.
+    pub(super) vrids: Vec<u8>,
     watch: Watch,
     /// Noticed in the middle of something, and not yet told to everybody.
     untold: Option<Gap>,
@@ -35,6 +37,7 @@ impl Shell {
             survey: Survey::default(),
             warnings: Warnings::default(),
             virtual_addresses: vec![],
+            vrids: vec![],
             moved: Boottime(clock::boottime_ns()),
             watch: Watch::new(clock::read()),
             untold: None,
