@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::environment::Environment;
+use super::output::print;
 use super::status::running_status;
 use crate::link::VrrpState;
 
@@ -31,14 +32,8 @@ impl Arguments {
             Role::Any => None,
         };
         match running_status(environment).and_then(|status| status.health(wanted)) {
-            Ok(why) => {
-                println!("{why}");
-                ExitCode::SUCCESS
-            }
-            Err(why) => {
-                println!("{why}");
-                ExitCode::FAILURE
-            }
+            Ok(why) => print(&(why + "\n"), ExitCode::SUCCESS),
+            Err(why) => print(&(why + "\n"), ExitCode::FAILURE),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! `vipgate status`: asks the vipgate that runs in this network namespace.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::environment::Environment;
+use super::output::print;
 use super::table;
 use crate::daemon::control;
 use crate::link::control::{Answer, Request, Status};
@@ -28,12 +29,7 @@ impl Arguments {
             }
         });
         match text {
-            // A reader that has gone (`| head`) is no failure of ours.
-            Ok(text) => match io::stdout().write_all(text.as_bytes()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE,
-            },
+            Ok(text) => print(&text, ExitCode::SUCCESS),
             Err(why) => {
                 eprintln!("vipgate: {why}");
                 ExitCode::FAILURE

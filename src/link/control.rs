@@ -104,6 +104,9 @@ impl Status {
     /// Whether this node does its work; with `wanted`, also whether one of its virtual routers is in that state.
     /// Either way one line that says why.
     pub fn health(&self, wanted: Option<VrrpState>) -> Result<String, String> {
+        if self.stopping {
+            return Err("vipgate is stopping".into());
+        }
         if self.proxy.state != RoleState::Serving {
             return Err(format!("the proxy is {}", self.proxy.state));
         }
@@ -204,12 +207,13 @@ pub(crate) mod tests {
         };
         let master = Some(VrrpState::Master);
         let backup = Some(VrrpState::Backup);
-        let table: [(Status, Option<VrrpState>, Result<&str, &str>); 7] = [
+        let table: [(Status, Option<VrrpState>, Result<&str, &str>); 8] = [
             (with(&|_| ()), None, Ok("healthy")),
             (with(&|_| ()), backup, Ok("web is BACKUP: because")),
             (with(&|_| ()), master, Err("no virtual router is MASTER; web is BACKUP: because")),
             (with(&|s| s.vrrp = None), None, Ok("healthy")),
             (with(&|s| s.vrrp = None), master, Err("no virtual router is MASTER: none has reported")),
+            (with(&|s| s.stopping = true), backup, Err("vipgate is stopping")),
             (with(&|s| s.proxy.state = RoleState::Starting), backup, Err("the proxy is starting")),
             (
                 with(&|s| s.vrrp.as_mut().unwrap().state = RoleState::Ending),

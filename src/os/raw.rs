@@ -117,6 +117,10 @@ mod tests {
                 route.put_address(right.index, false, "10.0.0.2/24".parse().unwrap(), None).unwrap();
                 VrrpSocket::open(&right.name, right.index, true).unwrap()
             });
+            // It had no carrier while the far end was moved.
+            while !route.links().unwrap().iter().any(|l| l.index == left.index && l.running) {
+                std::thread::yield_now();
+            }
             let source = Ipv4Addr::new(10, 0, 0, 9);
             from.send(source, VRRP_GROUP, b"advert").unwrap();
             netns::readable(&to);

@@ -37,7 +37,7 @@ pub(super) struct Stuck {
     pub(super) silent: Duration,
 }
 
-/// The event loops of one process, judged from its first beat on.
+/// The event loops of one process, judged from its first beat on, or from the moment when it has to beat.
 #[derive(Debug, Default)]
 pub(super) struct Heart {
     workers: Vec<Worker>,
@@ -51,6 +51,13 @@ struct Worker {
 }
 
 impl Heart {
+    /// From here on silence counts, also if there has not been a beat yet.
+    pub(super) fn expect(&mut self) {
+        if self.workers.is_empty() {
+            self.workers.push(Worker::default());
+        }
+    }
+
     pub(super) fn beat(&mut self, turns: &[u64]) {
         let known = self.workers.len();
         self.workers.resize_with(turns.len().min(MAX_WORKERS).max(known), Worker::default);

@@ -116,10 +116,12 @@ impl Plan {
     }
 
     fn said(&mut self, name: RoleName, saying: Saying, now: Instant) {
+        let stopping = self.is_stopping();
         let role = self.role_mut(name);
         match (role.phase.clone(), saying) {
             (_, Saying::Beat(turns)) => role.heart.beat(&turns),
-            (Phase::Preparing { generation, .. }, Saying::Prepared(g)) if g == generation => {
+            // A role that begins its work during a stop would take back what the others have just handed over.
+            (Phase::Preparing { generation, .. }, Saying::Prepared(g)) if g == generation && !stopping => {
                 role.enter(Phase::Committing { generation, until: now + SETTLE_BOUND }, now);
                 self.push(Action::Commit(name, generation));
             }
@@ -128,6 +130,7 @@ impl Plan {
             }
             (Phase::Committing { generation, .. }, Saying::InForce(g)) if g == generation => {
                 role.enter(Phase::Serving { served_since: now, newer: None }, now);
+                role.heart.expect();
                 self.serves(name, generation);
             }
             (Phase::Serving { newer: Some((generation, _)), served_since }, Saying::InForce(g))

@@ -148,11 +148,15 @@ fn proxy_crash() {
             (121, "proxy#3 ended", ""),
             (321, "tick", "spawn proxy#4, prepare proxy 1"),
             (322, "proxy#4 ended", ""),
+            (722, "beats", ""),
             (722, "tick", "spawn proxy#5, prepare proxy 1"),
             (723, "proxy#5 ended", ""),
+            (1010, "beats", ""),
             (1010, "tick", "tell down"),
+            (1523, "beats", ""),
             (1523, "tick", "spawn proxy#6, prepare proxy 1"),
             (1524, "proxy#6 ended", ""),
+            (3124, "beats", ""),
             (3124, "tick", "spawn proxy#7, prepare proxy 1"),
             (3124, "proxy#7 prepared 1", "commit proxy 1"),
             (3125, "proxy#7 in-force 1", "tell serving#7, release 1"),
@@ -193,6 +197,11 @@ fn hang() {
         (1354, "proxy#2 in-force 1", "tell serving#2, release 1"),
     ];
     check(SERVING, &[&rows[..], &[found], &restart].concat());
+    // Nor need there have been a first beat.
+    check(
+        SERVING,
+        &[&silent(50, 450)[..], &[(450, "tick", "tell down, kill proxy#1, kill vrrp#1")]].concat(),
+    );
     // The supervisor's own absence is held against nobody: three seconds count as two ticks.
     let rows = [&alive(50, 1000)[..], &[(4000, "tick", "")], &silent(4050, 4250)].concat();
     check(SERVING, &[&rows[..], &alive(4250, 4500)].concat());
@@ -400,6 +409,19 @@ fn stop_is_cut_short_and_keeps_nobody_waiting() {
             (10, "candidate 2", "prepare proxy 2, prepare vrrp 2"),
             (11, "stop", "abort proxy 2, abort vrrp 2, outcome 2 refused, resign"),
             (12, "candidate 3", "outcome 3 refused"),
+        ],
+    );
+    // Who is about to start is not told to: it would take the addresses that have just been handed over.
+    check(
+        SERVING,
+        &[
+            (10, "vrrp#1 ended", "spawn vrrp#2, tell serving#1, prepare vrrp 1"),
+            (10, "proxy#1 ended", "tell restarting, spawn proxy#2, prepare proxy 1"),
+            (11, "stop", "resign"),
+            (12, "vrrp#2 prepared 1", ""),
+            (13, "proxy#2 prepared 1", ""),
+            (14, "vrrp#2 resigned", "drain"),
+            (15, "proxy#2 drained", "dismiss"),
         ],
     );
     // Before anything was started.

@@ -40,7 +40,7 @@ impl<'a> Datagram<'a> {
         })
     }
 
-    /// The virtual router that it is about, if it is VRRP of any version: for choosing whose checks it shall pass.
+    /// The virtual router that it is about, if it is VRRP of any version.
     pub fn vrid(&self) -> Option<u8> {
         self.payload.get(1).copied()
     }

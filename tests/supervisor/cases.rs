@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use vipgate::link::Generation;
 use vipgate::link::control::RoleState;
 
-use crate::node::{Node, Options, document, send, write};
+use crate::node::{Node, Options, document, free_port, send, write};
 use crate::runner::{Case, Outcome, Skipped};
 
 pub(crate) const ALL: &[Case] = &[
@@ -24,6 +24,7 @@ pub(crate) const ALL: &[Case] = &[
     ("both_roles_take_an_edit_or_neither", reload),
     ("an_invalid_edit_changes_nothing_and_is_reported", invalid_edit),
     ("an_address_that_is_taken_is_a_refused_edit", taken_address),
+    ("an_address_that_comes_back_is_given_again", address_comes_back),
     ("edits_are_seen_however_they_are_made", ways_to_edit),
     ("a_turned_link_is_an_edit", turned_link),
     ("a_hang_up_reads_at_once", hang_up),
@@ -234,6 +235,26 @@ fn taken_address() -> Outcome {
     node.until_status("the second try", |s| (s.node == "second").then_some(()));
     // The old address is let go of.
     node.until("the old socket", || std::net::TcpListener::bind(("127.0.0.1", node.port)).ok());
+    Ok(())
+}
+
+/// The third configuration is read while the first is in force, and applied after the second.
+fn address_comes_back() -> Outcome {
+    let node = Node::serving(Options { without_vrrp: true, ..BOTH });
+    let [second, third] = [free_port(), free_port()];
+    node.tell("proxy.hesitate");
+    node.write_config(&document("second", second, false));
+    node.wait("proxy prepare 2 second");
+    let first = format!("[127.0.0.1:{}", node.port);
+    let both = document("third", node.port, false).replace(&first, &format!("{first}, 127.0.0.1:{third}"));
+    node.write_config(&both);
+    node.until("the third to be read", || std::net::TcpStream::connect(("127.0.0.1", third)).ok());
+    node.untell("proxy.hesitate");
+    node.wait("proxy commit 2");
+    node.wait(&format!("proxy closes 127.0.0.1:{}", node.port));
+    node.wait("proxy commit 3");
+    assert_eq!(node.count(&format!("proxy listener 127.0.0.1:{}", node.port)), 4, "two workers, twice");
+    node.ask().unwrap();
     Ok(())
 }
 

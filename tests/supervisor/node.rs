@@ -247,6 +247,6 @@ pub(crate) fn write(path: &Path, text: &str) {
     fs::rename(&beside, path).unwrap();
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -111,6 +111,11 @@ pub(crate) fn proxy() -> ExitCode {
                 ToProxy::Prepare { generation, workers, config } => {
                     role.note(&format!("prepare {} {} {workers}", generation.0, config.node));
                     listen = config.servers.iter().flat_map(|s| s.listen.clone()).collect();
+                    while role.is_told_to("hesitate") {
+                        beat.tick().await;
+                        turns.iter_mut().for_each(|turn| *turn += 1);
+                        link.send(&FromProxy::Beat { turns: turns.to_vec() }, None).await.unwrap();
+                    }
                     if role.is_told_to("refuse") {
                         FromProxy::Refused { generation, reason: "told to".into() }
                     } else {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::document::VrrpEntry;
-use crate::config::field::{List, Map, Named};
+use crate::config::field::{Map, Named};
 use crate::config::model::{Host, Transport, VrrpInstance, VrrpVersion};
 use crate::config::names;
 use crate::config::report::{Report, Reported, Span};
@@ -177,40 +177,18 @@ fn refuse_shared_addresses(entries: &Map<VrrpEntry>, report: &mut Report<'_>) {
     }
 }
 
-/// Two virtual routers that hear each other must not have the same identifier.
+/// What a virtual router keeps in the kernel has its vrid in its name, and a peer tells two routers apart by nothing else.
 fn refuse_shared_vrids(entries: &Map<VrrpEntry>, report: &mut Report<'_>) {
-    let entries: Vec<_> = entries.iter().collect();
-    for (index, (_, later)) in entries.iter().enumerate() {
-        let clash = entries.iter().take(index).find(|(_, earlier)| hear_each_other(earlier, later));
-        if let (Some((name, _)), Some(vrid)) = (clash, later.vrid.get()) {
+    let mut routers: HashMap<u8, &str> = HashMap::new();
+    for (name, entry) in entries.iter() {
+        let Some(vrid) = entry.vrid.get() else { continue };
+        let first = *routers.entry(vrid.get()).or_insert(name);
+        if first != name {
             report.error(
-                later.vrid.at,
-                format!("the virtual router {name:?} already has vrid {vrid} on the same wire"),
+                entry.vrid.at,
+                format!("the virtual router {first:?} already has vrid {vrid}"),
                 "give each virtual router its own vrid, the same on every node",
             );
         }
     }
-}
-
-fn hear_each_other(a: &VrrpEntry, b: &VrrpEntry) -> bool {
-    let same = |x: Option<u8>, y: Option<u8>| x.is_some() && x == y;
-    let vrid = same(a.vrid.get().map(|v| v.get()), b.vrid.get().map(|v| v.get()));
-    let version = a.version.get().is_some() && a.version.get() == b.version.get();
-    let interfaces_differ = a.interface.some().zip(b.interface.some()).is_some_and(|(x, y)| x != y);
-    let subnets_differ = a
-        .subnet
-        .some()
-        .zip(b.subnet.some())
-        .is_some_and(|(x, y)| !x.contains(y.address()) && !y.contains(x.address()));
-    let transport = match (a.peers.get(), b.peers.get()) {
-        (Some(None), Some(None)) => true,
-        (Some(Some(x)), Some(Some(y))) => share_a_peer(x, y),
-        _ => false,
-    };
-    vrid && version && transport && !interfaces_differ && !subnets_differ
-}
-
-fn share_a_peer(a: &List<Peer>, b: &List<Peer>) -> bool {
-    // Longer lists are refused anyway.
-    a.iter().take(MAX_PEERS).any(|(x, _)| b.iter().take(MAX_PEERS).any(|(y, _)| x.0 == y.0))
 }

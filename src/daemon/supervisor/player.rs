@@ -87,11 +87,13 @@ async fn write<Tx: Serialize>(
     while let Some((message, socket)) = queue.recv().await {
         let fd = socket.as_ref().and_then(|(group, i)| group.get(*i)).map(|fd| fd.as_fd());
         if let Err(error) = sender.send(&message, fd).await {
-            if error.kind() == io::ErrorKind::InvalidData {
+            let is_end = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+            // The end of the link is found by the other task as well. Anything else is not: a message that is too
+            // long, no descriptor left for the copy of a socket.
+            if !is_end {
                 // With the receiver PID 1 itself is gone.
                 let _ = heard.send(Heard::Lost(player, format!("cannot be told: {error}"))).await;
             }
-            // Otherwise the link has ended, which the other task finds as well.
             return;
         }
     }

@@ -1,5 +1,6 @@
 //! From an edited file to a candidate of the plan, and from its outcome to the configuration in force.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -36,8 +37,8 @@ impl Supervisor {
     pub(super) fn sight(&mut self, sighting: Sighting) {
         match sighting {
             Sighting::Snapshot(snapshot) => {
-                if snapshot.links == 0 && !self.replaced {
-                    self.replaced = true;
+                let known = std::mem::replace(&mut self.replaced, snapshot.links == 0);
+                if !known {
                     self.warn_replaced();
                 }
                 self.load(snapshot);
@@ -114,6 +115,10 @@ impl Supervisor {
                 edition.since = Instant::now();
                 let old = std::mem::replace(&mut self.in_force, edition);
                 self.retiring.push(old.sockets);
+                // The proxy closes the others, also those that a later configuration has again.
+                let kept = &self.in_force.sockets;
+                self.given
+                    .retain(|given| kept.groups().any(|(_, group)| given.ptr_eq(&Arc::downgrade(group))));
                 self.refused = None;
                 log::apply(self.in_force.config.log);
                 info!("{} is in force (generation {})", self.in_force.origin.path.display(), generation.0);
@@ -121,7 +126,11 @@ impl Supervisor {
                     warn!("{}", self.workers_warning());
                 }
             }
-            Err(reason) => self.refuse(edition.origin, reason),
+            Err(reason) => {
+                drop(edition.sockets);
+                self.given.retain(|given| given.strong_count() > 0);
+                self.refuse(edition.origin, reason);
+            }
         }
     }
 }

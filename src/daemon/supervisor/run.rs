@@ -38,7 +38,8 @@ pub(super) struct Supervisor {
     pub(super) retiring: Vec<Sockets>,
     pub(super) proxy: Option<Stage<ToProxy>>,
     pub(super) vrrp: Option<Stage<ToVrrp>>,
-    /// The groups that this proxy has been given. They close when no configuration has them any more.
+    /// The groups that this proxy has been given and has not let go of. They close when no configuration has them any
+    /// more.
     pub(super) given: Vec<Weak<[OwnedFd]>>,
     /// Processes that have not been reaped.
     pub(super) players: HashMap<u32, Player>,

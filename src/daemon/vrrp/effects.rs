@@ -68,7 +68,7 @@ impl Instance {
             Output::Transition(transition) => {
                 let Transition { instance, from, to, reason } = &transition;
                 if from == to {
-                    debug!(instance, state = ?to, "{reason}");
+                    info!(instance, "still {to}: {reason}");
                 } else {
                     info!(instance, ?from, ?to, "{reason}");
                 }
@@ -253,6 +253,20 @@ mod tests {
             netns::loopback_up();
             take_over(Duration::ZERO, (VrrpState::Master, true, 1));
             take_over(Duration::from_secs(5), (VrrpState::Backup, false, 0));
+        });
+    }
+
+    #[test]
+    fn what_a_predecessor_was_relaying_ends_with_the_start() {
+        netns::with("what_a_predecessor_was_relaying_ends_with_the_start", || {
+            let config = instance("10.9.0.99/24");
+            let addresses: Vec<Ipv4Addr> = config.addresses().collect();
+            nft::relay::install(config.vrid, &addresses, Ipv4Addr::new(10, 9, 0, 2), 1).unwrap();
+            let (outbox, _kept) = tokio::sync::mpsc::channel(1);
+            let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
+            drop(Instance::start(config, &mut shell, Instant::now()));
+            let Some(ruleset) = netns::output("nft", &["list", "ruleset"]) else { return };
+            assert_eq!(ruleset, "");
         });
     }
 }

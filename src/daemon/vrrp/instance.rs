@@ -180,6 +180,8 @@ impl Instance {
             // The survey may be older than the last change.
             shell.survey(now);
         }
+        // What a freeze has cost must not be taken back after the thaw.
+        let now = self.wake(shell);
         let Differences { missing, stray } = self.differences(&shell.survey);
         if !missing.is_empty() {
             warn!(instance = self.config.name, "somebody has removed {missing:?}; put in place again");
@@ -296,9 +298,17 @@ impl Instance {
     }
 
     fn receive_advert(&mut self, bytes: &[u8], shell: &mut Shell) {
-        let checked = Datagram::parse(bytes)
-            .and_then(|datagram| Ok((datagram.source, receive::check(&datagram, &self.expectation)?)));
-        let (source, received) = match checked {
+        let datagram = match Datagram::parse(bytes) {
+            Ok(datagram) => datagram,
+            Err(refusal) => return self.count(refusal.counter()),
+        };
+        // Every socket on this interface has the adverts for all of this node's virtual routers.
+        let is_anothers = |vrid| vrid != self.config.vrid.get() && shell.vrids.contains(&vrid);
+        if datagram.vrid().is_some_and(is_anothers) {
+            return;
+        }
+        let source = datagram.source;
+        let received = match receive::check(&datagram, &self.expectation) {
             Ok(passed) => passed,
             Err(refusal) => return self.count(refusal.counter()),
         };

@@ -39,7 +39,7 @@ impl Kernel {
     /// Takes these addresses away wherever they are with a lease, which only this program gives them. One that is there
     /// for good was put there by somebody else, and `for_good` says so.
     pub(super) fn release(&mut self, addresses: &[Ipv4Addr]) -> io::Result<usize> {
-        let mut released = 0;
+        let (mut released, mut failed) = (0, None);
         for found in self.route.addresses()? {
             if !addresses.contains(&found.cidr.address()) || found.valid.is_none() {
                 continue;
@@ -48,10 +48,11 @@ impl Kernel {
                 Ok(()) => released += 1,
                 // Its lease ran out between the two questions, or its interface went.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV)) => {}
-                Err(error) => return Err(error),
+                // The others go all the same.
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(released)
+        failed.map_or(Ok(released), Err)
     }
 
     /// True if there are more than it could end within `patience`.

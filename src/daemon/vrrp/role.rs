@@ -278,6 +278,7 @@ impl Role {
         let now = Instant::now();
         self.proxy.handle_config(config.servers.iter().all(|server| server.listen.is_empty()));
         self.shell.virtual_addresses = config.vrrp.iter().flat_map(VrrpInstance::addresses).collect();
+        self.shell.vrids = config.vrrp.iter().map(|instance| instance.vrid.get()).collect();
         self.resolver.want(config.vrrp.iter().flat_map(|instance| hosts(&instance.transport)), now);
         let mut before = std::mem::take(&mut self.instances);
         for wanted in config.vrrp {
@@ -309,9 +310,10 @@ impl Role {
     }
 
     fn judge(&mut self, query: FenceQuery) -> FenceVerdict {
-        // The clocks count from after the question: a freeze that began before it is seen here.
         self.tell_of_gaps();
         self.look_at_kernel();
+        // The clocks count from after the question, and last: a freeze at any moment before the verdict is seen here.
+        self.tell_of_gaps();
         FenceVerdict { nonce: query.nonce, held: self.shell.unmoved_since(query.since) }
     }
 

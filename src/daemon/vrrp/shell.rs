@@ -27,6 +27,8 @@ pub(super) struct Shell {
     pub(super) virtual_addresses: Vec<Ipv4Addr>,
     /// When a virtual address was last taken or lost.
     moved: Boottime,
+    /// Of every virtual router of this node.
+    pub(super) vrids: Vec<u8>,
     watch: Watch,
     /// With their numbers, in order: one that is noticed in the middle of something concerns everybody, but nobody twice.
     gaps: VecDeque<(u64, Gap)>,
@@ -40,6 +42,7 @@ impl Shell {
             survey: Survey::default(),
             warnings: Warnings::default(),
             virtual_addresses: vec![],
+            vrids: vec![],
             moved: Boottime(clock::boottime_ns()),
             watch: Watch::new(clock::read()),
             gaps: VecDeque::new(),
