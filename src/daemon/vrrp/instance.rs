@@ -10,12 +10,13 @@ use tracing::{info, warn};
 
 use super::fence;
 use super::kernel::for_good;
+use super::neighbourhood::Neighbourhood;
 use super::place::{Place, Survey};
 use super::shell::Shell;
 use super::wire::Wire;
 use crate::config::{Transport, VrrpInstance};
 use crate::link::ArpFence;
-use crate::net::{Cidr, MacAddr};
+use crate::net::Cidr;
 use crate::os::{nft, packet, raw};
 use crate::vrrp::arp::{Frame, Meaning};
 use crate::vrrp::receive::{self, Datagram, Expectation, Senders};
@@ -62,8 +63,8 @@ pub(super) struct Instance {
     pub(super) password: Option<Password>,
     expectation: Expectation,
     /// Whose adverts were accepted from the group.
-    heard: BTreeSet<Ipv4Addr>,
-    peer_macs: Vec<MacAddr>,
+    pub(super) heard: BTreeSet<Ipv4Addr>,
+    pub(super) neighbourhood: Neighbourhood,
     eligible: Option<Result<(), String>>,
 }
 
@@ -97,7 +98,7 @@ impl Instance {
             forms: ChecksumForms::default(),
             password: None,
             heard: BTreeSet::new(),
-            peer_macs: vec![],
+            neighbourhood: Neighbourhood::default(),
             eligible: None,
         };
         instance.expect();
@@ -194,7 +195,8 @@ impl Instance {
             self.count("address_stray");
             self.release(&stray, shell);
         }
-        self.look_for_peers(shell);
+        self.look_for_peers(shell, now);
+        self.say_who_is_absent(shell, now);
     }
 
     fn differences(&self, survey: &Survey) -> Differences {
@@ -361,33 +363,6 @@ impl Instance {
                 let by = if self.is_peers(mac, shell) { Claimant::Peer } else { Claimant::Stranger };
                 self.machine.handle_claim(Claim { address, mac, by }, now);
                 self.settle(shell);
-            }
-        }
-    }
-
-    fn is_peers(&mut self, mac: MacAddr, shell: &mut Shell) -> bool {
-        // RFC 9568 section 7.3: the virtual router's own MAC address, which a peer may use.
-        if mac == MacAddr([0, 0, 0x5e, 0, 1, self.config.vrid.get()]) || self.peer_macs.contains(&mac) {
-            return true;
-        }
-        self.look_for_peers(shell);
-        self.peer_macs.contains(&mac)
-    }
-
-    /// The kernel knows the MAC addresses of those it talks to; of the others it is asked to find out.
-    fn look_for_peers(&mut self, shell: &mut Shell) {
-        let Some(index) = self.wire.as_ref().map(|wire| wire.place.index) else { return };
-        let Ok(neighbours) = shell.kernel.neighbours() else { return };
-        let peers = match &self.config.transport {
-            Transport::Multicast => self.heard.iter().copied().collect(),
-            Transport::Unicast { .. } => self.peers.clone(),
-        };
-        self.peer_macs.clear();
-        for peer in peers {
-            match neighbours.iter().find(|n| n.index == index && n.address == peer) {
-                Some(neighbour) => self.peer_macs.push(neighbour.mac),
-                // Answered, if at all, before the next look.
-                None => drop(shell.kernel.look_up(index, peer)),
             }
         }
     }

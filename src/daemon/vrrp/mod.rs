@@ -6,6 +6,7 @@ mod effects;
 mod fence;
 mod instance;
 mod kernel;
+mod neighbourhood;
 mod place;
 mod proxy_health;
 mod report;

@@ -200,3 +200,15 @@ fn only_a_node_whose_proxy_answers_stands_for_election() {
         node.becomes(VrrpState::Master);
     });
 }
+
+#[test]
+fn a_node_without_a_peer_says_that_nobody_takes_over() {
+    with_bridge("a_node_without_a_peer_says_that_nobody_takes_over", || {
+        let mut alone = Node::start(11, unicast(200, &[11, 12]));
+        alone.becomes(VrrpState::Master);
+        let says = |node: &mut Node| node.report().warnings.iter().any(|w| w.contains("nobody takes over"));
+        eventually("it is said", || says(&mut alone));
+        let _peer = Node::start(12, unicast(100, &[11, 12]));
+        eventually("it is taken back", || !says(&mut alone));
+    });
+}
