@@ -236,7 +236,9 @@ pub(super) async fn own<'w>(
 ) -> Outcome<'w> {
     let passed = body.decode(input.filled_mut()).map(|decoded| input.consume(decoded.consumed));
     let complete = passed.is_ok() && body.is_done();
-    let close = !complete || !request.keep_alive || client.facts.shared.is_leaving();
+    // After these nginx trusts nothing that follows, either.
+    let distrusted = matches!(reply.status, 400 | 413);
+    let close = !complete || distrusted || !request.keep_alive || client.facts.shared.is_leaving();
     let manner =
         Manner { version: request.version, head_only: request.method == Method::Head, close, add: &site.add };
     let status = reply.status;

@@ -55,8 +55,8 @@ impl Upload<'_, '_, '_> {
     async fn send(&mut self, out: &mut Vec<u8>) -> Result<(), Up> {
         let mut total = 0;
         loop {
-            // Decoded and consumed in one step: whenever this is given up, what is left in the buffer is what the
-            // decoder has not seen.
+            // Decoded and consumed in one step, before anything else may give up: what is left in the buffer is
+            // what the decoder has not seen, and may be the next request.
             if !self.body.is_done() && !self.input.is_empty() {
                 let filled = self.input.filled_mut();
                 let decoded = self.body.decode(filled).map_err(|error| {
@@ -65,14 +65,14 @@ impl Upload<'_, '_, '_> {
                 })?;
                 let data = filled.get(decoded.start..decoded.start + decoded.length).unwrap_or_default();
                 total += data.len() as u64;
-                if total > BODY_MAX {
-                    return Err(Up::Faulty(413));
-                }
                 match self.framing {
                     Framing::Chunked => append_chunk(out, data, self.body.is_done()),
                     Framing::None | Framing::Length(_) | Framing::Close => out.extend_from_slice(data),
                 }
                 self.input.consume(decoded.consumed);
+                if total > BODY_MAX {
+                    return Err(Up::Faulty(413));
+                }
             }
             self.write(out).await?;
             out.clear();

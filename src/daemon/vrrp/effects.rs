@@ -194,7 +194,9 @@ impl Instance {
 fn claims_mastership(output: &Output) -> bool {
     match output {
         Output::SendAdvert(advert) => !advert.releases(),
-        Output::Hold { .. } | Output::Announce { .. } | Output::AnswerArp(true) | Output::Relay { .. } => true,
+        Output::Hold { .. } | Output::Announce { .. } | Output::AnswerArp(true) | Output::Relay { .. } => {
+            true
+        }
         Output::Release { .. }
         | Output::DestroySockets { .. }
         | Output::DiscardReceived
