@@ -115,9 +115,9 @@ pub(super) async fn exchange<'w>(
     }
     match plan {
         Plan::Own(reply) => own(worker, client, site, &request, reply, &mut body, input).await,
-        Plan::Forward { upstream, head } => {
-            let call =
-                Call { worker, view: &view, site, upstream, request: &request, head: &head, body: &mut body };
+        Plan::Forward { upstream, mut head } => {
+            let (request, body) = (&request, &mut body);
+            let call = Call { worker, view: &view, site, upstream, request, head: &mut head, body };
             let outcome = forward::forward(call, client, input).await;
             worker.buffers.give_text(head);
             outcome
