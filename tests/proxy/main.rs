@@ -8,6 +8,7 @@ mod pages;
 mod smuggling;
 mod support;
 mod upstream_side;
+mod upstream_state;
 
 /// Not a test: this binary starts itself with this name to play the proxy.
 #[test]
