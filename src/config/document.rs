@@ -177,7 +177,8 @@ object! {
     ServerEntry, "a server" {
         /// Addresses with ports; a port alone listens on every IPv4 address.
         listen: List<Listen>,
-        /// The names it answers for. Left out: every name.
+        /// The names it answers for. Left out: every name that no other server on the address has; if all have
+        /// names, the first one answers for the others.
         server_names: List<ServerName> = "[]",
         /// Sent with every answer (nginx's `add_header .. always`).
         add_headers: Map<HeaderValue> = "{}",

@@ -1,5 +1,8 @@
 //! Server and route of a request, with nginx's precedence: the address that it came in on, then Host (exact, else the
-//! address's first server), then the path (exact, else the longest prefix).
+//! address's default), then the path (exact, else the longest prefix).
+//!
+//! The default of an address is the server without names, which stands for every name, wherever it is written; else,
+//! as with nginx, the first one. (nginx gives a later server without names only the requests without Host.)
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,6 +21,8 @@ pub struct Gateway {
 struct Address {
     names: HashMap<String, usize>,
     default: usize,
+    /// The default is one without names, and no other can take its place.
+    catches_all: bool,
 }
 
 /// A server as requests see it.
@@ -80,10 +85,14 @@ impl Gateway {
             site.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
             gateway.sites.push(site);
             for address in &server.listen {
-                let entry = gateway
-                    .addresses
-                    .entry(*address)
-                    .or_insert_with(|| Address { names: HashMap::new(), default: index });
+                let entry = gateway.addresses.entry(*address).or_insert_with(|| Address {
+                    names: HashMap::new(),
+                    default: index,
+                    catches_all: false,
+                });
+                if server.server_names.is_empty() && !entry.catches_all {
+                    (entry.default, entry.catches_all) = (index, true);
+                }
                 for name in &server.server_names {
                     entry.names.entry(name.clone()).or_insert(index);
                 }
@@ -194,7 +203,9 @@ mod tests {
             server("0.0.0.0:80", &["a"], &[(all(), "first")]),
             server("0.0.0.0:80", &["b", "b.example", "[::1]"], &[(all(), "second")]),
             server("0.0.0.0:80", &["a"], &[(all(), "shadowed")]),
-            server("0.0.0.0:81", &[], &[(all(), "other port")]),
+            server("0.0.0.0:81", &["a"], &[(all(), "named")]),
+            server("0.0.0.0:81", &[], &[(all(), "every name")]),
+            server("0.0.0.0:81", &[], &[(all(), "shadowed")]),
         ]))
         .unwrap();
         let table = [
@@ -204,7 +215,9 @@ mod tests {
             ("0.0.0.0:80", Some("[::1]:80"), "second"),
             ("0.0.0.0:80", Some("nobody"), "first"),
             ("0.0.0.0:80", None, "first"),
-            ("0.0.0.0:81", Some("a"), "other port"),
+            ("0.0.0.0:81", Some("a"), "named"),
+            ("0.0.0.0:81", Some("nobody"), "every name"),
+            ("0.0.0.0:81", None, "every name"),
             ("0.0.0.0:82", Some("a"), "none"),
         ];
         for (address, host, expect) in table {
