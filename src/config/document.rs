@@ -191,7 +191,8 @@ object! {
     /// What is answered to a path (nginx's `location`): one of `path` and `exact`, and one of `files`, `proxy` and
     /// `respond`. An exact match wins, else the longest prefix.
     RouteEntry, "a route" {
-        /// The paths that start like this.
+        /// The paths that start like this. Where they are forwarded and this ends with a slash, the same path without it
+        /// is answered with 301 to the one with it.
         path: Option<RoutePath>,
         /// This path only.
         exact: Option<RoutePath>,

@@ -53,6 +53,8 @@ pub enum Deed {
         content_type: String,
         body: String,
     },
+    /// 301 to the same path with a slash.
+    AddSlash,
 }
 
 impl Gateway {
@@ -81,6 +83,7 @@ impl Gateway {
                     PathPattern::Prefix(path) => site.prefixes.push((path.clone().into_bytes(), deed)),
                 }
             }
+            site.add_slashes();
             // Stable: of two equal prefixes the first one written wins.
             site.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
             gateway.sites.push(site);
@@ -122,6 +125,28 @@ impl Gateway {
 }
 
 impl Site {
+    /// A proxied path that ends with a slash is asked for with its slash, as nginx does it: what an application links to
+    /// relatively would lead elsewhere without. A route of the path itself comes first.
+    fn add_slashes(&mut self) {
+        let is_proxied = |deed: &Deed| match deed {
+            Deed::Proxy { .. } => true,
+            Deed::Files { .. } | Deed::Respond { .. } | Deed::AddSlash => false,
+        };
+        let prefixes: HashMap<&[u8], &Deed> =
+            self.prefixes.iter().map(|(path, deed)| (path.as_slice(), deed)).collect();
+        let exact = self.exact.iter().map(|(path, deed)| (path.as_slice(), deed));
+        let bare: Vec<Vec<u8>> = exact
+            .chain(prefixes.iter().map(|(path, deed)| (*path, *deed)))
+            .filter(|(_, deed)| is_proxied(deed))
+            .filter_map(|(path, _)| path.strip_suffix(b"/"))
+            .filter(|bare| !bare.is_empty() && !prefixes.contains_key(bare))
+            .map(<[u8]>::to_vec)
+            .collect();
+        for path in bare {
+            self.exact.entry(path).or_insert(Deed::AddSlash);
+        }
+    }
+
     /// `path` in the form that `normalise` gives it.
     pub fn route(&self, path: &[u8]) -> Option<&Deed> {
         self.exact.get(path).or_else(|| {
@@ -159,7 +184,8 @@ fn host_name(host: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Log, LogFormat, LogLevel, Route, Server};
+    use crate::config::{Log, LogFormat, LogLevel, RetryOn, Route, Server, Upstream};
+    use std::time::Duration;
 
     fn respond(body: &str) -> Action {
         Action::Respond { status: 200, content_type: "text/plain".into(), body: body.into() }
@@ -188,9 +214,26 @@ mod tests {
         }
     }
 
+    fn upstream(name: &str) -> Upstream {
+        Upstream {
+            name: name.into(),
+            servers: vec![],
+            check: None,
+            retries: 0,
+            redispatch: false,
+            retry_on: RetryOn { conn_failure: false, empty_response: false, response_timeout: false },
+            connect_timeout: Duration::ZERO,
+            first_byte_timeout: None,
+            read_timeout: Duration::ZERO,
+            send_timeout: Duration::ZERO,
+            keepalive: 0,
+        }
+    }
+
     fn body(deed: Option<&Deed>) -> &str {
         match deed {
             Some(Deed::Respond { body, .. }) => body,
+            Some(Deed::AddSlash) => "slash",
             Some(_) => "other",
             None => "none",
         }
@@ -251,6 +294,49 @@ mod tests {
             ("/a/b/c/", "longer"),
             ("/", "none"),
             ("*", "none"),
+        ] {
+            assert_eq!(body(site.route(path.as_bytes())), expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_proxied_folder_is_asked_for_with_its_slash() {
+        use PathPattern::{Exact, Prefix};
+        let all = || PathPattern::Prefix("/".into());
+        let mut config = config(vec![server(
+            "0.0.0.0:80",
+            &[],
+            &[
+                (all(), "all"),
+                (Prefix("/page/".into()), "page"),
+                (Prefix("/own".into()), "own"),
+                (Exact("/eq".into()), "eq"),
+            ],
+        )]);
+        config.upstreams.push(upstream("app"));
+        for pattern in ["/api/", "/own/", "/eq/", "/deep/er/"].map(|p| Prefix(p.into())) {
+            config.servers[0]
+                .routes
+                .push(Route { pattern, action: Action::Proxy { upstream: "app".into() } });
+        }
+        let exact = Exact("/one/".into());
+        config.servers[0]
+            .routes
+            .push(Route { pattern: exact, action: Action::Proxy { upstream: "app".into() } });
+        let gateway = Gateway::try_new(&config).unwrap();
+        let site = gateway.site("0.0.0.0:80".parse().unwrap(), None).unwrap();
+        for (path, expect) in [
+            ("/api", "slash"),
+            ("/api/", "other"),
+            ("/api/x", "other"),
+            ("/apis", "all"),
+            ("/deep/er", "slash"),
+            ("/deep", "all"),
+            ("/one", "slash"),
+            ("/own", "own"),
+            ("/eq", "eq"),
+            ("/page", "all"),
+            ("/", "all"),
         ] {
             assert_eq!(body(site.route(path.as_bytes())), expect, "{path}");
         }

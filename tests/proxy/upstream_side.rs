@@ -52,6 +52,20 @@ fn heads_are_written_anew() {
 }
 
 #[test]
+fn a_folder_of_an_application_is_asked_for_with_its_slash() {
+    let origin = Origin::answering(|_| ok("app"));
+    let mut proxy = Proxy::start(1);
+    let address = proxy.address("127.0.0.1");
+    let routes = vec![("/api/", to("app")), ("/", respond("else"))];
+    proxy.serve(&config(vec![server(address, routes)], vec![upstream("app", &[origin.address])]));
+    let mut client = Client::connect(address);
+    let response = client.get("/x/../api?a=/b");
+    assert_eq!((response.status, response.field("Location")), (301, Some("/api/?a=/b")));
+    assert_eq!(client.get("/api/").text(), "app");
+    assert_eq!(client.get("/api2").text(), "else");
+}
+
+#[test]
 fn bodies_pass_in_both_directions_in_every_framing() {
     let body: String = (0..300_000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
     let expect = body.clone();

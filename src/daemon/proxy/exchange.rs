@@ -14,7 +14,7 @@ use super::forward::{self, Call};
 use super::limits::{BODY_MAX, HEADER_TIMEOUT};
 use super::respond::{Manner, Reply, respond};
 use super::worker::{View, Worker};
-use crate::gateway::{Deed, Site, normalise};
+use crate::gateway::{Deed, Site, normalise, redirect_lines};
 use crate::http1::{
     BodyDecoder, Fields, Forwarded, Framing, HeadError, HeadScan, Method, REQUEST_HEAD_MAX, RequestHead,
     Scanned, Version, write_request,
@@ -199,6 +199,10 @@ fn plan(
         None => Plan::Own(Reply::page(404, node)),
         Some(Deed::Respond { status, content_type, body }) => {
             Plan::Own(Reply::fixed(*status, content_type, body))
+        }
+        Some(Deed::AddSlash) => {
+            let query = head.target.query(bytes);
+            Plan::Own(Reply::page(301, node).with_lines(&redirect_lines(&path, query)))
         }
         Some(Deed::Files { root, index }) => Plan::Own(files::reply(node, root, index, &path, head, bytes)),
         Some(Deed::Proxy { upstream }) => {
