@@ -33,7 +33,7 @@ use crate::os::descriptor;
 /// From the main thread to a worker.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// The snapshot has been swapped: accept on these too, and no longer on what it does not serve.
+    /// The snapshot has been swapped: accept on these too, and only on what it serves.
     Commit {
         generation: Generation,
         listeners: Vec<(SocketAddr, OwnedFd)>,
