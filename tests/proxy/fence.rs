@@ -39,7 +39,7 @@ impl Node {
     /// Runs `meanwhile` while the proxy is frozen.
     fn freeze(&self, meanwhile: impl FnOnce()) {
         let start = Instant::now();
-        self.proxy.signal(Signal::SIGSTOP);
+        self.proxy.stop();
         meanwhile();
         std::thread::sleep(FREEZE.saturating_sub(start.elapsed()));
         self.proxy.signal(Signal::SIGCONT);
@@ -165,7 +165,7 @@ fn without_a_virtual_address_there_is_no_fence() {
     proxy.serve(&config(vec![server(address, vec![("/", respond("ok"))])], vec![]));
     let mut client = Client::connect(address);
     assert_eq!(client.get("/").text(), "ok");
-    proxy.signal(Signal::SIGSTOP);
+    proxy.stop();
     client.send(REQUEST);
     std::thread::sleep(FREEZE);
     proxy.signal(Signal::SIGCONT);

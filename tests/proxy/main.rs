@@ -1,9 +1,16 @@
 //! The proxy role on loopback: a process of its own, its link in this test's hands, clients and upstreams that speak
 //! in bytes and lie where it hurts.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "a test starts processes, opens sockets, and fails by panicking"
+)]
 
 mod client_side;
 mod control;
 mod fence;
+mod origin;
 mod pages;
 mod smuggling;
 mod support;
