@@ -177,7 +177,8 @@ object! {
     ServerEntry, "a server" {
         /// Addresses with ports; a port alone listens on every IPv4 address.
         listen: List<Listen>,
-        /// The names it answers for. Left out: every name.
+        /// The names it answers for. Left out: every name that no other server on the address has; if all have
+        /// names, the first one answers for the others.
         server_names: List<ServerName> = "[]",
         /// Sent with every answer (nginx's `add_header .. always`).
         add_headers: Map<HeaderValue> = "{}",
@@ -190,7 +191,8 @@ object! {
     /// What is answered to a path (nginx's `location`): one of `path` and `exact`, and one of `files`, `proxy` and
     /// `respond`. An exact match wins, else the longest prefix.
     RouteEntry, "a route" {
-        /// The paths that start like this.
+        /// The paths that start like this. Where they are forwarded and this ends with a slash, the same path without it
+        /// is answered with 301 to the one with it.
         path: Option<RoutePath>,
         /// This path only.
         exact: Option<RoutePath>,

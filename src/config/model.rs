@@ -112,7 +112,8 @@ impl fmt::Display for Host {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     pub listen: Vec<SocketAddr>,
-    /// Lower-case; empty: answers for every name. The first server of an address answers names that nobody has.
+    /// Lower-case; empty: answers for every name that no other server on the address has. If all have names, the first
+    /// one answers for the others.
     pub server_names: Vec<String>,
     /// Sent with every answer of this server (nginx's `add_header .. always`).
     pub add_headers: Vec<(String, String)>,

@@ -1,5 +1,8 @@
 //! Server and route of a request, with nginx's precedence: the address that it came in on, then Host (exact, else the
-//! address's first server), then the path (exact, else the longest prefix).
+//! address's default), then the path (exact, else the longest prefix).
+//!
+//! The default of an address is the server without names, which stands for every name, wherever it is written; else,
+//! as with nginx, the first one. (nginx gives a later server without names only the requests without Host.)
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,6 +21,8 @@ pub struct Gateway {
 struct Address {
     names: HashMap<String, usize>,
     default: usize,
+    /// The default is one without names, and no other can take its place.
+    catches_all: bool,
 }
 
 /// A server as requests see it.
@@ -48,6 +53,8 @@ pub enum Deed {
         content_type: String,
         body: String,
     },
+    /// 301 to the same path with a slash.
+    AddSlash,
 }
 
 impl Gateway {
@@ -76,14 +83,19 @@ impl Gateway {
                     PathPattern::Prefix(path) => site.prefixes.push((path.clone().into_bytes(), deed)),
                 }
             }
+            site.add_slashes();
             // Stable: of two equal prefixes the first one written wins.
             site.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
             gateway.sites.push(site);
             for address in &server.listen {
-                let entry = gateway
-                    .addresses
-                    .entry(*address)
-                    .or_insert_with(|| Address { names: HashMap::new(), default: index });
+                let entry = gateway.addresses.entry(*address).or_insert_with(|| Address {
+                    names: HashMap::new(),
+                    default: index,
+                    catches_all: false,
+                });
+                if server.server_names.is_empty() && !entry.catches_all {
+                    (entry.default, entry.catches_all) = (index, true);
+                }
                 for name in &server.server_names {
                     entry.names.entry(name.clone()).or_insert(index);
                 }
@@ -117,6 +129,28 @@ impl Gateway {
 }
 
 impl Site {
+    /// A proxied path that ends with a slash is asked for with its slash, as nginx does it: what an application links to
+    /// relatively would lead elsewhere without. A route of the path itself comes first.
+    fn add_slashes(&mut self) {
+        let is_proxied = |deed: &Deed| match deed {
+            Deed::Proxy { .. } => true,
+            Deed::Files { .. } | Deed::Respond { .. } | Deed::AddSlash => false,
+        };
+        let prefixes: HashMap<&[u8], &Deed> =
+            self.prefixes.iter().map(|(path, deed)| (path.as_slice(), deed)).collect();
+        let exact = self.exact.iter().map(|(path, deed)| (path.as_slice(), deed));
+        let bare: Vec<Vec<u8>> = exact
+            .chain(prefixes.iter().map(|(path, deed)| (*path, *deed)))
+            .filter(|(_, deed)| is_proxied(deed))
+            .filter_map(|(path, _)| path.strip_suffix(b"/"))
+            .filter(|bare| !bare.is_empty() && !prefixes.contains_key(bare))
+            .map(<[u8]>::to_vec)
+            .collect();
+        for path in bare {
+            self.exact.entry(path).or_insert(Deed::AddSlash);
+        }
+    }
+
     /// `path` in the form that `normalise` gives it.
     pub fn route(&self, path: &[u8]) -> Option<&Deed> {
         self.exact.get(path).or_else(|| {
@@ -154,7 +188,8 @@ fn host_name(host: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Log, LogFormat, LogLevel, Route, Server};
+    use crate::config::{Log, LogFormat, LogLevel, RetryOn, Route, Server, Upstream};
+    use std::time::Duration;
 
     fn respond(body: &str) -> Action {
         Action::Respond { status: 200, content_type: "text/plain".into(), body: body.into() }
@@ -183,9 +218,26 @@ mod tests {
         }
     }
 
+    fn upstream(name: &str) -> Upstream {
+        Upstream {
+            name: name.into(),
+            servers: vec![],
+            check: None,
+            retries: 0,
+            redispatch: false,
+            retry_on: RetryOn { conn_failure: false, empty_response: false, response_timeout: false },
+            connect_timeout: Duration::ZERO,
+            first_byte_timeout: None,
+            read_timeout: Duration::ZERO,
+            send_timeout: Duration::ZERO,
+            keepalive: 0,
+        }
+    }
+
     fn body(deed: Option<&Deed>) -> &str {
         match deed {
             Some(Deed::Respond { body, .. }) => body,
+            Some(Deed::AddSlash) => "slash",
             Some(_) => "other",
             None => "none",
         }
@@ -198,7 +250,9 @@ mod tests {
             server("0.0.0.0:80", &["a"], &[(all(), "first")]),
             server("0.0.0.0:80", &["b", "b.example", "[::1]"], &[(all(), "second")]),
             server("0.0.0.0:80", &["a"], &[(all(), "shadowed")]),
-            server("0.0.0.0:81", &[], &[(all(), "other port")]),
+            server("0.0.0.0:81", &["a"], &[(all(), "named")]),
+            server("0.0.0.0:81", &[], &[(all(), "every name")]),
+            server("0.0.0.0:81", &[], &[(all(), "shadowed")]),
         ]))
         .unwrap();
         let table = [
@@ -208,7 +262,9 @@ mod tests {
             ("0.0.0.0:80", Some("[::1]:80"), "second"),
             ("0.0.0.0:80", Some("nobody"), "first"),
             ("0.0.0.0:80", None, "first"),
-            ("0.0.0.0:81", Some("a"), "other port"),
+            ("0.0.0.0:81", Some("a"), "named"),
+            ("0.0.0.0:81", Some("nobody"), "every name"),
+            ("0.0.0.0:81", None, "every name"),
             ("0.0.0.0:82", Some("a"), "none"),
         ];
         for (address, host, expect) in table {
@@ -242,6 +298,49 @@ mod tests {
             ("/a/b/c/", "longer"),
             ("/", "none"),
             ("*", "none"),
+        ] {
+            assert_eq!(body(site.route(path.as_bytes())), expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_proxied_folder_is_asked_for_with_its_slash() {
+        use PathPattern::{Exact, Prefix};
+        let all = || PathPattern::Prefix("/".into());
+        let mut config = config(vec![server(
+            "0.0.0.0:80",
+            &[],
+            &[
+                (all(), "all"),
+                (Prefix("/page/".into()), "page"),
+                (Prefix("/own".into()), "own"),
+                (Exact("/eq".into()), "eq"),
+            ],
+        )]);
+        config.upstreams.push(upstream("app"));
+        for pattern in ["/api/", "/own/", "/eq/", "/deep/er/"].map(|p| Prefix(p.into())) {
+            config.servers[0]
+                .routes
+                .push(Route { pattern, action: Action::Proxy { upstream: "app".into() } });
+        }
+        let exact = Exact("/one/".into());
+        config.servers[0]
+            .routes
+            .push(Route { pattern: exact, action: Action::Proxy { upstream: "app".into() } });
+        let gateway = Gateway::try_new(&config).unwrap();
+        let site = gateway.site("0.0.0.0:80".parse().unwrap(), None).unwrap();
+        for (path, expect) in [
+            ("/api", "slash"),
+            ("/api/", "other"),
+            ("/api/x", "other"),
+            ("/apis", "all"),
+            ("/deep/er", "slash"),
+            ("/deep", "all"),
+            ("/one", "slash"),
+            ("/own", "own"),
+            ("/eq", "eq"),
+            ("/page", "all"),
+            ("/", "all"),
         ] {
             assert_eq!(body(site.route(path.as_bytes())), expect, "{path}");
         }

@@ -50,6 +50,8 @@ enum State {
     TrailerLf,
     EndLf,
     Done,
+    /// For good: whoever asks again, with whatever bytes, must not be told of an end.
+    Failed(ChunkedError),
 }
 
 /// What the first bytes of the input are.
@@ -107,7 +109,12 @@ impl Chunked {
             match self.state {
                 State::Data => return Ok(Step::Framing(at)),
                 State::Done => return Ok(Step::End(at)),
-                _ => self.state = self.framing_byte(*byte)?,
+                State::Failed(error) => return Err(error),
+                _ => {
+                    let next = self.framing_byte(*byte);
+                    self.state = next.unwrap_or_else(State::Failed);
+                    next?;
+                }
             }
         }
         if self.is_done() { Ok(Step::End(input.len())) } else { Ok(Step::Framing(input.len())) }
@@ -203,7 +210,7 @@ impl Chunked {
             }
 
             // `step` takes these away.
-            (Data | Done, _) => self.state,
+            (Data | Done | Failed(_), _) => self.state,
         };
         match next {
             ExtensionStart
@@ -225,7 +232,7 @@ impl Chunked {
                     return Err(ChunkedError::TrailersTooLong);
                 }
             }
-            Size { .. } | SizeLf | Data | DataCr | DataLf | TrailerStart | EndLf | Done => (),
+            Size { .. } | SizeLf | Data | DataCr | DataLf | TrailerStart | EndLf | Done | Failed(_) => (),
         }
         Ok(next)
     }
@@ -275,6 +282,17 @@ mod tests {
         check("3\r\nab", Ok(None));
         check("", Ok(None));
         check("0\r\n", Ok(None));
+    }
+
+    #[test]
+    fn what_was_refused_stays_refused() {
+        let mut decoder = Chunked::default();
+        let input = b"0;a=\"\r\n\r\n";
+        for _ in 0..2 {
+            assert_eq!(decoder.decode(&mut input.to_vec()), Err(ChunkedError::Extension));
+            assert!(!decoder.is_done());
+        }
+        assert_eq!(decoder.decode(&mut []), Ok(Decoded::default()));
     }
 
     #[test]

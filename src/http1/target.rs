@@ -43,6 +43,12 @@ impl Target {
             path: span(path)?,
         })
     }
+
+    /// With its question mark; empty if there is none. `head` is what the target was parsed from.
+    pub fn query<'h>(&self, head: &'h [u8]) -> &'h [u8] {
+        let path = self.path.of(head).len();
+        self.path_and_query.of(head).get(path..).unwrap_or_default()
+    }
 }
 
 fn strip_scheme(target: &[u8]) -> Option<&[u8]> {

@@ -93,6 +93,8 @@ fn what_is_malformed_is_answered_and_the_connection_closed() {
         ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         ("GET / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n", 417),
         ("GET /\r\n", 400),
+        ("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /../x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("\x16\x03\x01\x02", 400),
         ("GET / HTTP/1.1\nHost: a\n\n", 400),
         ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405),

@@ -1,11 +1,10 @@
 //! The proxy role on loopback: a process of its own, its link in this test's hands, clients and upstreams that speak
 //! in bytes and lie where it hurts.
-
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::unwrap_used,
-    reason = "a test of what waits and moves bytes has to do the same"
+    reason = "a test starts processes, opens sockets, and fails by panicking"
 )]
 
 mod client_side;
@@ -16,6 +15,7 @@ mod peers;
 mod smuggling;
 mod support;
 mod upstream_side;
+mod upstream_state;
 
 /// Not a test: this binary starts itself with this name to play the proxy.
 #[test]

@@ -76,6 +76,39 @@ fn nothing_is_smuggled() {
     assert!(seen.iter().all(|r| r.starts_with("POST / ") && !r.starts_with(SMUGGLED)), "{seen:?}");
 }
 
+/// A body is refused in the middle of its bytes: what is left of them must not be read as the next request.
+#[test]
+fn what_is_left_of_a_refused_body_is_no_request() {
+    let origin = Origin::answering(|_| ok("ok"));
+    let mut proxy = Proxy::start(1);
+    let address = proxy.address("127.0.0.1");
+    proxy.serve(&proxied(address, upstream("app", &[origin.address])));
+    let inner = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let n = inner.len();
+    let full = format!("{:x}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20));
+    let table = [
+        // Over the limit with the piece that completes it.
+        (413, vec![format!("{chunked}{full}"), format!("{n:x}\r\n{inner}\r\n0\r\n\r\n")]),
+        // Refused within a quoted string, from where the same bytes could be read to a different end.
+        (400, vec![format!("{chunked}0;a=\"\r\n\r\n{inner}")]),
+        (400, vec![chunked.into(), format!("0;a=\"\r\n\r\n{inner}")]),
+    ];
+    for (status, pieces) in table {
+        let mut client = Client::connect(address);
+        for piece in &pieces {
+            client.send(piece);
+            // The next piece comes by a read of its own.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        let shown = &pieces.last().unwrap();
+        assert_eq!(client.response("POST").unwrap().status, status, "{shown:?}");
+        assert!(client.response("GET").is_err(), "{shown:?} was answered twice");
+        let seen = origin.requests();
+        assert!(seen.iter().all(|r| !r.contains(SMUGGLED)), "{shown:?}: {seen:?}");
+    }
+}
+
 #[test]
 fn a_response_cannot_answer_two_requests() {
     // Each connection answers its first request twice: the second answer is nobody's.

@@ -9,7 +9,7 @@ use vipgate::config::*;
 use crate::peers::*;
 use crate::support::*;
 
-fn front(origin: SocketAddr, adjust: impl FnOnce(&mut Upstream)) -> (Proxy, SocketAddr) {
+pub(crate) fn front(origin: SocketAddr, adjust: impl FnOnce(&mut Upstream)) -> (Proxy, SocketAddr) {
     let mut proxy = Proxy::start(1);
     let address = proxy.address("127.0.0.1");
     let mut group = upstream("app", &[origin]);
@@ -50,6 +50,20 @@ fn heads_are_written_anew() {
           X-Forwarded-For: 192.0.2.1, 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\
           X-Forwarded-Host: example.org:8000\r\nX-Real-IP: 127.0.0.1\r\n\r\n"]
     );
+}
+
+#[test]
+fn a_folder_of_an_application_is_asked_for_with_its_slash() {
+    let origin = Origin::answering(|_| ok("app"));
+    let mut proxy = Proxy::start(1);
+    let address = proxy.address("127.0.0.1");
+    let routes = vec![("/api/", to("app")), ("/", respond("else"))];
+    proxy.serve(&config(vec![server(address, routes)], vec![upstream("app", &[origin.address])]));
+    let mut client = Client::connect(address);
+    let response = client.get("/x/../api?a=/b");
+    assert_eq!((response.status, response.field("Location")), (301, Some("/api/?a=/b")));
+    assert_eq!(client.get("/api/").text(), "app");
+    assert_eq!(client.get("/api2").text(), "else");
 }
 
 #[test]
@@ -433,49 +447,4 @@ fn an_answer_may_come_before_the_body_has_been_sent() {
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").send(vec![b'x'; 1000]);
     let response = client.response("POST").unwrap();
     assert_eq!((response.status, response.text(), response.field("Connection")), (403, "no", Some("close")));
-}
-
-#[test]
-fn checks_take_servers_out_and_bring_them_back() {
-    let healthy = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let state = std::sync::Arc::clone(&healthy);
-    let origin = Origin::answering(move |request| {
-        match (request.starts_with("GET /health "), state.load(std::sync::atomic::Ordering::SeqCst)) {
-            (true, false) => b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n".to_vec(),
-            _ => ok("served"),
-        }
-    });
-    let (mut proxy, address) = front(origin.address, |u| {
-        u.check = Some(Check {
-            kind: CheckKind::Http { method: "GET".into(), uri: "/health".into(), host: "app".into() },
-            inter: Duration::from_millis(20),
-            timeout: Duration::from_secs(5),
-            rise: 2,
-            fall: 3,
-        });
-    });
-    let up = |r: &vipgate::link::ProxyReport| r.upstreams[0].servers[0].up;
-    proxy.until("checked", |r| up(r) && r.upstreams[0].servers[0].reason.contains("status 200"));
-    assert_eq!(get(address, "/").text(), "served");
-    healthy.store(false, std::sync::atomic::Ordering::SeqCst);
-    proxy.until("down", |r| !up(r) && r.upstreams[0].servers[0].reason.contains("status 500"));
-    assert_eq!(get(address, "/").status, 503);
-    healthy.store(true, std::sync::atomic::Ordering::SeqCst);
-    proxy.until("up again", up);
-    assert_eq!(get(address, "/").text(), "served");
-    assert!(origin.requests().iter().any(|r| r.contains("Host: app\r\n")));
-}
-
-#[test]
-fn names_are_resolved_and_unknown_ones_are_not_fatal() {
-    let origin = Origin::answering(|_| ok("by name"));
-    let name = |name: &str| {
-        vec![UpstreamServer { host: Host::Name(name.into()), port: origin.address.port(), weight: 1 }]
-    };
-    let (mut proxy, address) = front(origin.address, |u| u.servers = name("localhost"));
-    proxy.until("resolved", |r| r.upstreams[0].servers[0].up);
-    assert_eq!(get(address, "/").text(), "by name");
-    let (mut proxy, address) = front(origin.address, |u| u.servers = name("no-such-name.invalid"));
-    assert_eq!(get(address, "/").status, 503);
-    proxy.until("said so", |r| r.upstreams[0].servers[0].reason.contains("no-such-name.invalid"));
 }

@@ -171,7 +171,7 @@ async fn both_ways(
         facts: &client.facts,
         from: from_client,
         to: to_upstream,
-        head: call.head,
+        head: &mut *call.head,
         framing: call.request.framing,
         body: call.body,
         input,

@@ -21,13 +21,13 @@ pub(super) async fn keep_checked(server: Arc<Server>, check: Check, upstream: St
     let mut counter = RiseFall::new(check.rise, check.fall);
     let mut turn = 0;
     loop {
+        // A name that is not resolved yet is no failed check: it keeps its server out of rotation as it is, and would
+        // keep it out for `rise` intervals more.
+        let address = server.known_address(turn).await;
         let next = Instant::now() + check.inter;
-        let result = match server.address(turn) {
-            Some(address) => timeout(check.timeout, once(address, &check.kind)).await.unwrap_or_else(|_| {
-                Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {:?}", check.timeout)))
-            }),
-            None => Err(io::Error::other("name not resolved")),
-        };
+        let result = timeout(check.timeout, once(address, &check.kind)).await.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {:?}", check.timeout)))
+        });
         turn = turn.wrapping_add(1);
         let (passed, words) = match result {
             Ok(words) => (true, words),

@@ -13,7 +13,7 @@ use super::forward::{self, Call};
 use super::limits::{BODY_MAX, HEADER_TIMEOUT};
 use super::respond::{Manner, Reply, respond};
 use super::worker::{View, Worker};
-use crate::gateway::{Deed, Site, normalise};
+use crate::gateway::{Deed, Site, normalise, redirect_lines};
 use crate::http1::{
     BodyDecoder, Fields, Forwarded, Framing, HeadError, HeadScan, Method, REQUEST_HEAD_MAX, RequestHead,
     Scanned, Version, write_request,
@@ -114,9 +114,9 @@ pub(super) async fn exchange<'w>(
     }
     match plan {
         Plan::Own(reply) => own(worker, client, site, &request, reply, &mut body, input).await,
-        Plan::Forward { upstream, head } => {
-            let call =
-                Call { worker, view: &view, site, upstream, request: &request, head: &head, body: &mut body };
+        Plan::Forward { upstream, mut head } => {
+            let (request, body) = (&request, &mut body);
+            let call = Call { worker, view: &view, site, upstream, request, head: &mut head, body };
             let outcome = forward::forward(call, client, input).await;
             worker.buffers.give_text(head);
             outcome
@@ -188,6 +188,10 @@ fn plan(
         Some(Deed::Respond { status, content_type, body }) => {
             Plan::Own(Reply::fixed(*status, content_type, body))
         }
+        Some(Deed::AddSlash) => {
+            let query = head.target.query(bytes);
+            Plan::Own(Reply::page(301, node).with_lines(&redirect_lines(&path, query)))
+        }
         Some(Deed::Files { root, index }) => Plan::Own(files::reply(node, root, index, &path, head, bytes)),
         Some(Deed::Proxy { upstream }) => {
             if matches!(head.framing, Framing::Length(n) if n > BODY_MAX) {
@@ -223,7 +227,9 @@ pub(super) async fn own<'w>(
 ) -> Outcome<'w> {
     let passed = body.decode(input.filled_mut()).map(|decoded| input.consume(decoded.consumed));
     let complete = passed.is_ok() && body.is_done();
-    let close = !complete || !request.keep_alive || client.facts.shared.is_leaving();
+    // After these nginx trusts nothing that follows, either.
+    let distrusted = matches!(reply.status, 400 | 413);
+    let close = !complete || distrusted || !request.keep_alive || client.facts.shared.is_leaving();
     let manner =
         Manner { version: request.version, head_only: request.method == Method::Head, close, add: &site.add };
     let status = reply.status;

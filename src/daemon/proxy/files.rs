@@ -38,8 +38,7 @@ pub(super) fn reply(
             found(node, &validators, file, &name, head, bytes)
         }
         Ok((Found::Directory, _)) if !relative.is_empty() && !relative.ends_with(b"/") => {
-            let query = head.target.path_and_query.of(bytes).get(head.target.path.of(bytes).len()..);
-            Reply::page(301, node).with_lines(&redirect_lines(path, query.unwrap_or_default()))
+            Reply::page(301, node).with_lines(&redirect_lines(path, head.target.query(bytes)))
         }
         Ok((Found::Directory | Found::Other, _)) => Reply::page(403, node),
         Err(error) => Reply::page(status(root, relative, &error), node),

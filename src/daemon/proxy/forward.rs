@@ -26,8 +26,8 @@ pub(super) struct Call<'a, 'w> {
     /// Its place in the configuration.
     pub(super) upstream: usize,
     pub(super) request: &'a Request,
-    /// As the upstream gets it.
-    pub(super) head: &'a [u8],
+    /// As the upstream gets it, together with what came along of the body.
+    pub(super) head: &'a mut Vec<u8>,
     pub(super) body: &'a mut BodyDecoder,
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Server {
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Somebody failed to connect: the name may stand for something else by now.
     pub(super) resolve: Notify,
+    /// There are addresses.
+    resolved: Notify,
 }
 
 impl Snapshot {
@@ -96,6 +98,7 @@ impl Server {
             reason: Mutex::new(reason.into()),
             addresses: ArcSwap::from_pointee(addresses),
             resolve: Notify::new(),
+            resolved: Notify::new(),
         }
     }
 
@@ -110,12 +113,23 @@ impl Server {
         addresses.get(turn.checked_rem(addresses.len())?).copied()
     }
 
+    /// One of its addresses, as soon as there is one. For one caller at a time.
+    pub(super) async fn known_address(&self, turn: usize) -> SocketAddr {
+        loop {
+            match self.address(turn) {
+                Some(address) => return address,
+                None => self.resolved.notified().await,
+            }
+        }
+    }
+
     pub(super) fn addresses(&self) -> Arc<Vec<SocketAddr>> {
         self.addresses.load_full()
     }
 
     pub(super) fn set_addresses(&self, addresses: Vec<SocketAddr>) {
         self.addresses.store(Arc::new(addresses));
+        self.resolved.notify_one();
     }
 
     pub(super) fn set_up(&self, up: bool) {

@@ -133,7 +133,7 @@ pub(super) struct View {
 }
 
 impl Worker {
-    fn new(
+    pub(super) fn new(
         index: usize,
         workers: usize,
         snapshot: Arc<ArcSwap<Snapshot>>,

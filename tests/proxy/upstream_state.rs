@@ -1,0 +1,77 @@
+//! What is known about an upstream's servers: checks and names.
+
+use std::time::Duration;
+
+use vipgate::config::*;
+
+use crate::peers::*;
+use crate::support::*;
+use crate::upstream_side::front;
+
+#[test]
+fn checks_take_servers_out_and_bring_them_back() {
+    let healthy = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let state = std::sync::Arc::clone(&healthy);
+    let origin = Origin::answering(move |request| {
+        match (request.starts_with("GET /health "), state.load(std::sync::atomic::Ordering::SeqCst)) {
+            (true, false) => b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            _ => ok("served"),
+        }
+    });
+    let (mut proxy, address) = front(origin.address, |u| {
+        u.check = Some(Check {
+            kind: CheckKind::Http { method: "GET".into(), uri: "/health".into(), host: "app".into() },
+            inter: Duration::from_millis(20),
+            timeout: Duration::from_secs(5),
+            rise: 2,
+            fall: 3,
+        });
+    });
+    let up = |r: &vipgate::link::ProxyReport| r.upstreams[0].servers[0].up;
+    proxy.until("checked", |r| up(r) && r.upstreams[0].servers[0].reason.contains("status 200"));
+    assert_eq!(get(address, "/").text(), "served");
+    healthy.store(false, std::sync::atomic::Ordering::SeqCst);
+    proxy.until("down", |r| !up(r) && r.upstreams[0].servers[0].reason.contains("status 500"));
+    assert_eq!(get(address, "/").status, 503);
+    healthy.store(true, std::sync::atomic::Ordering::SeqCst);
+    proxy.until("up again", up);
+    assert_eq!(get(address, "/").text(), "served");
+    assert!(origin.requests().iter().any(|r| r.contains("Host: app\r\n")));
+}
+
+#[test]
+fn names_are_resolved_and_unknown_ones_are_not_fatal() {
+    let origin = Origin::answering(|_| ok("by name"));
+    let name = |name: &str| {
+        vec![UpstreamServer { host: Host::Name(name.into()), port: origin.address.port(), weight: 1 }]
+    };
+    let (mut proxy, address) = front(origin.address, |u| u.servers = name("localhost"));
+    proxy.until("resolved", |r| r.upstreams[0].servers[0].up);
+    assert_eq!(get(address, "/").text(), "by name");
+    let (mut proxy, address) = front(origin.address, |u| u.servers = name("no-such-name.invalid"));
+    assert_eq!(get(address, "/").status, 503);
+    proxy.until("said so", |r| r.upstreams[0].servers[0].reason.contains("no-such-name.invalid"));
+}
+
+/// Before its name is resolved there is nothing to check, and nothing to hold against a server.
+#[test]
+fn a_name_that_is_not_resolved_yet_is_no_failed_check() {
+    let origin = Origin::answering(|_| ok("by name"));
+    let (mut proxy, address) = front(origin.address, |u| {
+        u.servers = vec![UpstreamServer {
+            host: Host::Name("localhost".into()),
+            port: origin.address.port(),
+            weight: 1,
+        }];
+        u.check = Some(Check {
+            kind: CheckKind::Tcp,
+            inter: 2 * PATIENCE,
+            timeout: Duration::from_secs(5),
+            rise: 2,
+            fall: 3,
+        });
+    });
+    let connected = "last check: connected";
+    proxy.until("checked", |r| r.upstreams[0].servers[0].up && r.upstreams[0].servers[0].reason == connected);
+    assert_eq!(get(address, "/").text(), "by name");
+}
