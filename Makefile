@@ -3,7 +3,10 @@ export VIPGATE_IMAGE ?= vipgate:local
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 STACK = cd compose && $(COMPOSE)
 
-.PHONY: up down logs status image test e2e fmt lint bench sabotage
+help: ## this list
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+.PHONY: help up down logs status image test e2e fmt lint bench sabotage
 
 up: ## build the image, start the stack, say what to try
 	@compose/preflight $(firstword $(COMPOSE))
