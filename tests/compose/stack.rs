@@ -158,6 +158,12 @@ impl Stack {
         self.probe_with(&["--rate", "200", "--timeout", "200ms"])
     }
 
+    /// The same with patience for a machine that stands still for a moment, but none for a segment that was lost: the
+    /// kernel sends a SYN again after a second. For "nothing fails".
+    pub(crate) fn patient_probe(&self) -> Result<Probe, Trouble> {
+        self.probe_with(&["--rate", "200", "--timeout", "900ms"])
+    }
+
     pub(crate) fn probe_with(&self, arguments: &[&str]) -> Result<Probe, Trouble> {
         Probe::start(Some(&self.client.namespace), &format!("http://{}/", self.vip()), arguments)
     }

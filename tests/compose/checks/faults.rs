@@ -78,7 +78,7 @@ struct Rounds {
     /// Failed requests before the other node answered, by kind.
     looked: Vec<Kinds>,
     /// Failed requests after it, while the node came home.
-    later: u64,
+    later: Vec<Kinds>,
     back: usize,
     wrong: Vec<String>,
 }
@@ -91,7 +91,7 @@ impl Rounds {
         fault: impl FnOnce() -> Result<(), Trouble>,
         mend: impl FnOnce() -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
-        let mut probe = stack.probe()?;
+        let mut probe = stack.patient_probe()?;
         fault()?;
         if let Err(trouble) = probe.answered_by("backup", TAKEOVER_WITHIN) {
             self.wrong.push(trouble);
@@ -114,7 +114,7 @@ impl Rounds {
         let (before, after): (Vec<_>, Vec<_>) = outages.iter().partition(|o| o.start < taken);
         self.gaps.add(before.iter().map(|o| o.length).max().unwrap_or_default());
         self.looked.extend(before.iter().map(|o| o.looked.clone()));
-        self.later += after.iter().map(|o| o.requests).sum::<u64>();
+        self.later.extend(after.iter().map(|o| o.looked.clone()));
         let stints: Vec<&str> = report.fresh.stints.iter().filter_map(|s| s.by.as_deref()).collect();
         let mut nodes = stints.clone();
         nodes.dedup();
@@ -128,13 +128,13 @@ impl Rounds {
         if median > gap_median_max {
             self.wrong.push(format!("the gap is {} ms", median.as_millis()));
         }
-        let looked: Vec<String> = self.looked.iter().map(ToString::to_string).collect();
+        let list = |kinds: &[Kinds]| kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ");
         let figures = format!(
             "gap {}; failed on the way home: {}; back by itself: {} of {rounds}; seen as: {}",
             self.gaps,
-            self.later,
+            if self.later.is_empty() { "none".to_owned() } else { list(&self.later) },
             self.back,
-            looked.join(" | "),
+            list(&self.looked),
         );
         Finding::of(figures, self.wrong)
     }
@@ -145,7 +145,7 @@ pub(super) fn pause(stack: &mut Stack) -> Verdict {
     for _ in 0..self::rounds(stack) {
         rounds.round(stack, || Fault::Pause.strike(stack), || Fault::Pause.mend(stack))?;
     }
-    if stack.kind == Kind::Vipgate && rounds.later > 0 {
+    if stack.kind == Kind::Vipgate && !rounds.later.is_empty() {
         rounds.wrong.push("requests failed after the thaw".to_owned());
     }
     Ok(rounds.finding(self::rounds(stack), GAP_MEDIAN_MAX))
@@ -183,7 +183,7 @@ pub(super) fn stop(stack: &mut Stack) -> Verdict {
             || Fault::Stop.mend(stack),
         )?;
     }
-    if rounds.later > 0 {
+    if !rounds.later.is_empty() {
         rounds.wrong.push("requests failed on the way home".to_owned());
     }
     Ok(match rounds.finding(self::rounds(stack), Duration::ZERO) {
