@@ -8,50 +8,35 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::client::within;
 use super::limits::{LARGE_FROM, SEND_TIMEOUT};
 use super::worker::Worker;
-use crate::gateway;
-use crate::http1::{Delivery, Framing, OwnHead, Version, write_own};
+use crate::gateway::Answer;
+use crate::http1::{Delivery, Framing, Method, OwnHead, Version, write_own};
 
-/// Sent together with the head, up to so many bytes.
+/// Sent together with the head, up to so many bytes of a file.
 const WITH_HEAD_MAX: usize = 16 << 10;
 
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) content_type: Option<String>,
-    /// Whole lines, each with its CRLF.
-    pub(super) lines: Vec<u8>,
-    pub(super) body: Body,
-}
-
-#[derive(Debug)]
-pub(super) enum Body {
-    /// None, and no length either: 204 and 304.
-    Nothing,
-    Bytes(Vec<u8>),
+pub(super) enum Reply<'a> {
+    Whole(Answer<'a>),
     /// The first `length` bytes.
     File {
+        content_type: &'static str,
+        /// Whole lines, each with its CRLF.
+        lines: Vec<u8>,
         file: File,
         length: u64,
     },
 }
 
-impl Reply {
-    pub(super) fn page(status: u16, node: &str) -> Self {
-        let body = Body::Bytes(gateway::page(status, node).into_bytes());
-        Self { status, content_type: Some("text/html".into()), lines: vec![], body }
+impl Reply<'_> {
+    pub(super) fn error(status: u16, node: &str) -> Self {
+        Self::Whole(Answer::error(status, node))
     }
 
-    pub(super) fn fixed(status: u16, content_type: &str, body: &str) -> Self {
-        if matches!(status, 204 | 304) {
-            return Self { status, content_type: None, lines: vec![], body: Body::Nothing };
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::Whole(answer) => answer.status,
+            Self::File { .. } => 200,
         }
-        let body = Body::Bytes(body.as_bytes().to_vec());
-        Self { status, content_type: Some(content_type.to_owned()), lines: vec![], body }
-    }
-
-    pub(super) fn with_lines(mut self, lines: &[u8]) -> Self {
-        self.lines.extend_from_slice(lines);
-        self
     }
 }
 
@@ -59,8 +44,7 @@ impl Reply {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner<'a> {
     pub(super) version: Version,
-    /// The request was a HEAD.
-    pub(super) head_only: bool,
+    pub(super) method: Method,
     pub(super) close: bool,
     /// The server's own lines.
     pub(super) add: &'a [u8],
@@ -70,37 +54,30 @@ pub(super) struct Manner<'a> {
 pub(super) async fn respond(
     worker: &Worker,
     to: &mut (impl AsyncWrite + Unpin),
-    reply: Reply,
+    reply: Reply<'_>,
     manner: &Manner<'_>,
 ) -> io::Result<()> {
     let mut text = worker.buffers.take_text();
     let date = worker.date();
-    let own = OwnHead {
-        status: reply.status,
-        content_type: reply.content_type.as_deref(),
-        content_length: match &reply.body {
-            Body::Nothing => None,
-            Body::Bytes(bytes) => Some(bytes.len() as u64),
-            Body::File { length, .. } => Some(*length),
-        },
-        date: &date,
-        lines: &reply.lines,
-    };
     let delivery =
         Delivery { version: manner.version, close: manner.close, framing: Framing::None, add: manner.add };
-    write_own(&mut text, &own, &delivery);
-    let result = match reply.body {
-        _ if manner.head_only => write_all(to, &text).await,
-        Body::Nothing => write_all(to, &text).await,
-        Body::Bytes(bytes) if bytes.len() <= WITH_HEAD_MAX => {
-            text.extend_from_slice(&bytes);
+    let result = match reply {
+        Reply::Whole(answer) => {
+            answer.write(&mut text, manner.method, &date, &delivery);
             write_all(to, &text).await
         }
-        Body::Bytes(bytes) => match write_all(to, &text).await {
-            Ok(()) => write_all(to, &bytes).await,
-            error => error,
-        },
-        Body::File { file, length } => send_file(worker, to, &mut text, file, length).await,
+        Reply::File { content_type, lines, file, length } => {
+            let own = OwnHead {
+                status: 200,
+                content_type: Some(content_type),
+                content_length: Some(length),
+                date: &date,
+                lines: &lines,
+            };
+            write_own(&mut text, &own, &delivery);
+            let length = if manner.method == Method::Head { 0 } else { length };
+            send_file(worker, to, &mut text, file, length).await
+        }
     };
     worker.buffers.give_text(text);
     result
