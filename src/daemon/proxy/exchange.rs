@@ -108,10 +108,6 @@ pub(super) async fn exchange<'w>(
     drop(head);
     input.consume(length);
     let mut body = BodyDecoder::new(request.framing);
-    // Files and routes took time; a freeze may have fallen into it.
-    if !client.is_cleared(worker).await {
-        return Outcome::Reset;
-    }
     match plan {
         Plan::Own(reply) => own(worker, client, site, &request, reply, &mut body, input).await,
         Plan::Forward { upstream, mut head } => {
@@ -232,7 +228,7 @@ pub(super) async fn own<'w>(
     let distrusted = matches!(status, 400 | 413);
     let close = !complete || distrusted || !request.keep_alive || client.facts.shared.is_leaving();
     let manner = Manner { version: request.version, method: request.method, close, add: &site.add };
-    let sent = respond(worker, &mut client.stream, reply, &manner).await;
+    let sent = respond(worker, client, reply, &manner).await;
     request.log(client, status, "own");
     match sent {
         Err(_) => Outcome::Reset,
@@ -261,8 +257,8 @@ async fn last_words<'w>(worker: &'w Worker, client: &mut Client, status: u16) ->
     let add = site.map(|s| s.add.as_slice()).unwrap_or_default();
     let manner = Manner { version: Version::Http11, method: Method::Get, close: true, add };
     let reply = Reply::error(status, &view.snapshot.node);
-    match respond(worker, &mut client.stream, reply, &manner).await {
+    match respond(worker, client, reply, &manner).await {
         Ok(()) => Outcome::Linger,
-        Err(_) => Outcome::Close,
+        Err(_) => Outcome::Reset,
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::client::within;
+use super::client::{Client, within};
 use super::limits::{LARGE_FROM, SEND_TIMEOUT};
 use super::worker::Worker;
 use crate::gateway::Answer;
@@ -50,10 +50,10 @@ pub(super) struct Manner<'a> {
     pub(super) add: &'a [u8],
 }
 
-/// An error leaves the client with a part of an answer, or with none.
+/// An error leaves the client with a part of an answer, or with none: its connection is to be reset.
 pub(super) async fn respond(
     worker: &Worker,
-    to: &mut (impl AsyncWrite + Unpin),
+    client: &mut Client,
     reply: Reply<'_>,
     manner: &Manner<'_>,
 ) -> io::Result<()> {
@@ -64,7 +64,7 @@ pub(super) async fn respond(
     let result = match reply {
         Reply::Whole(answer) => {
             answer.write(&mut text, manner.method, &date, &delivery);
-            write_all(to, &text).await
+            begin(worker, client, &text).await
         }
         Reply::File { content_type, lines, file, length } => {
             let own = OwnHead {
@@ -76,7 +76,7 @@ pub(super) async fn respond(
             };
             write_own(&mut text, &own, &delivery);
             let length = if manner.method == Method::Head { 0 } else { length };
-            send_file(worker, to, &mut text, file, length).await
+            send_file(worker, client, &mut text, file, length).await
         }
     };
     worker.buffers.give_text(text);
@@ -86,7 +86,7 @@ pub(super) async fn respond(
 /// Exactly `length` bytes, or an error: a file that shrinks meanwhile must not pass for a whole one.
 async fn send_file(
     worker: &Worker,
-    to: &mut (impl AsyncWrite + Unpin),
+    client: &mut Client,
     text: &mut Vec<u8>,
     file: File,
     length: u64,
@@ -98,7 +98,7 @@ async fn send_file(
     if left > 0 && (read as u64) < first {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    write_all(to, text).await?;
+    begin(worker, client, text).await?;
     if left == 0 {
         return Ok(());
     }
@@ -113,10 +113,18 @@ async fn send_file(
         }
         left -= n as u64;
         buffer.fill(n);
-        write_all(to, buffer.filled()).await?;
+        write_all(&mut client.stream, buffer.filled()).await?;
         buffer.consume(n);
     }
     Ok(())
+}
+
+/// Writes what an answer begins with, unless a freeze since the request was read made it another node's to give.
+async fn begin(worker: &Worker, client: &mut Client, text: &[u8]) -> io::Result<()> {
+    if !client.is_cleared(worker).await {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    write_all(&mut client.stream, text).await
 }
 
 /// All of `bytes` to a client that takes some of them at least once per `SEND_TIMEOUT`.
