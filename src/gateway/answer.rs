@@ -33,6 +33,11 @@ impl<'a> Answer<'a> {
         Self { lines: lines.into(), ..Self::error(status, node) }
     }
 
+    /// For a client that has the same already.
+    pub fn not_modified(lines: Vec<u8>) -> Self {
+        Self { status: 304, content_type: "", lines: lines.into(), body: Cow::Borrowed(b"") }
+    }
+
     /// What `Action::Respond` says.
     pub fn respond(status: u16, content_type: &'a str, body: &'a str) -> Self {
         Self { status, content_type, lines: Cow::Borrowed(b""), body: body.as_bytes().into() }
@@ -40,20 +45,15 @@ impl<'a> Answer<'a> {
 
     /// Appends the answer to a request with `method`. `date` in the form of RFC 9110 section 5.6.7.
     pub fn write(&self, out: &mut Vec<u8>, method: Method, date: &str, delivery: &Delivery<'_>) {
-        let (length, body): (_, &[u8]) = match self.status {
+        let (content_type, length, body): (_, _, &[u8]) = match self.status {
             // RFC 9110 section 8.6: these say no length.
-            100..=199 | 204 | 304 => (None, b""),
+            100..=199 | 204 | 304 => (None, None, b""),
             // Section 15.3.6: no content, and the length that says so.
-            205 => (Some(0), b""),
-            _ => (Some(self.body.len() as u64), &self.body),
+            205 => (None, Some(0), b""),
+            _ => (Some(self.content_type), Some(self.body.len() as u64), &self.body),
         };
-        let own = OwnHead {
-            status: self.status,
-            content_type: length.filter(|length| *length > 0).map(|_| self.content_type),
-            content_length: length,
-            date,
-            lines: &self.lines,
-        };
+        let own =
+            OwnHead { status: self.status, content_type, content_length: length, date, lines: &self.lines };
         write_own(out, &own, delivery);
         if method != Method::Head {
             out.extend_from_slice(body);
@@ -62,7 +62,7 @@ impl<'a> Answer<'a> {
 }
 
 /// An error page: the status, and which node says so.
-pub fn page(status: u16, node: &str) -> String {
+fn page(status: u16, node: &str) -> String {
     let title = format!("{status} {}", reason(status));
     let title = title.trim_end();
     let mut node_text = String::with_capacity(node.len());
@@ -92,7 +92,7 @@ pub fn redirect_lines(path: &[u8], query: &[u8]) -> Vec<u8> {
 }
 
 /// A normalised path as it may stand in a URL. It starts with one slash, so that it cannot be read as a host.
-pub fn escaped_path(path: &[u8]) -> Vec<u8> {
+fn escaped_path(path: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(path.len());
     for byte in path {
         match byte {
@@ -127,7 +127,13 @@ mod tests {
                 Answer::respond(200, "text/plain", ""),
                 Method::Get,
                 kept,
-                format!("200 OK\r\n{START}Content-Length: 0\r\nA: b\r\n\r\n"),
+                format!("200 OK\r\n{START}Content-Type: text/plain\r\nContent-Length: 0\r\nA: b\r\n\r\n"),
+            ),
+            (
+                Answer::not_modified(b"ETag: x\r\n".to_vec()),
+                Method::Get,
+                kept,
+                format!("304 Not Modified\r\n{START}ETag: x\r\nA: b\r\n\r\n"),
             ),
             (
                 Answer::respond(204, "text/plain", "lost"),

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 /// What tells two states of a file apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Validators {
+pub(super) struct Validators {
     /// Strong, with its quotes.
-    pub etag: String,
+    pub(super) etag: String,
     /// Whole seconds since 1970, which is what the wire carries; at most `MODIFIED_MAX`.
     modified: u64,
 }
@@ -17,13 +17,13 @@ const MODIFIED_MAX: u64 = 253_402_300_799;
 impl Validators {
     /// Nanoseconds count in the tag, so that two edits within a second differ; the same file on two nodes has the
     /// same tag.
-    pub fn new(length: u64, modified: Duration) -> Self {
+    pub(super) fn new(length: u64, modified: Duration) -> Self {
         let etag = format!("\"{:x}-{length:x}\"", modified.as_nanos());
         Self { etag, modified: modified.as_secs().min(MODIFIED_MAX) }
     }
 
     /// ETag and Last-Modified, each with its CRLF.
-    pub fn lines(&self) -> Vec<u8> {
+    pub(super) fn lines(&self) -> Vec<u8> {
         let date = httpdate::fmt_http_date(self.modified());
         format!("ETag: {}\r\nLast-Modified: {date}\r\n", self.etag).into_bytes()
     }
@@ -43,14 +43,14 @@ pub struct Conditions<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     Send,
     NotModified,
     PreconditionFailed,
 }
 
 /// In the order of RFC 9110 section 13.2.2. A date that cannot be read is no condition.
-pub fn verdict(conditions: &Conditions<'_>, validators: &Validators) -> Verdict {
+pub(super) fn verdict(conditions: &Conditions<'_>, validators: &Validators) -> Verdict {
     let modified = validators.modified();
     match (conditions.if_match, conditions.if_unmodified_since.and_then(date)) {
         (Some(tags), _) if !lists(tags, &validators.etag, Comparison::Strong) => {

@@ -37,6 +37,8 @@ pub enum Entry {
     Missing,
     /// Not readable, or outside the root.
     Denied,
+    /// The system could not open it.
+    Broken,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,7 @@ pub fn serve(path: &[u8], query: &[u8], name: &[u8], entry: Entry, conditions: &
         Entry::Directory => return Serving::Redirect { lines: redirect_lines(path, query) },
         Entry::Special | Entry::Missing => return Serving::Refused(404),
         Entry::Denied => return Serving::Refused(403),
+        Entry::Broken => return Serving::Refused(500),
     };
     let validators = Validators::new(length, modified);
     match verdict(conditions, &validators) {
@@ -76,8 +79,9 @@ pub fn serve(path: &[u8], query: &[u8], name: &[u8], entry: Entry, conditions: &
 fn content_type(name: &[u8]) -> &'static str {
     let file = name.rsplit(|b| *b == b'/').next().unwrap_or_default();
     let extension = match file.iter().rposition(|b| *b == b'.') {
-        Some(dot) => file.get(dot + 1..).unwrap_or_default(),
-        None => b"",
+        Some(dot @ 1..) => file.get(dot + 1..).unwrap_or_default(),
+        // A name that only begins with a dot is hidden, not a type.
+        Some(0) | None => b"",
     };
     std::str::from_utf8(extension)
         .ok()
@@ -132,6 +136,7 @@ mod tests {
             ("/a", "", "a", Entry::Special, none, Serving::Refused(404)),
             ("/a", "", "a", Entry::Missing, other, Serving::Refused(404)),
             ("/a", "", "a", Entry::Denied, none, Serving::Refused(403)),
+            ("/a", "", "a", Entry::Broken, none, Serving::Refused(500)),
         ];
         for (path, query, name, entry, conditions, expect) in table {
             let got = serve(path.as_bytes(), query.as_bytes(), name.as_bytes(), entry, &conditions);
@@ -141,7 +146,7 @@ mod tests {
 
     #[test]
     fn types_by_extension() {
-        let table: [(&[u8], &str); 9] = [
+        let table: [(&[u8], &str); 10] = [
             (b"a.html", "text/html"),
             (b"x/a.b.CSS", "text/css"),
             (b"a.svg", "image/svg+xml"),
@@ -149,6 +154,7 @@ mod tests {
             (b"a", "application/octet-stream"),
             (b"a.css/b", "application/octet-stream"),
             (b"a.", "application/octet-stream"),
+            (b"x/.html", "application/octet-stream"),
             (b"a.\xff", "application/octet-stream"),
             (b"", "application/octet-stream"),
         ];

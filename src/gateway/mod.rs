@@ -6,8 +6,8 @@ mod files;
 mod path;
 mod select;
 
-pub use answer::{Answer, escaped_path, page, redirect_lines};
-pub use conditional::{Conditions, Validators, Verdict, verdict};
+pub use answer::{Answer, redirect_lines};
+pub use conditional::Conditions;
 pub use files::{Entry, Serving, file_name, serve};
 pub use path::{PathError, normalise};
 pub use select::{Deed, Gateway, Site};

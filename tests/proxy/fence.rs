@@ -2,8 +2,9 @@
 //!
 //! 127.0.0.2 plays the virtual address; `SIGSTOP` freezes as `docker pause` does.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use vipgate::link::{FenceQuery, FenceVerdict, FromProxy, ToProxy};
@@ -23,8 +24,11 @@ struct Node {
     own: SocketAddr,
 }
 
-fn node() -> Node {
-    let origin = Origin::answering(|_| ok("served"));
+fn serving() -> Node {
+    node(Origin::answering(|_| ok("served")))
+}
+
+fn node(origin: Origin) -> Node {
     let mut proxy = Proxy::start(1);
     let vip = proxy.address(VIP);
     let own = proxy.address("127.0.0.1");
@@ -85,7 +89,7 @@ fn waiting(node: &mut Node) -> Vec<Client> {
 
 #[test]
 fn what_waited_is_refused_if_the_address_was_lost() {
-    let mut node = node();
+    let mut node = serving();
     let before = vipgate::os::clock::boottime_ns();
     let clients = waiting(&mut node);
     let served = node.origin.requests().len();
@@ -103,7 +107,7 @@ fn what_waited_is_refused_if_the_address_was_lost() {
 
 #[test]
 fn what_waited_is_answered_if_the_address_was_held() {
-    let mut node = node();
+    let mut node = serving();
     let clients = waiting(&mut node);
     node.answer(true);
     for mut client in clients {
@@ -115,7 +119,7 @@ fn what_waited_is_answered_if_the_address_was_held() {
 
 #[test]
 fn nothing_is_processed_before_the_verdict_and_none_is_a_refusal() {
-    let mut node = node();
+    let mut node = serving();
     let mut clients = waiting(&mut node);
     let served = node.origin.requests().len();
     node.query();
@@ -132,7 +136,7 @@ fn nothing_is_processed_before_the_verdict_and_none_is_a_refusal() {
 
 #[test]
 fn own_addresses_are_not_fenced() {
-    let mut node = node();
+    let mut node = serving();
     let mut client = Client::connect(node.own);
     assert_eq!(client.get("/").text(), "served");
     node.freeze(|| _ = client.send(REQUEST));
@@ -144,7 +148,7 @@ fn own_addresses_are_not_fenced() {
 
 #[test]
 fn a_freeze_within_a_request_body_is_noticed() {
-    let mut node = node();
+    let mut node = serving();
     let mut client = Client::connect(node.vip);
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
     let end = Instant::now() + PATIENCE;
@@ -156,6 +160,50 @@ fn a_freeze_within_a_request_body_is_noticed() {
     node.answer(false);
     assert_eq!(client.response("POST").unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert!(node.origin.requests().is_empty(), "the upstream never has the whole");
+}
+
+/// What an upstream says while the proxy is frozen, long after the request was forwarded.
+#[test]
+fn an_answer_that_waited_is_given_only_if_the_address_was_held() {
+    for (said, status) in [
+        (ok("late"), 200),
+        ([&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"[..], &ok("late")].concat(), 103),
+        (b"nonsense\r\n\r\n".to_vec(), 502),
+        // It closes.
+        (vec![], 502),
+    ] {
+        for held in [true, false] {
+            let what = format!("{status}, held: {held}");
+            let (say, wait) = mpsc::channel::<()>();
+            let (done, said_it) = mpsc::channel();
+            let (said, script) = (said.clone(), Mutex::new((wait, done)));
+            let mut node = node(Origin::start(move |mut connection| {
+                let script = script.lock().unwrap();
+                connection.request().unwrap();
+                script.0.recv().unwrap();
+                connection.stream.write_all(&said).unwrap();
+                drop(connection);
+                script.1.send(()).unwrap();
+            }));
+            let mut client = Client::connect(node.vip);
+            client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+            let end = Instant::now() + PATIENCE;
+            while node.origin.requests().is_empty() {
+                assert!(Instant::now() < end, "{what}");
+                std::thread::yield_now();
+            }
+            node.freeze(|| {
+                say.send(()).unwrap();
+                said_it.recv_timeout(PATIENCE).unwrap();
+            });
+            node.answer(held);
+            match (client.response("POST"), held) {
+                (Ok(response), true) => assert_eq!(response.status, status, "{what}"),
+                (Err(error), false) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{what}"),
+                (other, _) => panic!("{what}: {other:?}"),
+            }
+        }
+    }
 }
 
 #[test]

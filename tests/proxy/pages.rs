@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 use crate::peers::*;
 use crate::support::*;
@@ -27,6 +31,8 @@ fn site(name: &str) -> (Proxy, std::net::SocketAddr, Folder) {
 fn what_lies_at_a_path_is_what_a_client_gets() {
     let (_proxy, address, folder) = site("paths");
     symlink("/etc/passwd", folder.0.join("out")).unwrap();
+    mkfifo(&folder.0.join("pipe"), Mode::S_IRUSR).unwrap();
+    let _socket = UnixListener::bind(folder.0.join("socket")).unwrap();
     let mut client = Client::connect(address);
     for (path, status, content_type, body) in [
         ("/", 200, "text/html", "<h1>home</h1>"),
@@ -39,6 +45,8 @@ fn what_lies_at_a_path_is_what_a_client_gets() {
         ("/sub", 301, "text/html", "301 Moved Permanently"),
         ("/bare/", 403, "text/html", "403 Forbidden"),
         ("/out", 403, "text/html", "403 Forbidden"),
+        ("/pipe", 404, "text/html", "404 Not Found"),
+        ("/socket", 404, "text/html", "404 Not Found"),
         ("/missing", 404, "text/html", "404 Not Found"),
         ("/missing/", 404, "text/html", "404 Not Found"),
         ("/index.html/", 404, "text/html", "404 Not Found"),

@@ -120,7 +120,7 @@ pub(super) async fn attempt(
         }),
         Ended::Down(Down::Cut) => End::Cut,
         Ended::Down(Down::ClientGone) | Ended::Up(Up::Gone) => End::Gone,
-        Ended::Up(Up::Fenced) => End::Fenced,
+        Ended::Down(Down::Fenced) | Ended::Up(Up::Fenced) => End::Fenced,
         Ended::Up(Up::Faulty(_)) if progress.answered.get() => End::Cut,
         Ended::Up(Up::Faulty(status)) => End::Refuse(status),
         Ended::Up(Up::Broken) => End::Cut,
@@ -181,7 +181,7 @@ async fn both_ways(
     let down = Relay {
         worker: call.worker,
         request: call.request,
-        shared: &client.facts.shared,
+        facts: &client.facts,
         add: &call.site.add,
         from: from_upstream,
         to: to_client,

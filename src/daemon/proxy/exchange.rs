@@ -13,7 +13,7 @@ use super::forward::{self, Call};
 use super::limits::{BODY_MAX, HEADER_TIMEOUT};
 use super::respond::{Manner, Reply, respond};
 use super::worker::{View, Worker};
-use crate::gateway::{Deed, Site, normalise, redirect_lines};
+use crate::gateway::{Answer, Deed, Site, normalise, redirect_lines};
 use crate::http1::{
     BodyDecoder, Fields, Forwarded, Framing, HeadError, HeadScan, Method, REQUEST_HEAD_MAX, RequestHead,
     Scanned, Version, write_request,
@@ -76,8 +76,8 @@ impl Request {
     }
 }
 
-enum Plan {
-    Own(Reply),
+enum Plan<'a> {
+    Own(Reply<'a>),
     Forward { upstream: usize, head: Vec<u8> },
 }
 
@@ -108,10 +108,6 @@ pub(super) async fn exchange<'w>(
     drop(head);
     input.consume(length);
     let mut body = BodyDecoder::new(request.framing);
-    // Files and routes took time; a freeze may have fallen into it.
-    if !client.is_cleared(worker).await {
-        return Outcome::Reset;
-    }
     match plan {
         Plan::Own(reply) => own(worker, client, site, &request, reply, &mut body, input).await,
         Plan::Forward { upstream, mut head } => {
@@ -166,40 +162,40 @@ fn host<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a [u8]> {
     head.host.map(|h| h.of(bytes))
 }
 
-fn plan(
+fn plan<'a>(
     worker: &Worker,
     client: &Client,
     view: &View,
-    site: &Site,
+    site: &'a Site,
     head: &RequestHead,
     bytes: &[u8],
-) -> Plan {
+) -> Plan<'a> {
     let node = &view.snapshot.node;
     let path = match normalise(head.target.path.of(bytes)) {
         Ok(path) => path,
         Err(error) => {
             worker.vitals.count(Count::Malformed);
             tracing::debug!(client = %client.facts.peer, "{error}");
-            return Plan::Own(Reply::page(400, node));
+            return Plan::Own(Reply::error(400, node));
         }
     };
     match site.route(&path) {
-        None => Plan::Own(Reply::page(404, node)),
+        None => Plan::Own(Reply::error(404, node)),
         Some(Deed::Respond { status, content_type, body }) => {
-            Plan::Own(Reply::fixed(*status, content_type, body))
+            Plan::Own(Reply::Whole(Answer::respond(*status, content_type, body)))
         }
         Some(Deed::AddSlash) => {
             let query = head.target.query(bytes);
-            Plan::Own(Reply::page(301, node).with_lines(&redirect_lines(&path, query)))
+            Plan::Own(Reply::Whole(Answer::redirect(301, node, redirect_lines(&path, query))))
         }
         Some(Deed::Files { root, index }) => Plan::Own(files::reply(node, root, index, &path, head, bytes)),
         Some(Deed::Proxy { upstream }) => {
             if matches!(head.framing, Framing::Length(n) if n > BODY_MAX) {
                 worker.vitals.count(Count::BodyTooLarge);
-                return Plan::Own(Reply::page(413, node));
+                return Plan::Own(Reply::error(413, node));
             }
             let Some(group) = view.snapshot.upstreams.get(*upstream) else {
-                return Plan::Own(Reply::page(502, node));
+                return Plan::Own(Reply::error(502, node));
             };
             let mut text = worker.buffers.take_text();
             let forwarded = Forwarded {
@@ -221,19 +217,18 @@ pub(super) async fn own<'w>(
     client: &mut Client,
     site: &Site,
     request: &Request,
-    reply: Reply,
+    reply: Reply<'_>,
     body: &mut BodyDecoder,
     mut input: Lent<'w>,
 ) -> Outcome<'w> {
     let passed = body.decode(input.filled_mut()).map(|decoded| input.consume(decoded.consumed));
     let complete = passed.is_ok() && body.is_done();
+    let status = reply.status();
     // After these nginx trusts nothing that follows, either.
-    let distrusted = matches!(reply.status, 400 | 413);
+    let distrusted = matches!(status, 400 | 413);
     let close = !complete || distrusted || !request.keep_alive || client.facts.shared.is_leaving();
-    let manner =
-        Manner { version: request.version, head_only: request.method == Method::Head, close, add: &site.add };
-    let status = reply.status;
-    let sent = respond(worker, &mut client.stream, reply, &manner).await;
+    let manner = Manner { version: request.version, method: request.method, close, add: &site.add };
+    let sent = respond(worker, client, reply, &manner).await;
     request.log(client, status, "own");
     match sent {
         Err(_) => Outcome::Reset,
@@ -260,10 +255,10 @@ async fn last_words<'w>(worker: &'w Worker, client: &mut Client, status: u16) ->
     let view = worker.view_for(client.facts.listener.address);
     let site = view.snapshot.gateway.site(client.facts.listener.address, None);
     let add = site.map(|s| s.add.as_slice()).unwrap_or_default();
-    let manner = Manner { version: Version::Http11, head_only: false, close: true, add };
-    let reply = Reply::page(status, &view.snapshot.node);
-    match respond(worker, &mut client.stream, reply, &manner).await {
+    let manner = Manner { version: Version::Http11, method: Method::Get, close: true, add };
+    let reply = Reply::error(status, &view.snapshot.node);
+    match respond(worker, client, reply, &manner).await {
         Ok(()) => Outcome::Linger,
-        Err(_) => Outcome::Close,
+        Err(_) => Outcome::Reset,
     }
 }

@@ -1,17 +1,17 @@
-//! Static files: what lies at a path, with its validators.
+//! Static files: opens what lies at a path. What is answered with it is the gateway's to say.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::respond::{Body, Reply};
-use crate::gateway::{Conditions, Validators, Verdict, redirect_lines, verdict};
+use nix::errno::Errno;
+
+use super::respond::Reply;
+use crate::gateway::{Answer, Conditions, Entry, Serving, file_name, serve};
 use crate::http1::{Known, RequestHead};
 use crate::os::files::{Found, open_beneath};
-
-/// For a name whose ending says nothing.
-const DEFAULT_TYPE: &str = "application/octet-stream";
 
 /// `path` is normalised: it starts with a slash and climbs nowhere.
 pub(super) fn reply(
@@ -21,58 +21,12 @@ pub(super) fn reply(
     path: &[u8],
     head: &RequestHead,
     bytes: &[u8],
-) -> Reply {
-    if !head.method.is_retrieval() {
-        return Reply::page(405, node).with_lines(b"Allow: GET, HEAD\r\n");
-    }
-    let relative = path.strip_prefix(b"/").unwrap_or(path);
-    let opened = match relative.strip_suffix(b"/") {
-        Some(folder) => open_index(root, folder, index),
-        None if relative.is_empty() => open_index(root, b"", index),
-        None => open_beneath(root, &as_path(relative)).map(|found| (found, as_path(relative))),
+) -> Reply<'static> {
+    let name = match file_name(head.method, path, index) {
+        Ok(name) => name,
+        Err(status) => return Reply::Whole(Answer::error(status, node)),
     };
-    match opened {
-        Ok((Found::File { file, length, modified }, name)) => {
-            let validators = Validators::new(length, modified);
-            let file = Body::File { file, length };
-            found(node, &validators, file, &name, head, bytes)
-        }
-        Ok((Found::Directory, _)) if !relative.is_empty() && !relative.ends_with(b"/") => {
-            Reply::page(301, node).with_lines(&redirect_lines(path, head.target.query(bytes)))
-        }
-        Ok((Found::Directory | Found::Other, _)) => Reply::page(403, node),
-        Err(error) => Reply::page(status(root, relative, &error), node),
-    }
-}
-
-fn as_path(bytes: &[u8]) -> std::path::PathBuf {
-    Path::new(OsStr::from_bytes(bytes)).to_owned()
-}
-
-/// The index of a folder. Without one the folder is there, but nothing to see.
-fn open_index(root: &Path, folder: &[u8], index: &str) -> io::Result<(Found, std::path::PathBuf)> {
-    let folder = if folder.is_empty() { as_path(b".") } else { as_path(folder) };
-    let name = folder.join(index);
-    match open_beneath(root, &name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            open_beneath(root, &folder).and_then(|found| match found {
-                Found::Directory => Ok((Found::Directory, name)),
-                // A file's name with a slash behind it.
-                Found::File { .. } | Found::Other => Err(io::ErrorKind::NotFound.into()),
-            })
-        }
-        found => found.map(|found| (found, name)),
-    }
-}
-
-fn found(
-    node: &str,
-    validators: &Validators,
-    body: Body,
-    name: &Path,
-    head: &RequestHead,
-    bytes: &[u8],
-) -> Reply {
+    let (entry, file) = look(root, path, &name);
     let joined = |known| {
         let values: Vec<_> = head.fields.values(known).map(|v| v.of(bytes)).collect();
         (!values.is_empty()).then(|| values.join(&b", "[..]))
@@ -85,34 +39,61 @@ fn found(
         if_modified_since: date(Known::IfModifiedSince),
         if_unmodified_since: date(Known::IfUnmodifiedSince),
     };
-    match verdict(&conditions, validators) {
-        Verdict::PreconditionFailed => Reply::page(412, node),
-        Verdict::NotModified => {
-            Reply { status: 304, content_type: None, lines: validators.lines(), body: Body::Nothing }
+    match (serve(path, head.target.query(bytes), &name, entry, &conditions), file) {
+        (Serving::Content { content_type, length, lines }, Some(file)) => {
+            Reply::File { content_type, lines, file, length }
         }
-        Verdict::Send => Reply {
-            status: 200,
-            content_type: Some(mime_guess::from_path(name).first_raw().unwrap_or(DEFAULT_TYPE).to_owned()),
-            lines: validators.lines(),
-            body,
-        },
+        (Serving::Content { .. }, None) => Reply::Whole(Answer::error(500, node)),
+        (Serving::NotModified { lines }, _) => Reply::Whole(Answer::not_modified(lines)),
+        (Serving::Redirect { lines }, _) => Reply::Whole(Answer::redirect(301, node, lines)),
+        (Serving::Refused(status), _) => Reply::Whole(Answer::error(status, node)),
     }
 }
 
-fn status(root: &Path, path: &[u8], error: &io::Error) -> u16 {
-    use nix::errno::Errno;
-    match error.raw_os_error().map(Errno::from_raw) {
-        // The last: a path that leads through a file.
-        Some(Errno::ENOENT | Errno::ENAMETOOLONG | Errno::ENOTDIR) => 404,
-        None if error.kind() == io::ErrorKind::NotFound => 404,
-        _ => {
-            let path = String::from_utf8_lossy(path);
-            tracing::warn!(root = %root.display(), %path, "cannot open: {error}");
-            match error.raw_os_error().map(Errno::from_raw) {
-                // A link out of the root, or too many of them, or no permission.
-                Some(Errno::EXDEV | Errno::ELOOP | Errno::EACCES | Errno::EPERM) => 403,
-                _ => 500,
+/// What lies at `name`, with the file if it is one.
+fn look(root: &Path, path: &[u8], name: &[u8]) -> (Entry, Option<File>) {
+    match open(root, path, name) {
+        Ok(Found::File { file, length, modified }) => (Entry::File { length, modified }, Some(file)),
+        Ok(Found::Directory) => (Entry::Directory, None),
+        Ok(Found::Other) => (Entry::Special, None),
+        Err(error) => (failure(root, name, &error), None),
+    }
+}
+
+fn open(root: &Path, path: &[u8], name: &[u8]) -> io::Result<Found> {
+    let opened = open_beneath(root, as_path(name));
+    match (&opened, path.strip_suffix(b"/")) {
+        // Without an index the folder is there, but nothing to see.
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = folder.strip_prefix(b"/").unwrap_or(b".");
+            match open_beneath(root, as_path(folder))? {
+                Found::Directory => Ok(Found::Directory),
+                // A file's name with a slash behind it.
+                Found::File { .. } | Found::Other => opened,
             }
         }
+        (Ok(_) | Err(_), Some(_) | None) => opened,
+    }
+}
+
+fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+fn failure(root: &Path, name: &[u8], error: &io::Error) -> Entry {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    match errno {
+        // The last: a path that leads through a file.
+        Some(Errno::ENOENT | Errno::ENAMETOOLONG | Errno::ENOTDIR) => return Entry::Missing,
+        // A socket, or a device that has no driver.
+        Some(Errno::ENXIO | Errno::ENODEV) => return Entry::Special,
+        _ => (),
+    }
+    let name = String::from_utf8_lossy(name);
+    tracing::warn!(root = %root.display(), %name, "cannot open: {error}");
+    match errno {
+        // A link out of the root, or too many of them, or no permission.
+        Some(Errno::EXDEV | Errno::ELOOP | Errno::EACCES | Errno::EPERM) => Entry::Denied,
+        _ => Entry::Broken,
     }
 }

@@ -141,6 +141,6 @@ fn note_failure(
 }
 
 async fn give_up<'w>(call: Call<'_, 'w>, client: &mut Client, status: u16, input: Lent<'w>) -> Outcome<'w> {
-    let reply = Reply::page(status, &call.view.snapshot.node);
+    let reply = Reply::error(status, &call.view.snapshot.node);
     own(call.worker, client, call.site, call.request, reply, call.body, input).await
 }

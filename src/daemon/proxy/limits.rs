@@ -43,6 +43,8 @@ pub(super) const ACCEPTS_PER_TURN: usize = 64;
 pub(super) const CONNECTIONS_MAX: usize = 16_384;
 /// Pause after accepting failed for want of descriptors or memory.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two warnings of that by one worker.
+pub(super) const SHORTAGE_WARNING: Duration = Duration::from_secs(10);
 
 /// How often PID 1 hears a beat.
 pub(super) const BEAT: Duration = Duration::from_millis(50);

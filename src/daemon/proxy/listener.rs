@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::task::Poll;
 
-use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -56,8 +55,7 @@ pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpL
             match next {
                 None => break,
                 Some(Ok((stream, peer))) => serve(&worker, &listener, stream, peer),
-                Some(Err(error)) if is_shortage(&error) => {
-                    tracing::warn!(address = %listener.address, "cannot accept: {error}");
+                Some(Err(error)) if worker.shortage.explains(&error, listener.address) => {
                     sleep(ACCEPT_PAUSE).await;
                     break;
                 }
@@ -92,11 +90,8 @@ fn empty(worker: &Rc<Worker>, listener: &Rc<Listener>, socket: &TcpListener) {
                 listener.good.set(gaps);
                 return;
             }
-            Err(error) if is_shortage(&error) => {
-                // The rest stays suspect until the queue has been seen empty.
-                tracing::warn!(address = %listener.address, "cannot accept: {error}");
-                return;
-            }
+            // The rest stays suspect until the queue has been seen empty.
+            Err(error) if worker.shortage.explains(&error, listener.address) => return,
             // That connection failed before it was taken.
             Err(_) => (),
         }
@@ -107,11 +102,4 @@ fn serve(worker: &Rc<Worker>, listener: &Rc<Listener>, stream: TcpStream, peer: 
     let standing = Standing::good_up_to(listener.good.get());
     let facts = Facts::new(peer, Rc::clone(listener), standing);
     worker.serve(Client { stream, facts });
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error().map(Errno::from_raw),
-        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
-    )
 }

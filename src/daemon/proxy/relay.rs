@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use super::attempt::{Progress, Sending};
 use super::buffers::Lent;
-use super::client::Shared;
+use super::client::{Facts, local};
 use super::exchange::Request;
 use super::limits::{INTERIM_MAX, LARGE_FROM};
 use super::respond::write_all;
@@ -22,7 +22,7 @@ use crate::http1::{
 pub(super) struct Relay<'a> {
     pub(super) worker: &'a Worker,
     pub(super) request: &'a Request,
-    pub(super) shared: &'a Shared,
+    pub(super) facts: &'a Facts,
     /// The server's own lines.
     pub(super) add: &'a [u8],
     pub(super) from: ReadHalf<'a>,
@@ -47,6 +47,8 @@ pub(super) enum Down {
     /// The answer had begun and cannot be completed.
     Cut,
     ClientGone,
+    /// The answer has not begun and is another node's to give.
+    Fenced,
 }
 
 impl Relay<'_> {
@@ -76,6 +78,7 @@ impl Relay<'_> {
                 (_, Version::Http11) => {
                     let mut text = self.worker.buffers.take_text();
                     write_interim(&mut text, bytes, &head);
+                    self.may_begin().await?;
                     let written = write_all(&mut self.to, &text).await;
                     self.worker.buffers.give_text(text);
                     written.map_err(|_| Down::ClientGone)?;
@@ -134,7 +137,7 @@ impl Relay<'_> {
         };
         let close = !self.request.keep_alive
             || framing == Framing::Close
-            || self.shared.is_leaving()
+            || self.facts.shared.is_leaving()
             || self.progress.request.get() != Sending::Complete;
         let mut text = self.worker.buffers.take_text();
         let bytes = buffer.filled().get(..head.length).unwrap_or_default();
@@ -153,6 +156,9 @@ impl Relay<'_> {
             Framing::None | Framing::Length(_) | Framing::Close => text.extend_from_slice(data),
         }
         buffer.consume(decoded.consumed);
+        if let Err(down) = self.may_begin().await {
+            return down;
+        }
         self.progress.answered.set(true);
         let written = write_all(&mut self.to, &text).await;
         self.worker.buffers.give_text(text);
@@ -167,6 +173,14 @@ impl Relay<'_> {
             },
             Err(down) => down,
         }
+    }
+
+    /// The last look at the clock before an answer begins: what the upstream said may have waited in a process that
+    /// was frozen.
+    async fn may_begin(&self) -> Result<(), Down> {
+        let address = || local(self.to.local_addr());
+        let cleared = self.worker.fence.clears(&self.facts.standing, address).await;
+        if cleared { Ok(()) } else { Err(Down::Fenced) }
     }
 
     /// The rest of the body. True: nothing that follows it has come.

@@ -5,53 +5,38 @@ use std::io::{self, Read};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::client::within;
+use super::client::{Client, within};
 use super::limits::{LARGE_FROM, SEND_TIMEOUT};
 use super::worker::Worker;
-use crate::gateway;
-use crate::http1::{Delivery, Framing, OwnHead, Version, write_own};
+use crate::gateway::Answer;
+use crate::http1::{Delivery, Framing, Method, OwnHead, Version, write_own};
 
-/// Sent together with the head, up to so many bytes.
+/// Sent together with the head, up to so many bytes of a file.
 const WITH_HEAD_MAX: usize = 16 << 10;
 
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) content_type: Option<String>,
-    /// Whole lines, each with its CRLF.
-    pub(super) lines: Vec<u8>,
-    pub(super) body: Body,
-}
-
-#[derive(Debug)]
-pub(super) enum Body {
-    /// None, and no length either: 204 and 304.
-    Nothing,
-    Bytes(Vec<u8>),
+pub(super) enum Reply<'a> {
+    Whole(Answer<'a>),
     /// The first `length` bytes.
     File {
+        content_type: &'static str,
+        /// Whole lines, each with its CRLF.
+        lines: Vec<u8>,
         file: File,
         length: u64,
     },
 }
 
-impl Reply {
-    pub(super) fn page(status: u16, node: &str) -> Self {
-        let body = Body::Bytes(gateway::page(status, node).into_bytes());
-        Self { status, content_type: Some("text/html".into()), lines: vec![], body }
+impl Reply<'_> {
+    pub(super) fn error(status: u16, node: &str) -> Self {
+        Self::Whole(Answer::error(status, node))
     }
 
-    pub(super) fn fixed(status: u16, content_type: &str, body: &str) -> Self {
-        if matches!(status, 204 | 304) {
-            return Self { status, content_type: None, lines: vec![], body: Body::Nothing };
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::Whole(answer) => answer.status,
+            Self::File { .. } => 200,
         }
-        let body = Body::Bytes(body.as_bytes().to_vec());
-        Self { status, content_type: Some(content_type.to_owned()), lines: vec![], body }
-    }
-
-    pub(super) fn with_lines(mut self, lines: &[u8]) -> Self {
-        self.lines.extend_from_slice(lines);
-        self
     }
 }
 
@@ -59,48 +44,40 @@ impl Reply {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner<'a> {
     pub(super) version: Version,
-    /// The request was a HEAD.
-    pub(super) head_only: bool,
+    pub(super) method: Method,
     pub(super) close: bool,
     /// The server's own lines.
     pub(super) add: &'a [u8],
 }
 
-/// An error leaves the client with a part of an answer, or with none.
+/// An error leaves the client with a part of an answer, or with none: its connection is to be reset.
 pub(super) async fn respond(
     worker: &Worker,
-    to: &mut (impl AsyncWrite + Unpin),
-    reply: Reply,
+    client: &mut Client,
+    reply: Reply<'_>,
     manner: &Manner<'_>,
 ) -> io::Result<()> {
     let mut text = worker.buffers.take_text();
     let date = worker.date();
-    let own = OwnHead {
-        status: reply.status,
-        content_type: reply.content_type.as_deref(),
-        content_length: match &reply.body {
-            Body::Nothing => None,
-            Body::Bytes(bytes) => Some(bytes.len() as u64),
-            Body::File { length, .. } => Some(*length),
-        },
-        date: &date,
-        lines: &reply.lines,
-    };
     let delivery =
         Delivery { version: manner.version, close: manner.close, framing: Framing::None, add: manner.add };
-    write_own(&mut text, &own, &delivery);
-    let result = match reply.body {
-        _ if manner.head_only => write_all(to, &text).await,
-        Body::Nothing => write_all(to, &text).await,
-        Body::Bytes(bytes) if bytes.len() <= WITH_HEAD_MAX => {
-            text.extend_from_slice(&bytes);
-            write_all(to, &text).await
+    let result = match reply {
+        Reply::Whole(answer) => {
+            answer.write(&mut text, manner.method, &date, &delivery);
+            begin(worker, client, &text).await
         }
-        Body::Bytes(bytes) => match write_all(to, &text).await {
-            Ok(()) => write_all(to, &bytes).await,
-            error => error,
-        },
-        Body::File { file, length } => send_file(worker, to, &mut text, file, length).await,
+        Reply::File { content_type, lines, file, length } => {
+            let own = OwnHead {
+                status: 200,
+                content_type: Some(content_type),
+                content_length: Some(length),
+                date: &date,
+                lines: &lines,
+            };
+            write_own(&mut text, &own, &delivery);
+            let length = if manner.method == Method::Head { 0 } else { length };
+            send_file(worker, client, &mut text, file, length).await
+        }
     };
     worker.buffers.give_text(text);
     result
@@ -109,7 +86,7 @@ pub(super) async fn respond(
 /// Exactly `length` bytes, or an error: a file that shrinks meanwhile must not pass for a whole one.
 async fn send_file(
     worker: &Worker,
-    to: &mut (impl AsyncWrite + Unpin),
+    client: &mut Client,
     text: &mut Vec<u8>,
     file: File,
     length: u64,
@@ -121,7 +98,7 @@ async fn send_file(
     if left > 0 && (read as u64) < first {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    write_all(to, text).await?;
+    begin(worker, client, text).await?;
     if left == 0 {
         return Ok(());
     }
@@ -136,10 +113,18 @@ async fn send_file(
         }
         left -= n as u64;
         buffer.fill(n);
-        write_all(to, buffer.filled()).await?;
+        write_all(&mut client.stream, buffer.filled()).await?;
         buffer.consume(n);
     }
     Ok(())
+}
+
+/// Writes what an answer begins with, unless a freeze since the request was read made it another node's to give.
+async fn begin(worker: &Worker, client: &mut Client, text: &[u8]) -> io::Result<()> {
+    if !client.is_cleared(worker).await {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    write_all(&mut client.stream, text).await
 }
 
 /// All of `bytes` to a client that takes some of them at least once per `SEND_TIMEOUT`.

@@ -26,6 +26,7 @@ use super::limits::{
 };
 use super::listener::{self, Listener};
 use super::pool::Pool;
+use super::shortage::Shortage;
 use super::snapshot::Snapshot;
 use crate::link::{FenceQuery, FenceVerdict, Generation};
 use crate::os::descriptor;
@@ -108,6 +109,7 @@ pub(super) struct Worker {
     retired: RefCell<HashMap<SocketAddr, Rc<View>>>,
     pub(super) fence: Rc<Fence>,
     pub(super) buffers: Buffers,
+    pub(super) shortage: Shortage,
     pub(super) vitals: Arc<Vitals>,
     events: mpsc::Sender<Event>,
     listeners: RefCell<Vec<Rc<Listener>>>,
@@ -147,6 +149,7 @@ impl Worker {
             retired: RefCell::default(),
             fence: Rc::new(Fence::new(index, events.clone(), Arc::clone(&vitals))),
             buffers: Buffers::default(),
+            shortage: Shortage::default(),
             vitals,
             events,
             listeners: RefCell::default(),
