@@ -26,7 +26,8 @@ static JSON: AtomicBool = AtomicBool::new(false);
 /// Text at level info, until a configuration says otherwise. Only the first call of a process counts.
 pub fn start(role: &'static str) {
     let (level, handle) = reload::Layer::new(LevelFilter::INFO);
-    let lines = tracing_subscriber::fmt::layer().event_format(Line { role }).with_ansi(false).with_writer(io::stderr);
+    let lines =
+        tracing_subscriber::fmt::layer().event_format(Line { role }).with_ansi(false).with_writer(io::stderr);
     if tracing_subscriber::registry().with(level).with(lines).try_init().is_ok() {
         let _ = LEVEL.set(handle);
     }

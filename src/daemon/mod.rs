@@ -11,7 +11,7 @@ pub mod link;
 mod loader;
 pub mod log;
 pub mod probe;
+pub mod proxy;
 pub mod role;
 pub mod supervisor;
 pub mod vrrp;
-pub mod proxy;
