@@ -1,19 +1,21 @@
 //! Mutated config documents: the loader neither panics nor hangs, and what it says is fit for a terminal.
 //!
-//! `FUZZ_ITERATIONS` says how many (each takes a fraction of a millisecond), `SEED` where to start: a failure names the
-//! seed that shows it again with `FUZZ_ITERATIONS=1`.
+//! `FUZZ_ITERATIONS` says how many (each takes a fraction of a millisecond); `SEED=n` repeats one case.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a watchdog needs a thread, settings come from the environment, and a panic is a failure"
 )]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::sync::mpsc;
-use std::time::Duration;
+#[path = "fuzz/cases.rs"]
+mod cases;
 
+use std::path::PathBuf;
+
+use cases::{Random, each, watch};
 use vipgate::config::{Config, Loaded, Problems, Severity, Source, load};
+
+const ITERATIONS: u64 = 4_000;
 
 const CORPUS: [&str; 7] = [
     include_str!("../docs/config.md"),
@@ -86,28 +88,6 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-/// splitmix64: enough for choosing mutations.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `n`; 0 where there is nothing below it.
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % (n.max(1) as u64)).unwrap_or(0)
-    }
-
-    fn of<'t>(&mut self, choices: &[&'t str]) -> &'t str {
-        choices.get(self.below(choices.len())).copied().unwrap_or("")
-    }
-}
-
 /// The documents of the repository: the examples of the reference, and every case of a mistake.
 fn documents() -> Vec<String> {
     let mut documents = Vec::new();
@@ -134,15 +114,15 @@ fn documents() -> Vec<String> {
 }
 
 /// Half of them start from a document that can be used: what is wrong already hides what comes after it.
-fn mutate(draw: &mut Draw, documents: &[String], good: &[String]) -> Vec<u8> {
+fn mutate(draw: &mut Random, documents: &[String], good: &[String]) -> Vec<u8> {
     let start = if draw.below(2) == 0 { documents } else { good };
     let mut bytes = start.get(draw.below(start.len())).map(|d| d.clone().into_bytes()).unwrap_or_default();
     for _ in 0..draw.below(6) {
         let at = draw.below(bytes.len() + 1);
         let end = (at + draw.below(40)).min(bytes.len());
         match draw.below(7) {
-            0 => bytes.splice(at..at, draw.of(&TOKENS).bytes()).for_each(drop),
-            1 => bytes.splice(at..end, draw.of(&TOKENS).bytes()).for_each(drop),
+            0 => bytes.splice(at..at, draw.pick(&TOKENS).bytes()).for_each(drop),
+            1 => bytes.splice(at..end, draw.pick(&TOKENS).bytes()).for_each(drop),
             2 => bytes.drain(at..end).for_each(drop),
             3 => {
                 let copy = bytes[at..end].repeat(1 + draw.below(30));
@@ -199,49 +179,16 @@ fn check_problems(problems: &Problems, lines: usize) {
     assert!(text.len() < 1 << 17, "{} bytes of problems", text.len());
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
-}
-
-/// Checks each document; names the one that panics or that takes a minute, which on any machine is a hang.
-#[track_caller]
-fn watch(documents: impl Iterator<Item = (String, Vec<u8>)> + Send + 'static) {
-    let (progress, watchdog) = mpsc::sync_channel::<String>(1);
-    let worker = std::thread::spawn(move || {
-        for (name, bytes) in documents {
-            let shown: String = String::from_utf8_lossy(&bytes).chars().take(5_000).collect();
-            let name = format!("{name}\n{shown}");
-            if progress.send(name.clone()).is_err()
-                || catch_unwind(AssertUnwindSafe(|| check(bytes))).is_err()
-            {
-                return Err(name);
-            }
-        }
-        Ok(())
-    });
-    let mut last = String::new();
-    loop {
-        match watchdog.recv_timeout(Duration::from_secs(60)) {
-            Ok(started) => last = started,
-            Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("hangs: {last}"),
-        }
-    }
-    if let Err(name) = worker.join().unwrap() {
-        panic!("panics: {name}");
-    }
-}
-
 #[test]
 fn no_mutation_harms_the_loader() {
-    let (first, iterations) = (setting("SEED", 1), setting("FUZZ_ITERATIONS", 4_000));
     let documents = documents();
     let usable = |text: &&String| matches!(read(text.as_bytes().to_vec()), Ok(Ok(_)));
     let good: Vec<String> = documents.iter().filter(usable).cloned().collect();
     assert!(good.len() >= 10, "{} usable documents to start from", good.len());
-    let mutations =
-        move |seed| (format!("SEED={seed} FUZZ_ITERATIONS=1"), mutate(&mut Draw(seed), &documents, &good));
-    watch((first..first + iterations).map(mutations));
+    each(ITERATIONS, move |draw| {
+        let bytes = mutate(draw, &documents, &good);
+        check(bytes);
+    });
 }
 
 /// Whatever is looked for in something else, as often as a mebibyte allows.
@@ -305,5 +252,6 @@ fn no_amount_harms_the_loader() {
             ),
         ),
     ];
-    watch(documents.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())));
+    let documents = documents.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes()));
+    watch(documents.collect::<Vec<_>>().into_iter(), check);
 }

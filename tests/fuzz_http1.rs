@@ -10,53 +10,21 @@
     reason = "the number of cases comes from the environment, and a test may fail"
 )]
 
+#[path = "fuzz/cases.rs"]
+mod cases;
+
+use cases::{Random, each};
 use vipgate::http1::*;
 
 const ITERATIONS: u64 = 20_000;
 
-/// splitmix64: every case has a number that repeats it.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a [u8]]) -> &'a [u8] {
-        from[self.below(from.len())]
-    }
-
-    /// Ascending ends of pieces, the last one `length`.
-    fn cuts(&mut self, length: usize) -> Vec<usize> {
-        let mut cuts: Vec<_> = (0..self.below(6)).map(|_| self.below(length + 1)).collect();
-        cuts.push(length);
-        cuts.sort_unstable();
-        cuts.dedup();
-        cuts
-    }
-}
-
-fn each(test: impl Fn(&mut Random)) {
-    let number = |name| std::env::var(name).ok().map(|v| v.parse::<u64>().unwrap());
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("FUZZ_ITERATIONS").unwrap_or(ITERATIONS),
-    };
-    for seed in seeds {
-        let case = std::panic::AssertUnwindSafe(|| test(&mut Random(seed)));
-        if let Err(panic) = std::panic::catch_unwind(case) {
-            eprintln!("repeat with SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+/// Ascending ends of pieces, the last one `length`.
+fn pieces(random: &mut Random, length: usize) -> Vec<usize> {
+    let mut cuts: Vec<_> = (0..random.below(6)).map(|_| random.below(length + 1)).collect();
+    cuts.push(length);
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts
 }
 
 /// Pieces that mean something, glued at random, mostly between `start` and `end`, with a few bytes changed, dropped or
@@ -75,7 +43,7 @@ fn soup(random: &mut Random, start: &[u8], pieces: &[&[u8]], end: &[u8]) -> Vec<
         }
         let at = random.below(text.len());
         match random.below(4) {
-            0 => text[at] = random.next() as u8,
+            0 => text[at] = random.draw() as u8,
             1 => _ = text.remove(at),
             2 => text.insert(at, random.pick(&[b"\r", b"\n", b" ", b"\t", b"\0", b":", b",", b"\xff"])[0]),
             _ => {
@@ -159,9 +127,9 @@ fn in_pieces<V, E>(
 
 #[test]
 fn requests_read_the_same_however_they_come_and_wherever_they_go() {
-    each(|random| {
+    each(ITERATIONS, |random| {
         let bytes = soup(random, b"POST / HTTP/1.1\r\nHost: a\r\n", REQUEST, b"\r\n");
-        let cuts = random.cuts(bytes.len());
+        let cuts = pieces(random, bytes.len());
         let whole = HeadScan::default().request(&bytes);
         let mut scan = HeadScan::default();
         let pieces = in_pieces(&bytes, &cuts, |b| scan.request(b), |v| *v != Scanned::Incomplete);
@@ -191,9 +159,9 @@ fn requests_read_the_same_however_they_come_and_wherever_they_go() {
 
 #[test]
 fn responses_read_the_same_however_they_come_and_wherever_they_go() {
-    each(|random| {
+    each(ITERATIONS, |random| {
         let bytes = soup(random, b"HTTP/1.1 200 OK\r\n", RESPONSE, b"\r\n");
-        let cuts = random.cuts(bytes.len());
+        let cuts = pieces(random, bytes.len());
         let whole = HeadScan::default().response(&bytes);
         let mut scan = HeadScan::default();
         let pieces = in_pieces(&bytes, &cuts, |b| scan.response(b), |v| *v != Scanned::Incomplete);
@@ -231,9 +199,9 @@ fn decode(bytes: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, Option<usize>), Chun
 
 #[test]
 fn chunked_bodies_read_the_same_however_they_come() {
-    each(|random| {
+    each(ITERATIONS, |random| {
         let bytes = soup(random, b"", CHUNKS, b"0\r\n\r\n");
-        let cuts = random.cuts(bytes.len());
+        let cuts = pieces(random, bytes.len());
         let whole = decode(&bytes, &[bytes.len()]);
         assert_eq!(decode(&bytes, &cuts), whole, "{:?} cut at {cuts:?}", String::from_utf8_lossy(&bytes));
         let Ok((body, _)) = whole else { return };
@@ -243,15 +211,15 @@ fn chunked_bodies_read_the_same_however_they_come() {
             append_chunk(&mut text, piece, false);
         }
         append_chunk(&mut text, b"", true);
-        let cuts = random.cuts(text.len());
+        let cuts = pieces(random, text.len());
         assert_eq!(decode(&text, &cuts), Ok((body, Some(text.len()))));
     });
 }
 
 #[test]
 fn bytes_without_any_sense_are_survived() {
-    each(|random| {
-        let bytes: Vec<u8> = (0..random.below(200)).map(|_| random.next() as u8).collect();
+    each(ITERATIONS, |random| {
+        let bytes: Vec<u8> = (0..random.below(200)).map(|_| random.draw() as u8).collect();
         let _ = HeadScan::default().request(&bytes);
         let _ = HeadScan::default().response(&bytes);
         // Also what no scan would have let pass.

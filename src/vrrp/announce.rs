@@ -47,6 +47,7 @@ impl Machine {
             return;
         }
         self.announce_all();
+        self.announced_in_defence(now);
         if let Some(next) = self.announcements.advance(now) {
             self.timers.arm(Timer::Announce, next);
         }

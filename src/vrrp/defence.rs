@@ -107,6 +107,14 @@ impl Machine {
         }
     }
 
+    /// What is announced after a takeover defends as well, so that both together keep the pace of one.
+    pub(super) fn announced_in_defence(&mut self, now: Instant) {
+        self.defence.last = Some(now);
+        if self.timers.deadline(Timer::Defend).is_some() {
+            self.timers.arm(Timer::Defend, now + DEFEND_AT_MOST_EVERY);
+        }
+    }
+
     pub(super) fn conflict_is_over(&mut self, _now: Instant) {
         // The peer has yielded, perhaps long after the last defence was spent: the last word is ours.
         if self.defence.two_masters && self.role == Role::Master {

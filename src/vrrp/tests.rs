@@ -90,7 +90,8 @@ impl Rig {
                 rig.run(ms(400));
                 assert_eq!(rig.machine.state(), VrrpState::Fault);
             }
-            State::Master => rig.run(ms(1400)),
+            // Its last announcement is too long ago to be in the way of a defence.
+            State::Master => rig.run(ms(1500)),
             State::Resigning => {
                 rig.run(ms(1400));
                 rig.machine.handle_resign(ms(1000), rig.now);

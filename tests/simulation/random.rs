@@ -20,8 +20,9 @@ impl Random {
         low + self.draw() % (high - low + 1)
     }
 
+    /// 0 where there is nothing below `n`.
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.draw() % n as u64).unwrap_or(0)
+        usize::try_from(self.draw() % n.max(1) as u64).unwrap_or(0)
     }
 
     pub(crate) fn chance(&mut self, percent: u64) -> bool {

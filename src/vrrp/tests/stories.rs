@@ -241,6 +241,24 @@ fn defence_is_bounded_and_begins_anew_after_quiet() {
     assert_eq!(defences(&mut rig, 1000), 10, "after quiet it is another conflict");
 }
 
+#[test]
+fn a_claim_right_after_the_takeover_makes_no_more_than_the_announcements_leave_room_for() {
+    let mut rig = Rig::standing(settings());
+    let mut frames = 0;
+    for millis in 0..1361 {
+        rig.now = rig.start + ms(millis);
+        rig.machine.handle_timeout(rig.now);
+        if rig.machine.state() == VrrpState::Master {
+            rig.machine.handle_claim(STRANGERS_CLAIM, rig.now);
+        }
+        while let Some(output) = rig.machine.poll_output() {
+            frames += usize::from(matches!(output, Output::Announce { .. }));
+        }
+    }
+    // Five steps of two frames, and a defence 200, 300, 400, 600, 700, 800 and 900 ms after the first.
+    assert_eq!(frames, 17, "in the first second");
+}
+
 fn whole_story(rig: &mut Rig, duration: Duration) -> String {
     rig.story(duration).into_iter().map(|(_, told)| told + "; ").collect()
 }
@@ -254,7 +272,7 @@ fn a_peers_claim_is_first_an_election() {
     let mut won = rig;
     assert_eq!(
         told(&mut won, ms(1)),
-        [at(1_500_000, "advert 100, announce")],
+        [at(1_600_000, "advert 100, announce")],
         "still master: the last word is ours"
     );
 
@@ -264,7 +282,7 @@ fn a_peers_claim_is_first_an_election() {
     rig.drain();
     assert_eq!(
         told(&mut rig, ms(300)),
-        [at(1_600_000, "release, destroy")],
+        [at(1_700_000, "release, destroy")],
         "the winner's announcement stands"
     );
 }

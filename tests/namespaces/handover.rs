@@ -1,0 +1,47 @@
+//! SIGTERM: the address moves before the old node is gone.
+
+use std::time::Duration;
+
+use vipgate::link::VrrpState;
+
+use crate::capture::Capture;
+use crate::lan::Lan;
+use crate::node::Node;
+
+#[test]
+fn a_node_that_is_told_to_go_hands_over() {
+    let Some(lan) = Lan::for_test("handover") else { return };
+    let capture = Capture::start(&lan);
+    let peers = format!("peers: [{}, {}]", lan.address(11), lan.address(12));
+    let mut old = Node::start(&lan, 11, &["priority: 200", &peers]);
+    old.becomes(VrrpState::Master);
+    let new = Node::start(&lan, 12, &["priority: 100", &peers]);
+    new.becomes(VrrpState::Backup);
+    let _asking = lan.ask(Duration::from_millis(5));
+    let told = capture.mark();
+    old.terminate();
+    assert_eq!(old.exits().code(), Some(0), "{}", old.log());
+    let gone = capture.mark();
+    let vip = lan.vip();
+    capture.wait("the new one answers", gone, 20, |f| f.from == new.mac() && f.answers(vip));
+
+    let frames = capture.since(told);
+    let advert = |mac: &str, is: &dyn Fn(u8) -> bool| {
+        frames.iter().position(|f| f.from == mac && f.priority().is_some_and(is))
+    };
+    let released = advert(&old.mac(), &|priority| priority == 0).expect("an advert of priority 0");
+    let taken = advert(&new.mac(), &|priority| priority == 100).expect("the peer's advert");
+    assert!(released < taken, "{:?} before {:?}", frames[taken], frames[released]);
+    let resumed =
+        frames[released..].iter().find(|f| f.from == old.mac() && f.priority().is_some_and(|p| p > 0));
+    assert!(resumed.is_none(), "{resumed:?}");
+
+    // Somebody has answered all the time, and the old one has not since it was gone.
+    let answers: Vec<_> = frames.iter().filter(|f| f.answers(vip)).collect();
+    let last = answers.iter().rposition(|f| f.from == old.mac()).unwrap_or_default();
+    let first = answers.iter().position(|f| f.from == new.mac()).unwrap_or_default();
+    println!("answers: {last} by the old one, then {} by the new one", answers.len() - first);
+    let stray: Vec<_> = capture.since(gone).into_iter().filter(|f| f.from == old.mac()).collect();
+    assert!(stray.is_empty(), "{stray:?}");
+    assert_eq!((old.holds(&lan), new.holds(&lan).as_deref()), (None, Some("lo")));
+}
