@@ -60,6 +60,8 @@ pub struct RefusedEdit {
     pub digest: String,
     /// Every problem, ready to be read.
     pub problems: String,
+    /// They may pass: it is tried again by itself.
+    pub is_retried: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

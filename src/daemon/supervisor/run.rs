@@ -12,13 +12,12 @@ use tracing::{debug, info, warn};
 use super::control::{self, Ask};
 use super::edition::Edition;
 use super::player::{Heard, Stage};
-use super::reload::Loading;
+use super::reload::{Loaded, Loading};
 use super::sockets::Sockets;
 use super::start::{Call, Calls, Settings};
 use super::status::{Refusal, Reports};
 use super::watch::{Sighting, Watch};
 use crate::daemon::log;
-use crate::link::loading::FromLoader;
 use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToProxy, ToVrrp};
 use crate::os::process;
 use crate::os::snapshot::Snapshot;
@@ -195,7 +194,7 @@ impl Supervisor {
 pub(super) struct Process1 {
     supervisor: Supervisor,
     hearing: mpsc::Receiver<Heard>,
-    loaded: mpsc::Receiver<(Snapshot, FromLoader)>,
+    loaded: mpsc::Receiver<Loaded>,
     sightings: mpsc::Receiver<Sighting>,
     asked: mpsc::Receiver<Ask>,
     watch: Option<Watch>,
@@ -263,11 +262,14 @@ impl Process1 {
             call = calls.next() => match call {
                 Call::Stop => supervisor.happen(Event::Stop),
                 Call::Reap => supervisor.reap(),
-                Call::Reload => self.watch.iter().for_each(Watch::demand),
+                Call::Reload => {
+                    supervisor.hang_up();
+                    self.look();
+                }
             },
             Some(heard) = self.hearing.recv() => supervisor.hear(heard),
             Some(sighting) = self.sightings.recv() => supervisor.sight(sighting),
-            Some((snapshot, result)) = self.loaded.recv() => supervisor.take_loaded(&snapshot, result),
+            Some(loaded) = self.loaded.recv() => supervisor.take_loaded(loaded),
             Some(ask) = self.asked.recv() => supervisor.take_ask(ask),
             () = timeout => {
                 // What was said before the deadline counts before it.
@@ -277,7 +279,15 @@ impl Process1 {
                 }
                 supervisor.reap();
                 supervisor.time_passes();
+                if supervisor.begin_try() {
+                    self.look();
+                }
             }
         }
+    }
+
+    /// Has the file read, whether or not it has changed.
+    fn look(&mut self) {
+        self.watch.iter().for_each(Watch::demand);
     }
 }
