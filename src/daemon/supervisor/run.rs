@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Weak;
 use std::time::Instant;
 
@@ -198,6 +199,8 @@ pub(super) struct Process1 {
     sightings: mpsc::Receiver<Sighting>,
     asked: mpsc::Receiver<Ask>,
     watch: Option<Watch>,
+    /// What is watched.
+    config: PathBuf,
 }
 
 impl Process1 {
@@ -208,7 +211,7 @@ impl Process1 {
         let (sight, sightings) = mpsc::channel(1);
         let (asks, asked) = mpsc::channel(MAX_ASKS);
         let watch = Watch::start(settings.config.clone(), seen, sight)
-            .inspect_err(|e| warn!("edits of the configuration will not be noticed: {e}"))
+            .inspect_err(|e| warn!("edits of the configuration are read on SIGHUP only: {e}"))
             .ok();
         match control::listen(&settings.control_suffix) {
             Ok(listener) => drop(tokio::spawn(control::serve(listener, asks))),
@@ -237,7 +240,7 @@ impl Process1 {
             started: now,
             is_over: false,
         };
-        Self { supervisor, hearing, loaded, sightings, asked, watch }
+        Self { supervisor, hearing, loaded, sightings, asked, watch, config: settings.config.clone() }
     }
 
     pub(super) async fn run(mut self, mut calls: Calls) {
@@ -288,6 +291,10 @@ impl Process1 {
 
     /// Has the file read, whether or not it has changed.
     fn look(&mut self) {
-        self.watch.iter().for_each(Watch::demand);
+        match &self.watch {
+            Some(watch) => watch.demand(),
+            // 1 MiB at most: the roles' heartbeats can wait for that.
+            None => self.supervisor.sight(Sighting::of(&self.config)),
+        }
     }
 }
