@@ -35,7 +35,9 @@ fn config(page: &mut Page, status: &Status) {
     page.row("config", &format!("{} ({digest})", config.path));
     page.row("", &format!("generation {}, for {}", config.generation.0, age(status.now, config.since)));
     if let Some(refused) = &config.refused {
-        page.row("", &format!("the edit {} ago was refused; this one stays:", age(status.now, refused.at)));
+        let again = if refused.is_retried { " and will be tried again" } else { "" };
+        let ago = age(status.now, refused.at);
+        page.row("", &format!("the edit {ago} ago was refused{again}; this one stays:"));
         page.block(&refused.problems);
     }
 }
@@ -205,6 +207,7 @@ mod tests {
             at: Boottime(98_000_000_000),
             digest: String::new(),
             problems: "vipgate.yaml:3:1: unknown key\nvipgate.yaml:4:1: another".into(),
+            is_retried: false,
         });
         status.warnings.push("the file was replaced".into());
         status.proxy.last_end = Some("was killed by SIGKILL".into());
@@ -229,5 +232,9 @@ proxy        serving for 1 min 35 s, pid 7, started 2 times, the last one was ki
 warnings     the file was replaced
 ";
         assert_eq!(render(&status), expect);
+        status.config.refused.as_mut().unwrap().is_retried = true;
+        assert!(render(&status).contains(
+            "\n             the edit 2 s ago was refused and will be tried again; this one stays:\n"
+        ));
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Boottime, Generation, ProxyReport, VrrpReport, VrrpState};
+use super::{Boottime, Generation, InstanceReport, ProxyReport, VrrpReport, VrrpState};
 
 /// Longest request in bytes, with its end of line.
 pub const MAX_REQUEST: usize = 4 << 10;
@@ -60,6 +60,8 @@ pub struct RefusedEdit {
     pub digest: String,
     /// Every problem, ready to be read.
     pub problems: String,
+    /// They may pass: it is tried again by itself.
+    pub is_retried: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,7 +103,8 @@ impl fmt::Display for RoleState {
 }
 
 impl Status {
-    /// Whether this node does its work; with `wanted`, also whether one of its virtual routers is in that state.
+    /// Whether this node does its work: the proxy serves, and every virtual router is master or could become it. With
+    /// `wanted`, whether one of them is in that state.
     /// Either way one line that says why.
     pub fn health(&self, wanted: Option<VrrpState>) -> Result<String, String> {
         if self.stopping {
@@ -117,7 +120,7 @@ impl Status {
             }
             Some(vrrp) => vrrp.report.as_ref().map_or(&[][..], |(_, report)| &report.instances),
         };
-        let Some(wanted) = wanted else { return Ok("healthy".into()) };
+        let Some(wanted) = wanted else { return self.works(instances) };
         if let Some(instance) = instances.iter().find(|i| i.state == wanted) {
             return Ok(format!("{} is {wanted}: {}", instance.name, instance.reason));
         }
@@ -128,6 +131,21 @@ impl Status {
         } else {
             format!("no virtual router is {wanted}; {}", found.join("; "))
         })
+    }
+}
+
+impl Status {
+    /// Every virtual router stands for election, or has won it.
+    fn works(&self, instances: &[InstanceReport]) -> Result<String, String> {
+        if self.vrrp.as_ref().is_some_and(|vrrp| vrrp.report.is_none()) {
+            return Err("the virtual routers have not reported".into());
+        }
+        let in_fault: Vec<_> = instances
+            .iter()
+            .filter(|i| i.state == VrrpState::Fault)
+            .map(|i| format!("{} is {}: {}", i.name, i.state, i.reason))
+            .collect();
+        if in_fault.is_empty() { Ok("healthy".into()) } else { Err(in_fault.join("; ")) }
     }
 }
 
@@ -144,7 +162,7 @@ impl fmt::Display for VrrpState {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::link::{ArpFence, FenceReport, InstanceReport};
+    use crate::link::{ArpFence, FenceReport};
     use std::time::Duration;
 
     pub(crate) fn role<R>(report: R) -> RoleStatus<R> {
@@ -207,8 +225,36 @@ pub(crate) mod tests {
         };
         let master = Some(VrrpState::Master);
         let backup = Some(VrrpState::Backup);
-        let table: [(Status, Option<VrrpState>, Result<&str, &str>); 8] = [
+        let table: [(Status, Option<VrrpState>, Result<&str, &str>); 14] = [
             (with(&|_| ()), None, Ok("healthy")),
+            (status(VrrpState::Master), None, Ok("healthy")),
+            (status(VrrpState::Fault), None, Err("web is FAULT: because")),
+            (status(VrrpState::Fault), master, Err("no virtual router is MASTER; web is FAULT: because")),
+            (
+                with(&|s| {
+                    let (_, report) = s.vrrp.as_mut().unwrap().report.as_mut().unwrap();
+                    let other = InstanceReport {
+                        name: "mail".into(),
+                        state: VrrpState::Fault,
+                        reason: "eth1 is down".into(),
+                        ..report.instances[0].clone()
+                    };
+                    report.instances.push(other);
+                }),
+                None,
+                Err("mail is FAULT: eth1 is down"),
+            ),
+            (
+                with(&|s| s.vrrp.as_mut().unwrap().report = None),
+                None,
+                Err("the virtual routers have not reported"),
+            ),
+            // The last one has been removed; the role stays.
+            (
+                with(&|s| s.vrrp.as_mut().unwrap().report = Some((Boottime(0), VrrpReport::default()))),
+                None,
+                Ok("healthy"),
+            ),
             (with(&|_| ()), backup, Ok("web is BACKUP: because")),
             (with(&|_| ()), master, Err("no virtual router is MASTER; web is BACKUP: because")),
             (with(&|s| s.vrrp = None), None, Ok("healthy")),

@@ -67,6 +67,15 @@ pub enum Saying {
     Drained,
 }
 
+/// Why a configuration is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// It is the configuration, or there is no use for it any more.
+    ForGood(String),
+    /// It is what happened meanwhile: the same configuration may be taken another time.
+    ForNow(String),
+}
+
 /// In the order in which they are to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -82,7 +91,7 @@ pub enum Action {
     /// Close the links: whoever still runs leaves in good order.
     Dismiss,
     /// This generation is in force in every role that runs; or it is not, and why.
-    Outcome(Generation, Result<(), String>),
+    Outcome(Generation, Result<(), Rejection>),
     /// Nobody accepts any more from a socket that this generation does not have.
     Release(Generation),
     Exit,

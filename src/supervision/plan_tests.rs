@@ -96,7 +96,8 @@ fn show(action: &Action) -> String {
         Action::Drain(_) => "drain".into(),
         Action::Dismiss => "dismiss".into(),
         Action::Outcome(g, Ok(())) => format!("outcome {} ok", g.0),
-        Action::Outcome(g, Err(_)) => format!("outcome {} refused", g.0),
+        Action::Outcome(g, Err(Rejection::ForGood(_))) => format!("outcome {} refused", g.0),
+        Action::Outcome(g, Err(Rejection::ForNow(_))) => format!("outcome {} refused for now", g.0),
         Action::Release(g) => format!("release {}", g.0),
         Action::Exit => "exit".into(),
     }
@@ -240,11 +241,13 @@ fn reload() {
     // Everybody has to agree.
     check(SERVING, &[asked, first, (12, "proxy#1 refused 2", refused), (13, "proxy#1 prepared 2", "")]);
     check(SERVING, &[asked, (11, "vrrp#1 refused 2", refused), (12, "proxy#1 prepared 2", "")]);
-    check(SERVING, &[asked, first, (5009, "tick", ""), (5010, "tick", refused)]);
+    // Silence says nothing about the configuration.
+    let for_now = "abort proxy 2, abort vrrp 2, outcome 2 refused for now";
+    check(SERVING, &[asked, first, (5009, "tick", ""), (5010, "tick", for_now)]);
     // An answer about another generation is no answer.
     check(SERVING, &[asked, first, (12, "proxy#1 prepared 1", ""), (13, "proxy#1 refused 1", "")]);
-    // A death is a refusal, and the dead one starts by the configuration that stays.
-    let death = "tell restarting, abort vrrp 2, outcome 2 refused, spawn proxy#2, prepare proxy 1";
+    // A death is a refusal that may pass, and the dead one starts by the configuration that stays.
+    let death = "tell restarting, abort vrrp 2, outcome 2 refused for now, spawn proxy#2, prepare proxy 1";
     check(SERVING, &[asked, first, (12, "proxy#1 ended", death)]);
     // Once committed there is no way back: whoever dies starts by the new one.
     check(

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::role::{Phase, SETTLE_BOUND};
-use super::{Action, Candidate, Plan, RoleName};
+use super::{Action, Candidate, Plan, Rejection, RoleName};
 use crate::link::Generation;
 
 /// How long the roles may examine a configuration.
@@ -24,10 +24,11 @@ pub(super) struct Reload {
 impl Plan {
     pub(super) fn take_candidate(&mut self, candidate: Candidate) {
         if self.is_stopping() {
-            return self.refuse(candidate.generation, "vipgate is stopping".into());
+            return self.refuse(candidate.generation, stopping());
         }
         if let Some(older) = self.queued.replace(candidate) {
-            self.refuse(older.generation, "a newer edit came before it could be applied".into());
+            let reason = "a newer edit came before it could be applied".into();
+            self.refuse(older.generation, Rejection::ForGood(reason));
         }
     }
 
@@ -59,24 +60,26 @@ impl Plan {
                 reload.asked.retain(|asked| *asked != name);
                 self.count(now);
             }
-            Err(reason) => self.abort(format!("the {name} role refused it: {reason}")),
+            Err(reason) => self.abort(Rejection::ForGood(format!("the {name} role refused it: {reason}"))),
         }
     }
 
     pub(super) fn expire_reload(&mut self, now: Instant) {
         if let Some(reload) = self.reload.as_ref().filter(|r| r.until <= now) {
             let silent: Vec<_> = reload.asked.iter().map(RoleName::to_string).collect();
-            self.abort(format!("no answer within {PREPARE_BOUND:?} from {}", silent.join(" and ")));
+            let reason = format!("no answer within {PREPARE_BOUND:?} from {}", silent.join(" and "));
+            self.abort(Rejection::ForNow(reason));
         }
     }
 
     pub(super) fn abandon_reload(&mut self, name: RoleName, why: &str) {
         if self.reload.as_ref().is_some_and(|r| r.voters.contains(&name)) {
-            self.abort(format!("the {name} role ended while the configuration was examined: {why}"));
+            let reason = format!("the {name} role ended while the configuration was examined: {why}");
+            self.abort(Rejection::ForNow(reason));
         }
     }
 
-    pub(super) fn abort(&mut self, reason: String) {
+    pub(super) fn abort(&mut self, reason: Rejection) {
         let Some(Reload { candidate, voters, .. }) = self.reload.take() else { return };
         for role in voters {
             if self.role(role).listens() {
@@ -116,7 +119,11 @@ impl Plan {
         }
     }
 
-    fn refuse(&mut self, generation: Generation, reason: String) {
+    fn refuse(&mut self, generation: Generation, reason: Rejection) {
         self.push(Action::Outcome(generation, Err(reason)));
     }
+}
+
+pub(super) fn stopping() -> Rejection {
+    Rejection::ForGood("vipgate is stopping".into())
 }

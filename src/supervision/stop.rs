@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::reload::stopping;
 use super::role::Phase;
 use super::{Action, Plan, RoleName};
 
@@ -52,9 +53,9 @@ impl Plan {
             };
         }
         self.stop = Some(Stop { step: Step::Resigning, until: now + RESIGN_BOUND + ANSWER });
-        self.abort("vipgate is stopping".into());
+        self.abort(stopping());
         if let Some(queued) = self.queued.take() {
-            self.push(Action::Outcome(queued.generation, Err("vipgate is stopping".into())));
+            self.push(Action::Outcome(queued.generation, Err(stopping())));
         }
         for role in [RoleName::Proxy, RoleName::Vrrp] {
             if !self.role(role).is_running() {

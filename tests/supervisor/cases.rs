@@ -24,6 +24,7 @@ pub(crate) const ALL: &[Case] = &[
     ("both_roles_take_an_edit_or_neither", reload),
     ("an_invalid_edit_changes_nothing_and_is_reported", invalid_edit),
     ("an_address_that_is_taken_is_a_refused_edit", taken_address),
+    ("an_edit_refused_for_now_is_tried_again_quietly", tried_again),
     ("an_address_that_comes_back_is_given_again", address_comes_back),
     ("edits_are_seen_however_they_are_made", ways_to_edit),
     ("a_turned_link_is_an_edit", turned_link),
@@ -235,6 +236,28 @@ fn taken_address() -> Outcome {
     node.until_status("the second try", |s| (s.node == "second").then_some(()));
     // The old address is let go of.
     node.until("the old socket", || std::net::TcpListener::bind(("127.0.0.1", node.port)).ok());
+    Ok(())
+}
+
+fn tried_again() -> Outcome {
+    let node = Node::serving(Options { without_vrrp: true, ..BOTH });
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    node.write_config(&document("second", port, false));
+    let first = node.until_status("the refusal", |s| s.config.refused);
+    assert!(first.is_retried);
+    // Two more tries, of which the log says nothing.
+    let later = first.at.0 + 11_000_000_000;
+    let refused = node.until_status("time", |s| s.config.refused.filter(|_| s.now.0 > later));
+    assert_eq!(refused.problems, first.problems);
+    assert!(refused.at.0 < first.at.0 + 4_000_000_000, "it is the first one that is shown");
+    assert_eq!(node.log().matches("the edit is refused").count(), 1, "{}", node.log());
+    drop(taken);
+    node.until_status("the last try", |s| (s.node == "second" && s.config.refused.is_none()).then_some(()));
+    // What is wrong with the text itself stays wrong.
+    node.write_config("nonsense");
+    let refused = node.until_status("the refusal", |s| s.config.refused);
+    assert!(!refused.is_retried);
     Ok(())
 }
 

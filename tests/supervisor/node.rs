@@ -188,9 +188,14 @@ impl Node {
         text.trim().parse().map_err(std::io::Error::other)
     }
 
+    /// What it and its roles have said on standard error.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
     fn story(&self) -> String {
-        let read = |name: &str| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
-        format!("--- journal\n{}--- log\n{}", read("journal"), read("log"))
+        let journal = fs::read_to_string(self.folder.join("journal")).unwrap_or_default();
+        format!("--- journal\n{journal}--- log\n{}", self.log())
     }
 }
 

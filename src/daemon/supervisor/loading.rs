@@ -12,12 +12,11 @@ use crate::os::{descriptor, process};
 /// A document of 1 MiB takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is in `snapshot`, or everything that is wrong with it. The process is reaped by whoever reaps.
-pub(super) async fn load(snapshot: &Snapshot) -> FromLoader {
+/// What is in `snapshot`, or everything that is wrong with it. The process is reaped by whoever reaps. The error, ready
+/// to be read, says nothing about the text.
+pub(super) async fn load(snapshot: &Snapshot) -> Result<FromLoader, String> {
     let document = ToLoader { path: snapshot.path.clone(), bytes: snapshot.bytes.clone() };
-    ask(&document).await.unwrap_or_else(|error| FromLoader::Refused {
-        problems: format!("{}: cannot be examined: {error}", document.path.display()),
-    })
+    ask(&document).await.map_err(|error| format!("{}: cannot be examined: {error}", document.path.display()))
 }
 
 async fn ask(document: &ToLoader) -> io::Result<FromLoader> {

@@ -1,7 +1,7 @@
 //! From an edited file to a candidate of the plan, and from its outcome to the configuration in force.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -17,18 +17,24 @@ use crate::daemon::log;
 use crate::link::Generation;
 use crate::link::loading::FromLoader;
 use crate::os::snapshot::Snapshot;
-use crate::supervision::Event;
+use crate::supervision::{Event, Rejection};
+
+/// Seldom enough to cost nothing, and soon enough for whoever has freed the port and waits.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// A text and what was found in it, or why it could not be examined.
+pub(super) type Loaded = (Snapshot, Result<FromLoader, String>);
 
 /// One configuration is read at a time; of those that come meanwhile only the last one counts.
 #[derive(Debug)]
 pub(super) struct Loading {
-    results: mpsc::Sender<(Snapshot, FromLoader)>,
+    results: mpsc::Sender<Loaded>,
     is_busy: bool,
     next: Option<Snapshot>,
 }
 
 impl Loading {
-    pub(super) fn new(results: mpsc::Sender<(Snapshot, FromLoader)>) -> Self {
+    pub(super) fn new(results: mpsc::Sender<Loaded>) -> Self {
         Self { results, is_busy: false, next: None }
     }
 }
@@ -45,7 +51,8 @@ impl Supervisor {
             }
             Sighting::Unreadable(path, error) => {
                 let problems = format!("{}: cannot be read: {error}", path.display());
-                self.refuse(Origin::unreadable(&path), problems);
+                // As soon as it can be read, that is something new.
+                self.refuse(Origin::unreadable(&path), Rejection::ForGood(problems));
             }
         }
     }
@@ -67,18 +74,23 @@ impl Supervisor {
         });
     }
 
-    pub(super) fn take_loaded(&mut self, snapshot: &Snapshot, result: FromLoader) {
+    pub(super) fn take_loaded(&mut self, (snapshot, result): Loaded) {
         self.loading.is_busy = false;
         if let Some(next) = self.loading.next.take() {
             return self.load(next);
         }
-        let origin = Origin::of(snapshot);
+        let origin = Origin::of(&snapshot);
         let (config, warnings) = match result {
-            FromLoader::Accepted { config, warnings } => (config, warnings),
-            FromLoader::Refused { problems } => return self.refuse(origin, problems),
+            Ok(FromLoader::Accepted { config, warnings }) => (config, warnings),
+            Ok(FromLoader::Refused { problems }) => {
+                return self.refuse(origin, Rejection::ForGood(problems));
+            }
+            Err(problems) => return self.refuse(origin, Rejection::ForNow(problems)),
         };
-        for warning in &warnings {
-            warn!("{warning}");
+        if !self.refused.as_ref().is_some_and(|refusal| refusal.is_told && refusal.origin == origin) {
+            for warning in &warnings {
+                warn!("{warning}");
+            }
         }
         if config == self.in_force.config && self.pending.is_empty() {
             info!("{} says the same as before", origin.path.display());
@@ -88,11 +100,11 @@ impl Supervisor {
             return;
         }
         if let Err(reason) = preflight::missing_capabilities(&config) {
-            return self.refuse(origin, reason);
+            return self.refuse(origin, Rejection::ForGood(reason));
         }
         let sockets = match Sockets::open(&config, self.workers, &self.in_force.sockets) {
             Ok(sockets) => sockets,
-            Err(error) => return self.refuse(origin, error.to_string()),
+            Err(error) => return self.refuse(origin, Rejection::ForNow(error.to_string())),
         };
         self.generations += 1;
         let (generation, since) = (Generation(self.generations), Instant::now());
@@ -102,12 +114,45 @@ impl Supervisor {
         self.happen(Event::Candidate(candidate));
     }
 
-    fn refuse(&mut self, origin: Origin, problems: String) {
-        warn!("the edit is refused, the configuration in force stays:\n{problems}");
-        self.refused = Some(Refusal { at: Instant::now(), origin, problems });
+    fn refuse(&mut self, origin: Origin, rejection: Rejection) {
+        let (problems, is_for_now) = match rejection {
+            Rejection::ForGood(problems) => (problems, false),
+            Rejection::ForNow(problems) => (problems, true),
+        };
+        let now = Instant::now();
+        let known = self.refused.take().filter(|r| r.is_told && r.origin == origin && r.problems == problems);
+        if known.is_none() {
+            let again = if is_for_now { "; it will be tried again" } else { "" };
+            warn!("the edit is refused, the configuration in force stays{again}:\n{problems}");
+        }
+        let at = known.map_or(now, |refusal| refusal.at);
+        let again = is_for_now.then_some(now + TRY_AGAIN_AFTER);
+        self.refused = Some(Refusal { at, origin, problems, is_for_now, again, is_told: true });
     }
 
-    pub(super) fn conclude(&mut self, generation: Generation, outcome: Result<(), String>) {
+    /// When the last edit is tried again, unless another one is on its way.
+    pub(super) fn next_try(&self) -> Option<Instant> {
+        let is_idle = !self.loading.is_busy && self.pending.is_empty() && !self.plan.is_stopping();
+        self.refused.as_ref().filter(|_| is_idle)?.again
+    }
+
+    /// Whether that is the moment; then the file has to be read, whatever is in it.
+    pub(super) fn begin_try(&mut self) -> bool {
+        let is_due = self.next_try().is_some_and(|at| at <= Instant::now());
+        if let Some(refusal) = self.refused.as_mut().filter(|_| is_due) {
+            refusal.again = None;
+        }
+        is_due
+    }
+
+    /// Somebody wants to know: the same problem is said again.
+    pub(super) fn hang_up(&mut self) {
+        if let Some(refusal) = &mut self.refused {
+            refusal.is_told = false;
+        }
+    }
+
+    pub(super) fn conclude(&mut self, generation: Generation, outcome: Result<(), Rejection>) {
         // The first edition is in force from the start.
         let Some(mut edition) = self.pending.remove(&generation) else { return };
         match outcome {

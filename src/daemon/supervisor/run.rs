@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Weak;
 use std::time::Instant;
 
@@ -12,13 +13,12 @@ use tracing::{debug, info, warn};
 use super::control::{self, Ask};
 use super::edition::Edition;
 use super::player::{Heard, Stage};
-use super::reload::Loading;
+use super::reload::{Loaded, Loading};
 use super::sockets::Sockets;
 use super::start::{Call, Calls, Settings};
 use super::status::{Refusal, Reports};
 use super::watch::{Sighting, Watch};
 use crate::daemon::log;
-use crate::link::loading::FromLoader;
 use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToProxy, ToVrrp};
 use crate::os::process;
 use crate::os::snapshot::Snapshot;
@@ -195,10 +195,12 @@ impl Supervisor {
 pub(super) struct Process1 {
     supervisor: Supervisor,
     hearing: mpsc::Receiver<Heard>,
-    loaded: mpsc::Receiver<(Snapshot, FromLoader)>,
+    loaded: mpsc::Receiver<Loaded>,
     sightings: mpsc::Receiver<Sighting>,
     asked: mpsc::Receiver<Ask>,
     watch: Option<Watch>,
+    /// What is watched.
+    config: PathBuf,
 }
 
 impl Process1 {
@@ -209,7 +211,7 @@ impl Process1 {
         let (sight, sightings) = mpsc::channel(1);
         let (asks, asked) = mpsc::channel(MAX_ASKS);
         let watch = Watch::start(settings.config.clone(), seen, sight)
-            .inspect_err(|e| warn!("edits of the configuration will not be noticed: {e}"))
+            .inspect_err(|e| warn!("edits of the configuration are read on SIGHUP only: {e}"))
             .ok();
         match control::listen(&settings.control_suffix) {
             Ok(listener) => drop(tokio::spawn(control::serve(listener, asks))),
@@ -238,7 +240,7 @@ impl Process1 {
             started: now,
             is_over: false,
         };
-        Self { supervisor, hearing, loaded, sightings, asked, watch }
+        Self { supervisor, hearing, loaded, sightings, asked, watch, config: settings.config.clone() }
     }
 
     pub(super) async fn run(mut self, mut calls: Calls) {
@@ -263,11 +265,14 @@ impl Process1 {
             call = calls.next() => match call {
                 Call::Stop => supervisor.happen(Event::Stop),
                 Call::Reap => supervisor.reap(),
-                Call::Reload => self.watch.iter().for_each(Watch::demand),
+                Call::Reload => {
+                    supervisor.hang_up();
+                    self.look();
+                }
             },
             Some(heard) = self.hearing.recv() => supervisor.hear(heard),
             Some(sighting) = self.sightings.recv() => supervisor.sight(sighting),
-            Some((snapshot, result)) = self.loaded.recv() => supervisor.take_loaded(&snapshot, result),
+            Some(loaded) = self.loaded.recv() => supervisor.take_loaded(loaded),
             Some(ask) = self.asked.recv() => supervisor.take_ask(ask),
             () = timeout => {
                 // What was said before the deadline counts before it.
@@ -277,7 +282,19 @@ impl Process1 {
                 }
                 supervisor.reap();
                 supervisor.time_passes();
+                if supervisor.begin_try() {
+                    self.look();
+                }
             }
+        }
+    }
+
+    /// Has the file read, whether or not it has changed.
+    fn look(&mut self) {
+        match &self.watch {
+            Some(watch) => watch.demand(),
+            // 1 MiB at most: the roles' heartbeats can wait for that.
+            None => self.supervisor.sight(Sighting::of(&self.config)),
         }
     }
 }

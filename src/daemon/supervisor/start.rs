@@ -64,10 +64,13 @@ async fn supervise(settings: Settings) -> Result<(), GiveUp> {
     Ok(())
 }
 
-fn first_edition(snapshot: &Snapshot, loaded: FromLoader) -> Result<(usize, Edition), GiveUp> {
+fn first_edition(
+    snapshot: &Snapshot,
+    loaded: Result<FromLoader, String>,
+) -> Result<(usize, Edition), GiveUp> {
     let (config, warnings) = match loaded {
-        FromLoader::Accepted { config, warnings } => (config, warnings),
-        FromLoader::Refused { problems } => return Err(GiveUp::Config(problems)),
+        Ok(FromLoader::Accepted { config, warnings }) => (config, warnings),
+        Ok(FromLoader::Refused { problems }) | Err(problems) => return Err(GiveUp::Config(problems)),
     };
     preflight::missing_capabilities(&config).map_err(GiveUp::Permission)?;
     let workers = workers(&config);

@@ -20,6 +20,12 @@ pub(super) struct Refusal {
     pub(super) at: Instant,
     pub(super) origin: Origin,
     pub(super) problems: String,
+    /// What stood in its way may pass.
+    pub(super) is_for_now: bool,
+    /// When it is tried again by itself; `None` also while it is.
+    pub(super) again: Option<Instant>,
+    /// The log has it, and nobody has asked since.
+    pub(super) is_told: bool,
 }
 
 /// The last reports, and who waits for newer ones.
@@ -58,7 +64,7 @@ impl Supervisor {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let plan = self.plan.poll_timeout().map(|(at, _)| at);
         let asked = self.reports.asked.iter().map(|asked| asked.at + PATIENCE).min();
-        [plan, asked].into_iter().flatten().min()
+        [plan, asked, self.next_try()].into_iter().flatten().min()
     }
 
     pub(super) fn take_ask(&mut self, ask: Ask) {
@@ -115,6 +121,7 @@ impl Supervisor {
                     at: clock.boottime(refusal.at),
                     digest: refusal.origin.hexadecimal(),
                     problems: refusal.problems.clone(),
+                    is_retried: refusal.is_for_now,
                 }),
             },
             proxy: self.role(RoleName::Proxy, proxy_pid, self.reports.proxy.as_ref(), &clock),

@@ -29,6 +29,20 @@ pub(super) enum Sighting {
     Unreadable(PathBuf, io::Error),
 }
 
+impl Sighting {
+    /// What is there, whether or not it has been seen before.
+    pub(super) fn of(path: &Path) -> Self {
+        Self::new(path, snapshot::read(path))
+    }
+
+    fn new(path: &Path, read: io::Result<Snapshot>) -> Self {
+        match read {
+            Ok(snapshot) => Self::Snapshot(snapshot),
+            Err(error) => Self::Unreadable(snapshot::file_of(path), error),
+        }
+    }
+}
+
 /// The thread ends with the receiver of the sightings.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -92,10 +106,7 @@ impl Look {
             return None;
         }
         self.seen = found;
-        Some(match read {
-            Ok(snapshot) => Sighting::Snapshot(snapshot),
-            Err(error) => Sighting::Unreadable(snapshot::file_of(&self.path), error),
-        })
+        Some(Sighting::new(&self.path, read))
     }
 }
 
