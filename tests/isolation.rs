@@ -13,6 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
@@ -253,6 +254,22 @@ fn the_log_is_json_where_the_configuration_says_so() {
         let line: Value = serde_json::from_str(line).unwrap();
         assert!(["time", "level", "role", "message"].iter().all(|key| line[key].is_string()), "{line}");
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    if skips("a_log_that_nobody_reads_stops_nothing") {
+        return;
+    }
+    let (_kept, full) = nix::unistd::pipe().unwrap();
+    let blocking = |flags| fcntl(&full, FcntlArg::F_SETFL(flags)).unwrap();
+    blocking(OFlag::O_NONBLOCK);
+    while nix::unistd::write(&full, &[b'x'; 4096]).is_ok() {}
+    blocking(OFlag::empty());
+    let folder = Folder::with(PAGES);
+    let node = Node(command(&[], &folder).stderr(Stdio::from(full)).spawn().unwrap());
+    node.until("the proxy serves", |status| serves(status, "proxy"));
+    assert_eq!(node.stop(), Some(0));
 }
 
 /// Exit code and what must be said.

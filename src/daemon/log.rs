@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -23,14 +24,27 @@ use crate::config::{Log, LogFormat, LogLevel};
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 static JSON: AtomicBool = AtomicBool::new(false);
 
+/// Lines that wait for a reader of standard error; beyond it they are lost.
+const WAITING_LINES: usize = 1024;
+
 /// Text at level info, until a configuration says otherwise. Only the first call of a process counts.
-pub fn start(role: &'static str) {
+///
+/// Nobody waits for whoever reads standard error: a log driver that stands still must cost lines, never the address. A
+/// thread writes, so this comes after the process has given up what it does not need. Dropping what is returned writes
+/// what is left.
+pub fn start(role: &'static str) -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("log")
+        .finish(io::stderr());
     let (level, handle) = reload::Layer::new(LevelFilter::INFO);
     let lines =
-        tracing_subscriber::fmt::layer().event_format(Line { role }).with_ansi(false).with_writer(io::stderr);
+        tracing_subscriber::fmt::layer().event_format(Line { role }).with_ansi(false).with_writer(writer);
     if tracing_subscriber::registry().with(level).with(lines).try_init().is_ok() {
         let _ = LEVEL.set(handle);
     }
+    guard
 }
 
 pub fn apply(log: Log) {

@@ -47,8 +47,8 @@ pub fn play(role: Role) -> io::Result<ExitCode> {
     signals::leave_to_the_supervisor()?;
     process::forbid_new_privileges()?;
     process::hide_memory()?;
-    log::start(role.name());
     confine(role)?;
+    let _log = log::start(role.name());
     Ok(act(role, link))
 }
 

@@ -32,9 +32,8 @@ pub struct Settings {
 /// Runs until it is told to stop.
 pub fn run(settings: Settings) -> Result<(), GiveUp> {
     // Before anything else: a signal that comes early waits for its handler.
-    let prepared = signals::hold_back().and_then(|()| {
-        log::start("pid1");
-        process::forbid_new_privileges()?;
+    signals::hold_back().map_err(GiveUp::Bug)?;
+    let prepared = process::forbid_new_privileges().and_then(|()| {
         process::hide_memory()?;
         if !process::is_init() {
             process::adopt_orphans()?;
@@ -42,7 +41,9 @@ pub fn run(settings: Settings) -> Result<(), GiveUp> {
         process::raise_descriptor_limit()?;
         tokio::runtime::Builder::new_current_thread().enable_all().build()
     });
-    prepared.map_err(GiveUp::Bug)?.block_on(supervise(settings))
+    let runtime = prepared.map_err(GiveUp::Bug)?;
+    let _log = log::start("pid1");
+    runtime.block_on(supervise(settings))
 }
 
 async fn supervise(settings: Settings) -> Result<(), GiveUp> {
