@@ -53,13 +53,15 @@ impl<'l> Pair<'l> {
     fn freeze(&self) -> Mark {
         let mark = self.capture.mark();
         self.answers(&self.better, mark, 3);
+        // Until its kernel knows the other's MAC address, adverts queue there, and leave after a freeze.
+        self.adverts(&self.better, 200, mark, 3);
         assert_eq!(self.better.holds(self.lan).as_deref(), Some("lo"));
         self.better.freeze();
         let (frozen, since) = (self.capture.mark(), Instant::now());
         until("the lease ends", || self.better.holds(self.lan).is_none().then_some(()));
         assert!(since.elapsed() <= LEASE + KERNEL_IS_LATE, "held for {:?}", since.elapsed());
         self.answers(&self.worse, frozen, 20);
-        self.adverts_of_the_worse(frozen, 20);
+        self.adverts(&self.worse, 100, frozen, 20);
         self.announced(frozen);
         let heard = self.capture.since(frozen);
         let heard: Vec<_> = heard.into_iter().filter(|frame| frame.from == self.better.mac()).collect();
@@ -68,10 +70,10 @@ impl<'l> Pair<'l> {
         frozen
     }
 
-    fn adverts_of_the_worse(&self, mark: Mark, count: usize) {
-        let mac = self.worse.mac();
-        let is = |frame: &Frame| frame.from == mac && frame.priority() == Some(100);
-        self.capture.wait("the other one's adverts", mark, count, is);
+    fn adverts(&self, node: &Node, priority: u8, mark: Mark, count: usize) {
+        let mac = node.mac();
+        let is = |frame: &Frame| frame.from == mac && frame.priority() == Some(priority);
+        self.capture.wait(&format!("adverts of {mac}"), mark, count, is);
     }
 
     /// Both forms of gratuitous ARP, at every step of the schedule.
@@ -128,7 +130,7 @@ fn without_preemption_a_thawed_master_stays_backup() {
     let thawed = capture.mark();
     pair.better.becomes(VrrpState::Backup);
     // Longer than any election takes.
-    pair.adverts_of_the_worse(thawed, 40);
+    pair.adverts(&pair.worse, 100, thawed, 40);
     pair.answers(&pair.worse, thawed, 40);
     assert_eq!(pair.better.report().unwrap().state, VrrpState::Backup);
     assert_eq!(pair.better.holds(&lan), None);
