@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
-use std::process::{Command, id};
+use std::process::{Command, Output, id};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -58,12 +58,17 @@ impl Namespace {
 
     /// Its words have no blanks in them. Returns what it says.
     pub(crate) fn run(&self, command: &str) -> String {
+        let output = self.attempt(command);
+        assert!(output.status.success(), "{command}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same for what may fail.
+    fn attempt(&self, command: &str) -> Output {
         let mut words = command.split(' ');
         let mut process = Command::new(words.next().unwrap());
         process.args(words);
-        let output = self.enter(|| process.output()).unwrap();
-        assert!(output.status.success(), "{command}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        self.enter(|| process.output()).unwrap()
     }
 }
 
@@ -149,6 +154,8 @@ impl Lan {
     pub(crate) fn attach(&self, last: u8) -> Namespace {
         let node = Namespace::new();
         let (path, mac) = (node.path(), mac(last));
+        // Of a namespace that was here before: the kernel takes its time to clean up.
+        self.bridge.attempt(&format!("ip link del port{last}"));
         self.bridge
             .run(&format!("ip link add port{last} type veth peer name eth0 address {mac} netns {path}"));
         self.bridge.run(&format!("ip link set port{last} master br0 up"));
