@@ -55,60 +55,22 @@ impl Client {
 
     /// One response to a request with `method`; an error if the connection ends before it does.
     pub(crate) fn response(&mut self, method: &str) -> io::Result<Response> {
-        let end = loop {
-            if let Some(at) = find(&self.rest, b"\r\n\r\n") {
-                break at + 4;
-            }
-            self.more()?;
-        };
-        let head = String::from_utf8(self.rest.drain(..end).collect()).unwrap();
+        let head = read_head(&mut self.stream, &mut self.rest)?;
         let status = head[9..12].parse().unwrap();
         let mut response = Response { status, head, body: vec![] };
         if method == "HEAD" || matches!(status, 100..=199 | 204 | 304) {
             return Ok(response);
         }
         if response.field("Transfer-Encoding") == Some("chunked") {
-            loop {
-                let line = loop {
-                    match find(&self.rest, b"\r\n") {
-                        Some(at) => break at,
-                        None => self.more()?,
-                    }
-                };
-                let size =
-                    usize::from_str_radix(std::str::from_utf8(&self.rest[..line]).unwrap(), 16).unwrap();
-                while self.rest.len() < line + 2 + size + 2 {
-                    self.more()?;
-                }
-                response.body.extend_from_slice(&self.rest[line + 2..line + 2 + size]);
-                assert_eq!(&self.rest[line + 2 + size..][..2], b"\r\n");
-                self.rest.drain(..line + 2 + size + 2);
-                if size == 0 {
-                    return Ok(response);
-                }
-            }
+            response.body = read_chunked(&mut self.stream, &mut self.rest)?;
         } else if let Some(length) = response.field("Content-Length") {
             let length: usize = length.parse().unwrap();
-            while self.rest.len() < length {
-                self.more()?;
-            }
-            response.body = self.rest.drain(..length).collect();
+            response.body = read_exactly(&mut self.stream, &mut self.rest, length)?;
         } else {
             response.body = std::mem::take(&mut self.rest);
             self.stream.read_to_end(&mut response.body)?;
         }
         Ok(response)
-    }
-
-    fn more(&mut self) -> io::Result<()> {
-        let mut bytes = [0; 16 << 10];
-        match self.stream.read(&mut bytes)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                self.rest.extend_from_slice(&bytes[..n]);
-                Ok(())
-            }
-        }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Response {
@@ -119,11 +81,58 @@ impl Client {
     pub(crate) fn end(&mut self) -> Option<io::ErrorKind> {
         self.rest.clear();
         loop {
-            match self.more() {
+            match read_more(&mut self.stream, &mut self.rest) {
                 Ok(()) => (),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
                 Err(error) => return Some(error.kind()),
             }
+        }
+    }
+}
+
+/// Up to and with the empty line. `rest` is what was read beyond, here and below.
+fn read_head(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Result<String> {
+    let end = read_until(stream, rest, b"\r\n\r\n")? + 4;
+    Ok(String::from_utf8(rest.drain(..end).collect()).unwrap())
+}
+
+fn read_chunked(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut body = vec![];
+    loop {
+        let line = read_until(stream, rest, b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        rest.drain(..line + 2);
+        body.extend(read_exactly(stream, rest, size)?);
+        assert_eq!(read_exactly(stream, rest, 2)?, b"\r\n");
+        if size == 0 {
+            return Ok(body);
+        }
+    }
+}
+
+fn read_exactly(stream: &mut TcpStream, rest: &mut Vec<u8>, length: usize) -> io::Result<Vec<u8>> {
+    while rest.len() < length {
+        read_more(stream, rest)?;
+    }
+    Ok(rest.drain(..length).collect())
+}
+
+fn read_until(stream: &mut TcpStream, rest: &mut Vec<u8>, pattern: &[u8]) -> io::Result<usize> {
+    loop {
+        if let Some(at) = find(rest, pattern) {
+            return Ok(at);
+        }
+        read_more(stream, rest)?;
+    }
+}
+
+fn read_more(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Result<()> {
+    let mut bytes = [0; 16 << 10];
+    match stream.read(&mut bytes)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        n => {
+            rest.extend_from_slice(&bytes[..n]);
+            Ok(())
         }
     }
 }
@@ -201,57 +210,23 @@ impl Origin {
 impl Accepted {
     /// The next request: its head as it came, its body decoded. `None`: the proxy closed.
     pub(crate) fn request(&mut self) -> Option<String> {
-        let end = loop {
-            if let Some(at) = find(&self.rest, b"\r\n\r\n") {
-                break at + 4;
-            }
-            self.more()?;
-        };
-        let mut text = String::from_utf8(self.rest.drain(..end).collect()).unwrap();
-        let lower = text.to_ascii_lowercase();
-        let body = if lower.contains("transfer-encoding: chunked") {
-            let mut body = vec![];
-            loop {
-                let line = loop {
-                    match find(&self.rest, b"\r\n") {
-                        Some(at) => break at,
-                        None => self.more()?,
-                    }
-                };
-                let size =
-                    usize::from_str_radix(std::str::from_utf8(&self.rest[..line]).unwrap(), 16).unwrap();
-                while self.rest.len() < line + 2 + size + 2 {
-                    self.more()?;
-                }
-                body.extend_from_slice(&self.rest[line + 2..line + 2 + size]);
-                self.rest.drain(..line + 2 + size + 2);
-                if size == 0 {
-                    break body;
-                }
-            }
-        } else if let Some(length) = lower.lines().find_map(|l| l.strip_prefix("content-length: ")) {
-            let length: usize = length.parse().unwrap();
-            while self.rest.len() < length {
-                self.more()?;
-            }
-            self.rest.drain(..length).collect()
-        } else {
-            vec![]
-        };
-        text.push_str(std::str::from_utf8(&body).unwrap());
+        let text = self.read_request().ok()?;
         self.requests.lock().unwrap().push(text.clone());
         Some(text)
     }
 
-    fn more(&mut self) -> Option<()> {
-        let mut bytes = [0; 16 << 10];
-        match self.stream.read(&mut bytes) {
-            Ok(n @ 1..) => {
-                self.rest.extend_from_slice(&bytes[..n]);
-                Some(())
-            }
-            Ok(0) | Err(_) => None,
-        }
+    fn read_request(&mut self) -> io::Result<String> {
+        let mut text = read_head(&mut self.stream, &mut self.rest)?;
+        let lower = text.to_ascii_lowercase();
+        let body = if lower.contains("transfer-encoding: chunked") {
+            read_chunked(&mut self.stream, &mut self.rest)?
+        } else if let Some(length) = lower.lines().find_map(|l| l.strip_prefix("content-length: ")) {
+            read_exactly(&mut self.stream, &mut self.rest, length.parse().unwrap())?
+        } else {
+            vec![]
+        };
+        text.push_str(std::str::from_utf8(&body).unwrap());
+        Ok(text)
     }
 
     pub(crate) fn reset(self) {
