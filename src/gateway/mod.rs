@@ -4,12 +4,13 @@ mod answer;
 mod conditional;
 mod files;
 mod path;
+mod prefixes;
 mod select;
 mod template;
 
 pub use answer::{Answer, redirect_lines};
 pub use conditional::Conditions;
 pub use files::{Entry, Serving, file_name, serve};
-pub use path::{PathError, normalise};
-pub use select::{Deed, Gateway, Site};
+pub use path::{PathError, normalise, replaced_target};
+pub use select::{Deed, Forward, Gateway, Route, Site};
 pub use template::{COMBINED, Moment, PLAIN_VARIABLES, Part, Template, TemplateError, Variable};

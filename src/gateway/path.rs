@@ -84,6 +84,25 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|n| n as u8)
 }
 
+/// What is asked for in the place of a normalised `path` (nginx's `proxy_pass` with a URI): `uri`, then what follows the
+/// first `matched` bytes of the path (nothing if they were all of it), encoded anew, then `query` with its question mark.
+pub fn replaced_target(out: &mut Vec<u8>, uri: &str, path: &[u8], matched: Option<usize>, query: &[u8]) {
+    out.extend_from_slice(uri.as_bytes());
+    let rest = matched.and_then(|matched| path.get(matched..)).unwrap_or_default();
+    for byte in rest {
+        // The bytes that nginx encodes, so that an origin sees the same.
+        match byte {
+            b' ' | b'"' | b'#' | b'%' | b'?' | 0..=0x1f | 0x7f.. => {
+                const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+                let digit = |n: u8| DIGITS.get(usize::from(n)).copied().unwrap_or(b'0');
+                out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+            }
+            byte => out.push(*byte),
+        }
+    }
+    out.extend_from_slice(query);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +165,24 @@ mod tests {
             {
                 assert_eq!(normalise(&once).as_deref(), Ok(&once[..]), "twice: {path:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_path_is_replaced_as_proxy_pass_does_it() {
+        let table = [
+            ("/", "/api/v1", Some("/api"), "", "//v1"),
+            ("/", "/api/v1", Some("/api/"), "?q", "/v1?q"),
+            ("/v2/", "/api/a b%/\u{e4}", Some("/api/"), "", "/v2/a%20b%25/%C3%A4"),
+            ("/v2", "/api", Some("/api"), "", "/v2"),
+            ("/one", "/exact", None, "?q=1", "/one?q=1"),
+            ("/x", "/a?b#c", Some("/a"), "", "/x%3Fb%23c"),
+        ];
+        for (uri, path, matched, query, expect) in table {
+            let mut out = vec![];
+            let matched = matched.map(str::len);
+            replaced_target(&mut out, uri, path.as_bytes(), matched, query.as_bytes());
+            assert_eq!(String::from_utf8(out).unwrap(), expect, "{uri} {path}");
         }
     }
 }
