@@ -2,6 +2,7 @@
 
 mod balancer;
 mod choose;
+mod next;
 mod peer;
 mod retry;
 mod smooth;
@@ -11,6 +12,7 @@ mod tried;
 
 pub use balancer::Balancer;
 pub use choose::Algorithm;
+pub use next::NextPolicy;
 pub use peer::{Outcome, Peer, PeerId, PeerSettings, Standing};
 pub use retry::{Attempt, Failure, Next, Policy, Progress, Retry};
 pub use smooth::Smooth;
