@@ -39,6 +39,7 @@ pub(super) async fn forward<'w>(
     let place = call.view.pools.get(call.upstream).zip(call.view.snapshot.upstreams.get(call.upstream));
     let Some((pool, group)) = place else { return give_up(call, client, 502, input).await };
     let mut retry = Retry::default();
+    let begun = Instant::now();
     let mut choice = pool.pick(group, None);
     let mut reuse = true;
     loop {
@@ -87,9 +88,11 @@ pub(super) async fn forward<'w>(
             took: started.elapsed(),
         };
         let progress = Progress {
-            repeatable: call.request.repeatable,
+            idempotent: call.request.repeatable,
+            intact: call.request.repeatable || !failed.sent,
             answered: failed.answered,
             alternative: group.servers.iter().enumerate().any(|(n, s)| n != place && s.is_usable()),
+            elapsed: begun.elapsed(),
         };
         match retry.decide(&group.policy, &tried, &progress) {
             Next::Again { after, other_server } => {
