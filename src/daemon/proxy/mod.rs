@@ -22,6 +22,7 @@ mod pool;
 mod relay;
 mod respond;
 mod role;
+mod send_file;
 mod shortage;
 mod snapshot;
 mod upload;

@@ -1,18 +1,16 @@
 //! Answers of this node's own: sent with one write where they fit.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::client::{Client, within};
-use super::limits::{LARGE_FROM, SEND_TIMEOUT};
+use super::limits::SEND_TIMEOUT;
+use super::send_file::send_file;
 use super::worker::Worker;
 use crate::gateway::Answer;
 use crate::http1::{Delivery, Framing, Method, OwnHead, Version, write_own};
-
-/// Sent together with the head, up to so many bytes of a file.
-const WITH_HEAD_MAX: usize = 16 << 10;
 
 #[derive(Debug)]
 pub(super) enum Reply<'a> {
@@ -83,44 +81,8 @@ pub(super) async fn respond(
     result
 }
 
-/// Exactly `length` bytes, or an error: a file that shrinks meanwhile must not pass for a whole one.
-async fn send_file(
-    worker: &Worker,
-    client: &mut Client,
-    text: &mut Vec<u8>,
-    file: File,
-    length: u64,
-) -> io::Result<()> {
-    let mut left = length;
-    let first = WITH_HEAD_MAX as u64;
-    let read = (&file).take(left.min(first)).read_to_end(text)?;
-    left -= read as u64;
-    if left > 0 && (read as u64) < first {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    begin(worker, client, text).await?;
-    if left == 0 {
-        return Ok(());
-    }
-    let large = (left > LARGE_FROM).then(|| worker.buffers.take_large()).flatten();
-    let mut buffer = large.unwrap_or_else(|| worker.buffers.take());
-    while left > 0 {
-        let space = buffer.space();
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(space.len());
-        let n = (&file).read(space.get_mut(..most).unwrap_or_default())?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        left -= n as u64;
-        buffer.fill(n);
-        write_all(&mut client.stream, buffer.filled()).await?;
-        buffer.consume(n);
-    }
-    Ok(())
-}
-
 /// Writes what an answer begins with, unless a freeze since the request was read made it another node's to give.
-async fn begin(worker: &Worker, client: &mut Client, text: &[u8]) -> io::Result<()> {
+pub(super) async fn begin(worker: &Worker, client: &mut Client, text: &[u8]) -> io::Result<()> {
     if !client.is_cleared(worker).await {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
