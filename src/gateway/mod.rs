@@ -4,10 +4,12 @@ mod answer;
 mod conditional;
 mod files;
 mod path;
+mod ranges;
 mod select;
 
 pub use answer::{Answer, redirect_lines};
 pub use conditional::Conditions;
-pub use files::{Entry, Serving, file_name, serve};
+pub use files::{Asked, Entry, Serving, file_name, serve};
 pub use path::{PathError, normalise};
+pub use ranges::{Segment, Slice};
 pub use select::{Deed, Gateway, Site};

@@ -176,7 +176,9 @@ fn is_hop_by_hop(known: Known) -> bool {
         | Known::IfMatch
         | Known::IfModifiedSince
         | Known::IfNoneMatch
+        | Known::IfRange
         | Known::IfUnmodifiedSince
+        | Known::Range
         | Known::Server
         | Known::XForwardedFor
         | Known::XForwardedHost

@@ -104,7 +104,7 @@ pub(super) async fn exchange<'w>(
     let Some(site) = view.snapshot.gateway.site(client.facts.listener.address, host(&head, bytes)) else {
         return Outcome::Close;
     };
-    let plan = plan(worker, client, &view, site, &head, bytes);
+    let plan = plan(worker, client, &view, site, &head, bytes).await;
     drop(head);
     input.consume(length);
     let mut body = BodyDecoder::new(request.framing);
@@ -162,8 +162,8 @@ fn host<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a [u8]> {
     head.host.map(|h| h.of(bytes))
 }
 
-fn plan<'a>(
-    worker: &Worker,
+async fn plan<'a>(
+    worker: &'a Worker,
     client: &Client,
     view: &View,
     site: &'a Site,
@@ -188,7 +188,9 @@ fn plan<'a>(
             let query = head.target.query(bytes);
             Plan::Own(Reply::Whole(Answer::redirect(301, node, redirect_lines(&path, query))))
         }
-        Some(Deed::Files { root, index }) => Plan::Own(files::reply(node, root, index, &path, head, bytes)),
+        Some(Deed::Files { root, index }) => {
+            Plan::Own(files::reply(worker, node, root, index, &path, head, bytes).await)
+        }
         Some(Deed::Proxy { upstream }) => {
             if matches!(head.framing, Framing::Length(n) if n > BODY_MAX) {
                 worker.vitals.count(Count::BodyTooLarge);

@@ -9,6 +9,7 @@ mod buffers;
 mod checks;
 mod client;
 mod connection;
+mod content;
 mod counters;
 mod directory;
 mod exchange;

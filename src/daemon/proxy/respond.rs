@@ -1,28 +1,20 @@
 //! Answers of this node's own: sent with one write where they fit.
 
-use std::fs::File;
 use std::io;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::client::{Client, within};
 use super::limits::SEND_TIMEOUT;
-use super::send_file::send_file;
+use super::send_file::{FileReply, send_file};
 use super::worker::Worker;
 use crate::gateway::Answer;
-use crate::http1::{Delivery, Framing, Method, OwnHead, Version, write_own};
+use crate::http1::{Delivery, Framing, Method, Version};
 
 #[derive(Debug)]
 pub(super) enum Reply<'a> {
     Whole(Answer<'a>),
-    /// The first `length` bytes.
-    File {
-        content_type: &'static str,
-        /// Whole lines, each with its CRLF.
-        lines: Vec<u8>,
-        file: File,
-        length: u64,
-    },
+    File(FileReply<'a>),
 }
 
 impl Reply<'_> {
@@ -33,7 +25,7 @@ impl Reply<'_> {
     pub(super) fn status(&self) -> u16 {
         match self {
             Self::Whole(answer) => answer.status,
-            Self::File { .. } => 200,
+            Self::File(file) => file.status,
         }
     }
 }
@@ -64,18 +56,7 @@ pub(super) async fn respond(
             answer.write(&mut text, manner.method, &date, &delivery);
             begin(worker, client, &text).await
         }
-        Reply::File { content_type, lines, file, length } => {
-            let own = OwnHead {
-                status: 200,
-                content_type: Some(content_type),
-                content_length: Some(length),
-                date: &date,
-                lines: &lines,
-            };
-            write_own(&mut text, &own, &delivery);
-            let length = if manner.method == Method::Head { 0 } else { length };
-            send_file(worker, client, &mut text, file, length).await
-        }
+        Reply::File(file) => send_file(worker, client, &mut text, file, &date, &delivery).await,
     };
     worker.buffers.give_text(text);
     result

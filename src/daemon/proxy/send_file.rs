@@ -1,48 +1,81 @@
 //! Sends a file's content behind the head of its answer.
+//!
+//! Through a buffer, and not with sendfile(2): what that hands over are the file's own pages, which show whatever is
+//! written to them until the client has acknowledged them, after the file has been found unchanged.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::borrow::Cow;
+use std::io;
 
+use super::buffers::Lent;
 use super::client::Client;
+use super::content::{Content, ReadError};
+use super::counters::Count;
 use super::limits::LARGE_FROM;
 use super::respond::{begin, write_all};
 use super::worker::Worker;
+use crate::http1::{Delivery, OwnHead, write_own};
 
-/// Sent together with the head, up to so many bytes of a file.
-const WITH_HEAD_MAX: usize = 16 << 10;
+/// An answer with a file or parts of one.
+#[derive(Debug)]
+pub(super) struct FileReply<'a> {
+    pub(super) status: u16,
+    pub(super) content_type: Cow<'static, str>,
+    /// Whole lines, each with its CRLF.
+    pub(super) lines: String,
+    pub(super) length: u64,
+    /// The first bytes, and what is to be read yet. `None` for HEAD.
+    pub(super) content: Option<(Lent<'a>, Content)>,
+}
 
-/// Exactly `length` bytes, or an error: a file that shrinks meanwhile must not pass for a whole one.
+/// All of it, or an error: a file that changes meanwhile must not pass for a whole one.
 pub(super) async fn send_file(
     worker: &Worker,
     client: &mut Client,
     text: &mut Vec<u8>,
-    file: File,
-    length: u64,
+    reply: FileReply<'_>,
+    date: &str,
+    delivery: &Delivery<'_>,
 ) -> io::Result<()> {
-    let mut left = length;
-    let first = WITH_HEAD_MAX as u64;
-    let read = (&file).take(left.min(first)).read_to_end(text)?;
-    left -= read as u64;
-    if left > 0 && (read as u64) < first {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
+    let own = OwnHead {
+        status: reply.status,
+        content_type: Some(&reply.content_type),
+        content_length: Some(reply.length),
+        date,
+        lines: reply.lines.as_bytes(),
+    };
+    write_own(text, &own, delivery);
+    let Some((first, mut content)) = reply.content else {
+        return begin(worker, client, text).await;
+    };
+    text.extend_from_slice(first.filled());
+    drop(first);
     begin(worker, client, text).await?;
-    if left == 0 {
+    if content.is_done() {
         return Ok(());
     }
-    let large = (left > LARGE_FROM).then(|| worker.buffers.take_large()).flatten();
+    let large = (content.left() > LARGE_FROM).then(|| worker.buffers.take_large()).flatten();
     let mut buffer = large.unwrap_or_else(|| worker.buffers.take());
-    while left > 0 {
-        let space = buffer.space();
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(space.len());
-        let n = (&file).read(space.get_mut(..most).unwrap_or_default())?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    while !content.is_done() {
+        if let Err(error) = content.fill(&mut buffer).await {
+            return Err(cut(worker, client, error));
         }
-        left -= n as u64;
-        buffer.fill(n);
         write_all(&mut client.stream, buffer.filled()).await?;
+        let n = buffer.filled().len();
         buffer.consume(n);
     }
     Ok(())
+}
+
+fn cut(worker: &Worker, client: &Client, error: ReadError) -> io::Error {
+    match error {
+        ReadError::Changed => {
+            worker.vitals.count(Count::FilesChanged);
+            tracing::debug!(client = %client.facts.peer, "cut: {error}");
+            io::Error::other(error)
+        }
+        ReadError::Io(error) => {
+            tracing::warn!(client = %client.facts.peer, "cannot read on: {error}");
+            error
+        }
+    }
 }
