@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::http1::append_path;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     #[error("path with a broken percent encoding")]
@@ -88,18 +90,7 @@ fn hex(digit: u8) -> Option<u8> {
 /// first `matched` bytes of the path (nothing if they were all of it), encoded anew, then `query` with its question mark.
 pub fn replaced_target(out: &mut Vec<u8>, uri: &str, path: &[u8], matched: Option<usize>, query: &[u8]) {
     out.extend_from_slice(uri.as_bytes());
-    let rest = matched.and_then(|matched| path.get(matched..)).unwrap_or_default();
-    for byte in rest {
-        // The bytes that nginx encodes, so that an origin sees the same.
-        match byte {
-            b' ' | b'"' | b'#' | b'%' | b'?' | 0..=0x1f | 0x7f.. => {
-                const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-                let digit = |n: u8| DIGITS.get(usize::from(n)).copied().unwrap_or(b'0');
-                out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
-            }
-            byte => out.push(*byte),
-        }
-    }
+    append_path(out, matched.and_then(|matched| path.get(matched..)).unwrap_or_default());
     out.extend_from_slice(query);
 }
 

@@ -25,9 +25,11 @@ known! {
     IfMatch = "if-match",
     IfModifiedSince = "if-modified-since",
     IfNoneMatch = "if-none-match",
+    IfRange = "if-range",
     IfUnmodifiedSince = "if-unmodified-since",
     KeepAlive = "keep-alive",
     ProxyConnection = "proxy-connection",
+    Range = "range",
     Server = "server",
     Te = "te",
     Trailer = "trailer",
@@ -71,7 +73,9 @@ impl Known {
             | Self::IfMatch
             | Self::IfModifiedSince
             | Self::IfNoneMatch
+            | Self::IfRange
             | Self::IfUnmodifiedSince
+            | Self::Range
             | Self::Server
             | Self::Trailer
             | Self::Other => Scope::End,

@@ -37,6 +37,15 @@ pub(super) const LARGE_BUFFERS_MAX: usize = 16;
 pub(super) const SPARE_BUFFERS: usize = 64;
 pub(super) const SPARE_LARGE_BUFFERS: usize = 1;
 
+/// A file that was written to within this time may be in the middle of it, and the next write may leave its times as
+/// they are: the kernel's clock for files moves every 10 ms at worst. Within so many looks it has to come to rest.
+pub(super) const FILE_REST: Duration = Duration::from_millis(20);
+pub(super) const FILE_LOOKS: u32 = 5;
+/// Reads that have to wait for a disk: threads per worker for them, bytes of each, and how long one may take.
+pub(super) const FILE_THREADS: usize = 4;
+pub(super) const FILE_READ_MAX: usize = 128 << 10;
+pub(super) const FILE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Connections taken from a queue before the others get a turn.
 pub(super) const ACCEPTS_PER_TURN: usize = 64;
 /// Client connections per worker, where the limit of open files allows as many. Each may need a second descriptor.

@@ -22,7 +22,8 @@ use super::connection;
 use super::counters::{Count, Vitals};
 use super::fence::Fence;
 use super::limits::{
-    COMMANDS, CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, TURN, TURN_MIN, TURNS_PER_FENCE_BOUND, WORKER_STACK,
+    COMMANDS, CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, FILE_THREADS, TURN, TURN_MIN, TURNS_PER_FENCE_BOUND,
+    WORKER_STACK,
 };
 use super::listener::{self, Listener};
 use super::pool::Pool;
@@ -88,7 +89,10 @@ pub(super) fn start(
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let vitals = Arc::new(Vitals::default());
     let shared_vitals = Arc::clone(&vitals);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(FILE_THREADS)
+        .build()?;
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK).spawn(
         move || {
             let local = LocalSet::new();
@@ -96,6 +100,9 @@ pub(super) fn start(
                 let worker = Rc::new(Worker::new(index, workers, snapshot, events, shared_vitals));
                 worker.run(inbox).await;
             }));
+            drop(local);
+            // A read that hangs must not hold up the end.
+            runtime.shutdown_background();
         },
     )?;
     Ok(Handle { commands, vitals, thread })
