@@ -50,6 +50,9 @@ pub(super) const FILE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) const ACCEPTS_PER_TURN: usize = 64;
 /// Client connections per worker, where the limit of open files allows as many. Each may need a second descriptor.
 pub(super) const CONNECTIONS_MAX: usize = 16_384;
+/// So many siblings of a worker hold copies of its listening sockets, to accept in its place when it hangs: one hung
+/// worker is likely, several at once are not, and descriptors are few.
+pub(super) const RESCUERS: usize = 3;
 /// Pause after accepting failed for want of descriptors or memory.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Between two warnings of that by one worker.

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::counters::{Count, Vitals, sums};
 use super::directory::Directory;
-use super::limits::{BEAT, EVENTS, ORPHAN_DRAIN, OUTBOX, RESOLVER_THREADS, WORKERS_MAX};
+use super::limits::{BEAT, EVENTS, ORPHAN_DRAIN, OUTBOX, RESCUERS, RESOLVER_THREADS, WORKERS_MAX};
 use super::snapshot::Snapshot;
 use super::worker::{self, Command, Event, Handle};
 use crate::config::{Config, Log};
@@ -200,10 +200,10 @@ impl Role {
         log::apply(prepared.log);
         let served: HashSet<SocketAddr> = prepared.snapshot.gateway.addresses().collect();
         let mut listeners: Vec<Vec<_>> = (0..prepared.workers).map(|_| vec![]).collect();
-        for ((address, worker), socket) in self.arrived.drain() {
-            if let Some(list) = listeners.get_mut(worker).filter(|_| served.contains(&address)) {
-                list.push((address, socket));
-                self.accepting.insert((address, worker));
+        for ((address, owner), socket) in self.arrived.drain() {
+            if served.contains(&address) {
+                share((address, owner, socket), &mut listeners);
+                self.accepting.insert((address, owner));
             }
         }
         self.accepting.retain(|(address, _)| served.contains(address));
@@ -319,12 +319,59 @@ impl Role {
     }
 }
 
+/// Gives a socket to its owner, and a copy of it to each of those who may have to rescue what waits in it.
+fn share(
+    (address, owner, socket): (SocketAddr, usize, OwnedFd),
+    listeners: &mut [Vec<(SocketAddr, usize, OwnedFd)>],
+) {
+    let workers = listeners.len();
+    for step in 1..workers.min(RESCUERS + 1) {
+        let Some(list) = listeners.get_mut((owner + step) % workers) else { continue };
+        match socket.try_clone() {
+            Ok(copy) => list.push((address, owner, copy)),
+            Err(error) => {
+                tracing::warn!(%address, owner, "a worker that hangs cannot be relieved of its connections: {error}");
+            }
+        }
+    }
+    if let Some(list) = listeners.get_mut(owner) {
+        list.push((address, owner, socket));
+    }
+}
+
 /// Sends what is in the box, in order.
 async fn post(sender: Sender<FromProxy>, mut letters: mpsc::Receiver<FromProxy>) {
     while let Some(letter) = letters.recv().await {
         if let Err(error) = sender.send(&letter, None).await {
             tracing::debug!("the supervisor does not listen: {error}");
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_socket_goes_to_its_owner_and_copies_to_the_next_ones() {
+        // Workers, the owner, who gets the socket or a copy of it.
+        let table: [(usize, usize, &[usize]); 5] =
+            [(1, 0, &[0]), (2, 0, &[0, 1]), (2, 1, &[0, 1]), (4, 2, &[0, 1, 2, 3]), (8, 6, &[0, 1, 6, 7])];
+        for (workers, owner, expect) in table {
+            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = socket.local_addr().unwrap();
+            let mut listeners: Vec<_> = (0..workers).map(|_| vec![]).collect();
+            share((address, owner, socket.into()), &mut listeners);
+            let got: Vec<_> = (0..workers).filter(|w| !listeners[*w].is_empty()).collect();
+            assert_eq!(got, expect, "{workers} workers, {owner} owns it");
+            for (a, o, socket) in listeners.into_iter().flatten() {
+                assert_eq!(
+                    (a, o, TcpListener::from(socket).local_addr().unwrap()),
+                    (address, owner, address)
+                );
+            }
         }
     }
 }

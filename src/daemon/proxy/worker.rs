@@ -35,10 +35,11 @@ use crate::os::descriptor;
 /// From the main thread to a worker.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// The snapshot has been swapped: accept on these too, and on nothing that it does not serve.
+    /// The snapshot has been swapped: accept on these too, and on nothing that it does not serve. Each comes with the
+    /// worker that owns it; a sibling's is to be accepted from only while that one hangs.
     Commit {
         generation: Generation,
-        listeners: Vec<(SocketAddr, OwnedFd)>,
+        listeners: Vec<(SocketAddr, usize, OwnedFd)>,
     },
     Verdict(FenceVerdict),
     /// Finish what is in flight, for at most this long; then the thread ends.
@@ -201,10 +202,10 @@ impl Worker {
         bound.map_or(TURN, |b| (b / TURNS_PER_FENCE_BOUND).clamp(TURN_MIN, TURN))
     }
 
-    async fn commit(self: &Rc<Self>, generation: Generation, listeners: Vec<(SocketAddr, OwnedFd)>) {
+    async fn commit(self: &Rc<Self>, generation: Generation, listeners: Vec<(SocketAddr, usize, OwnedFd)>) {
         let view = self.view();
         self.fence.configure(view.snapshot.fence, &view.snapshot.virtual_addresses);
-        for (address, socket) in listeners {
+        for (address, _, socket) in listeners.into_iter().filter(|(_, owner, _)| *owner == self.index) {
             let socket = match tokio_listener(socket) {
                 Ok(socket) => socket,
                 Err(error) => {
