@@ -191,7 +191,8 @@ impl Balancer {
         self.states.get_mut(place)
     }
 
-    fn place(&self, id: PeerId) -> Option<usize> {
+    /// Among the `standings`, until they are replaced. `None`: it is gone.
+    pub fn place(&self, id: PeerId) -> Option<usize> {
         match self.states.get(id.place) {
             Some(state) if state.serial == id.serial => Some(id.place),
             Some(_) | None => self.states.iter().position(|s| s.serial == id.serial),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::peer::State;
 use super::tried::Draws;
+use crate::config::Balance;
 
 /// So many draws of a request may meet a peer that cannot be had; then it takes its turn like others.
 const MISSES_MAX: u8 = 20;
@@ -18,6 +19,17 @@ pub enum Algorithm {
     Random,
     /// By the client's address: three octets of IPv4, all of IPv6.
     IpHash,
+}
+
+impl Algorithm {
+    pub fn of(balance: Balance) -> Self {
+        match balance {
+            Balance::RoundRobin => Self::RoundRobin,
+            Balance::LeastConn => Self::LeastConn,
+            Balance::Random => Self::Random,
+            Balance::IpHash => Self::IpHash,
+        }
+    }
 }
 
 /// Smooth weighted round robin; ties go to the first.

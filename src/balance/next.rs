@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::peer::Outcome;
 use super::retry::Failure;
+use crate::config::NextUpstream;
 
 /// nginx's `proxy_next_upstream`, `_tries` and `_timeout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,30 @@ impl NextPolicy {
         tries: 0,
         within: None,
     };
+
+    pub fn of(config: &NextUpstream) -> Self {
+        let has = |status| config.statuses.contains(&status);
+        Self {
+            error: config.error,
+            timeout: config.timeout,
+            invalid_header: config.invalid_header,
+            http_500: has(500),
+            http_502: has(502),
+            http_503: has(503),
+            http_504: has(504),
+            http_403: has(403),
+            http_404: has(404),
+            http_429: has(429),
+            non_idempotent: config.non_idempotent,
+            tries: config.tries,
+            within: config.timeout_after,
+        }
+    }
+
+    /// Some status is a reason.
+    pub fn has_statuses(&self) -> bool {
+        [500, 502, 503, 504, 403, 404, 429].iter().any(|status| self.lists_status(*status))
+    }
 
     pub(super) fn lists(&self, failure: Failure) -> bool {
         match failure {

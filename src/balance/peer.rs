@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::config::UpstreamServer;
+
 /// An address at which a server of an upstream can be reached; a name that stands for several has as many peers,
 /// each with the settings of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,19 @@ pub struct PeerSettings {
     pub max_fails: u32,
     /// In whole seconds, as in nginx; the rest of one counts as one.
     pub fail_timeout: Duration,
+}
+
+impl PeerSettings {
+    pub fn of(server: &UpstreamServer) -> Self {
+        Self {
+            weight: server.weight,
+            backup: server.backup,
+            down: server.down,
+            max_conns: server.max_conns,
+            max_fails: server.max_fails,
+            fail_timeout: server.fail_timeout,
+        }
+    }
 }
 
 impl Default for PeerSettings {

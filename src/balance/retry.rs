@@ -28,7 +28,7 @@ pub struct Policy {
 impl Policy {
     pub fn of(upstream: &Upstream) -> Self {
         Self {
-            next: NextPolicy::OFF,
+            next: NextPolicy::of(&upstream.next_upstream),
             retries: upstream.retries,
             redispatch: upstream.redispatch,
             on: upstream.retry_on,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use super::prefixes::Prefixes;
 use crate::config::{Action, ClientLimits, Config, Forwarding, PathPattern, Server};
+use crate::http1::Names;
 
 /// DNS's bound on a name (RFC 1035 section 2.3.4).
 const NAME_MAX: usize = 255;
@@ -79,6 +80,8 @@ pub struct Forward {
     /// `Forwarded` is sent as well.
     pub forwarded: bool,
     pub via: bool,
+    /// Fields of the response that the client does not get.
+    pub hide: Names,
 }
 
 impl Gateway {
@@ -212,7 +215,7 @@ impl Site {
 fn deed(action: &Action, config: &Config) -> Result<Deed, String> {
     Ok(match action {
         Action::Files { root, index } => Deed::Files { root: root.clone(), index: index.clone() },
-        Action::Proxy(Forwarding { upstream, uri, forwarded, via, .. }) => {
+        Action::Proxy(Forwarding { upstream, uri, forwarded, via, hide_headers, .. }) => {
             let place = config.upstreams.iter().position(|u| u.name == *upstream);
             Deed::Proxy(Forward {
                 upstream: place.ok_or_else(|| {
@@ -221,6 +224,7 @@ fn deed(action: &Action, config: &Config) -> Result<Deed, String> {
                 uri: uri.clone(),
                 forwarded: *forwarded,
                 via: *via,
+                hide: hide_headers.iter().map(String::as_str).collect(),
             })
         }
         Action::Respond { status, content_type, body } => {

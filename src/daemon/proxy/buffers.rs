@@ -31,6 +31,12 @@ impl Buffer {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
+    /// The first `n` bytes, and those behind them.
+    pub(super) fn parts(&mut self, n: usize) -> (&[u8], &mut [u8]) {
+        let (front, behind) = self.filled_mut().split_at_mut_checked(n).unwrap_or_default();
+        (front, behind)
+    }
+
     pub(super) fn filled_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }

@@ -129,9 +129,20 @@ impl Client {
     pub(super) async fn read(&self, worker: &Worker, buffer: &mut Lent<'_>) -> Option<io::Result<usize>> {
         let read = poll_fn(|cx| match self.wire.poll_read(cx, buffer.space()) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => {
-                worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx).map(|()| None)
-            }
+            Poll::Pending => worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx).map(|()| None),
+        })
+        .await;
+        if let Some(Ok(n)) = read {
+            buffer.fill(n);
+        }
+        read
+    }
+
+    /// Reads what is here already; `None`: nothing.
+    pub(super) async fn read_now(&self, buffer: &mut Lent<'_>) -> Option<io::Result<usize>> {
+        let read = poll_fn(|cx| match self.wire.poll_read(cx, buffer.space()) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => Poll::Ready(None),
         })
         .await;
         if let Some(Ok(n)) = read {
@@ -189,19 +200,21 @@ impl Client {
         loop {
             // In slices: a worker that drains does not wait for clients that neither send nor close.
             self.arm(&worker.deadlines, Wait::ClientRead, LINGER_SLICE);
-            let read = poll_fn(|cx| loop {
-                match self.wire.poll_read(cx, &mut trash) {
-                    Poll::Ready(Ok(1..)) => {
-                        idle = Duration::ZERO;
-                        // Whoever sends without end is cut off by the clock all the same.
-                        if worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx).is_ready() {
-                            return Poll::Ready(false);
+            let read = poll_fn(|cx| {
+                loop {
+                    match self.wire.poll_read(cx, &mut trash) {
+                        Poll::Ready(Ok(1..)) => {
+                            idle = Duration::ZERO;
+                            // Whoever sends without end is cut off by the clock all the same.
+                            if worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx).is_ready() {
+                                return Poll::Ready(false);
+                            }
                         }
-                    }
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(true),
-                    Poll::Pending => {
-                        let up = worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx);
-                        return up.map(|()| false);
+                        Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(true),
+                        Poll::Pending => {
+                            let up = worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx);
+                            return up.map(|()| false);
+                        }
                     }
                 }
             });

@@ -7,7 +7,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::buffers::Buffer;
-use super::client::within;
 use super::limits::{FILE_READ_MAX, FILE_TIMEOUT};
 use crate::gateway::{Segment, Slice};
 use crate::os::files::State;
@@ -96,8 +95,8 @@ async fn read_elsewhere(file: &File, space: &mut [u8], at: u64) -> io::Result<us
         bytes.truncate(n);
         Ok::<_, io::Error>(bytes)
     });
-    let bytes =
-        within(FILE_TIMEOUT, task).await.ok_or(io::ErrorKind::TimedOut)?.map_err(io::Error::other)??;
+    let task = tokio::time::timeout(FILE_TIMEOUT, task);
+    let bytes = task.await.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)??;
     space.get_mut(..bytes.len()).unwrap_or_default().copy_from_slice(&bytes);
     Ok(bytes.len())
 }

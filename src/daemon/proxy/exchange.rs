@@ -2,20 +2,20 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::time::Duration;
 
 use super::buffers::Lent;
-use super::client::Client;
+use super::client::{Client, Waited};
 use super::counters::Count;
 use super::deadline::Wait;
 use super::files;
 use super::forward::{Bound, forward};
-use super::respond::{Reply, own, respond};
+use super::respond::{Reply, own, unread};
 use super::tally::Tally;
 use super::worker::{View, Worker};
 use crate::gateway::{Answer, Deed, PathError, Route, Site, normalise, redirect_lines};
 use crate::http1::{
-    BodyDecoder, ChunkedError, Decoded, HeadError, HeadScan, Method, REQUEST_HEAD_MAX, RequestHead, Scanned,
-    Version,
+    BodyDecoder, ChunkedError, Decoded, HeadError, HeadScan, Method, REQUEST_HEAD_MAX, RequestHead, Version,
 };
 
 /// What becomes of the connection.
@@ -30,8 +30,8 @@ pub(super) enum Outcome<'w> {
 }
 
 /// A request that has been understood, and what is known about where it goes.
-pub(super) struct Exchange<'a> {
-    pub(super) worker: &'a Worker,
+pub(super) struct Exchange<'a, 'w> {
+    pub(super) worker: &'w Worker,
     pub(super) client: &'a Client,
     pub(super) view: &'a View,
     pub(super) site: &'a Site,
@@ -49,10 +49,12 @@ pub(super) struct Exchange<'a> {
 /// What came of a request's body along with its head.
 pub(super) struct FirstPiece<'a> {
     pub(super) data: &'a [u8],
+    /// What came behind the body, if that is complete.
+    pub(super) behind: &'a [u8],
     pub(super) body: &'a mut BodyDecoder,
 }
 
-impl Exchange<'_> {
+impl Exchange<'_, '_> {
     pub(super) fn method(&self) -> Method {
         self.head.method
     }
@@ -72,7 +74,7 @@ pub(super) async fn exchange<'w>(
     client: &Client,
     pipelined: Option<Lent<'w>>,
 ) -> Outcome<'w> {
-    let (mut input, length) = match read_head(worker, client, pipelined).await {
+    let (mut input, head) = match read_head(worker, client, pipelined).await {
         Ok(read) => read,
         Err(Stop::Outcome(outcome)) => return outcome,
         Err(Stop::Refuse(error)) => return refuse(worker, client, error).await,
@@ -80,15 +82,12 @@ pub(super) async fn exchange<'w>(
     };
     worker.vitals.count(Count::Requests);
     client.requests.set(client.requests.get().saturating_add(1));
-    let (bytes, behind) = input.split_at(length);
-    let head = match RequestHead::parse(bytes, worker.take_fields()) {
-        Ok(head) => head,
-        Err(error) => return refuse(worker, client, error).await,
-    };
-    let view = worker.view_for(client.listener.address);
+    let length = head.length;
+    let (bytes, behind) = input.parts(length);
+    let view = worker.view_for(&client.listener);
     let host = head.host.map(|h| h.of(bytes));
-    let Some(site) = client.listener.place(&view).and_then(|place| view.snapshot.gateway.site(place, host))
-    else {
+    let place = client.listener.place(&view);
+    let Some(site) = place.and_then(|place| view.snapshot.gateway.site(place, host)) else {
         return Outcome::Close;
     };
     client.limits.set(site.client);
@@ -96,6 +95,7 @@ pub(super) async fn exchange<'w>(
     let route = path.as_ref().ok().and_then(|path| site.route(path));
     let mut body = BodyDecoder::new(head.framing);
     let first = body.decode(behind);
+    let behind = &*behind;
     let consumed = first.as_ref().map_or(0, |decoded| decoded.consumed);
     let exchange = Exchange {
         worker,
@@ -118,36 +118,33 @@ pub(super) async fn exchange<'w>(
         Ok(Decoded { start, length, .. }) => behind.get(*start..start + length).unwrap_or_default(),
         Err(_) => b"",
     };
-    let piece = FirstPiece { data, body: &mut body };
+    let piece = FirstPiece { data, behind: behind.get(consumed..).unwrap_or_default(), body: &mut body };
     let bound = answer(&exchange, &path, first.as_ref().err(), piece).await;
-    drop(exchange);
-    drop(path);
+    let polite = !head.keep_alive;
     worker.give_fields(head.fields);
     input.consume(length + consumed);
-    finish(client, bound, &body, input)
+    finish(client, bound, polite && body.is_done(), input)
 }
 
 /// What becomes of the connection once the answer is out.
-fn finish<'w>(client: &Client, bound: Bound<'w>, body: &BodyDecoder, input: Lent<'w>) -> Outcome<'w> {
+/// `polite`: the client has sent all it wanted, and said that it closes then.
+fn finish<'w>(client: &Client, bound: Bound<'w>, polite: bool, input: Lent<'w>) -> Outcome<'w> {
     let (close, rest) = match bound {
         Bound::Answered { close, rest } => (close, rest.unwrap_or(input)),
         Bound::Gone => return Outcome::Close,
         Bound::Cut => return Outcome::Reset,
-        Bound::Upgraded => return Outcome::Close,
     };
     if !close {
         return Outcome::Next((!rest.is_empty()).then_some(rest));
     }
-    // A client that has sent all it wanted closes by itself, or has been told to.
-    let all_read = body.is_done() && rest.is_empty();
-    match all_read && (client.wire.is_fresh() || client.wire.is_quiet()) {
+    match polite && rest.is_empty() && (client.wire.is_fresh() || client.wire.is_quiet()) {
         true => Outcome::Close,
         false => Outcome::Linger,
     }
 }
 
 async fn answer<'w>(
-    exchange: &Exchange<'w>,
+    exchange: &Exchange<'_, 'w>,
     path: &Result<Cow<'_, [u8]>, PathError>,
     fault: Option<&ChunkedError>,
     piece: FirstPiece<'_>,
@@ -173,7 +170,7 @@ async fn answer<'w>(
             Reply::Whole(Answer::redirect(301, node, redirect_lines(exchange.path, query)))
         }
         Some(Deed::Files { root, index }) => {
-            files::reply(node, root, index, exchange.path, exchange.head, exchange.bytes)
+            files::reply(worker, node, root, index, exchange.path, exchange.head, exchange.bytes).await
         }
         Some(Deed::Proxy(to)) => return forward(exchange, to, piece).await,
     };
@@ -186,28 +183,31 @@ enum Stop<'w> {
     TooSlow,
 }
 
-/// Reads until a head is whole; its length.
+/// Reads until a head is whole.
 async fn read_head<'w>(
     worker: &'w Worker,
     client: &Client,
     pipelined: Option<Lent<'w>>,
-) -> Result<(Lent<'w>, usize), Stop<'w>> {
+) -> Result<(Lent<'w>, RequestHead), Stop<'w>> {
     let bound = client.limits.get().client_header_timeout;
+    let mut input = match pipelined {
+        Some(input) => input,
+        None => first_bytes(worker, client, bound).await.ok_or(Stop::Outcome(Outcome::Close))?,
+    };
     client.arm(&worker.deadlines, Wait::ClientRead, bound);
-    let mut input = pipelined.unwrap_or_else(|| worker.buffers.take());
-    let mut scan = HeadScan::default();
+    let (mut scan, mut spare) = (HeadScan::default(), worker.take_fields());
     loop {
         if !input.is_empty() {
             // Bytes that lay here, or in the kernel, while the process was frozen look like any others.
             if !client.is_cleared(worker).await {
                 return Err(Stop::Outcome(Outcome::Reset));
             }
-            match scan.request(input.filled()) {
-                Ok(Scanned::Complete(length)) => {
+            match RequestHead::read(input.filled(), &mut scan, &mut spare) {
+                Ok(Some(head)) => {
                     client.shared.alarm.disarm(Wait::ClientRead);
-                    return Ok((input, length));
+                    return Ok((input, head));
                 }
-                Ok(Scanned::Incomplete) => (),
+                Ok(None) => (),
                 Err(error) => return Err(Stop::Refuse(error)),
             }
         }
@@ -219,6 +219,23 @@ async fn read_head<'w>(
             Some(Ok(0) | Err(_)) => return Err(Stop::Outcome(Outcome::Close)),
             None if input.is_empty() => return Err(Stop::Outcome(Outcome::Close)),
             None => return Err(Stop::TooSlow),
+        }
+    }
+}
+
+/// A buffer with what has come of a request. A client that only connects costs none.
+async fn first_bytes<'w>(worker: &'w Worker, client: &Client, bound: Duration) -> Option<Lent<'w>> {
+    loop {
+        let mut input = worker.buffers.take();
+        match client.read_now(&mut input).await {
+            Some(Ok(1..)) => return Some(input),
+            Some(Ok(0) | Err(_)) => return None,
+            None => (),
+        }
+        drop(input);
+        match client.has_request(worker, bound).await {
+            Waited::Readable => (),
+            Waited::TimeUp | Waited::Over => return None,
         }
     }
 }
@@ -236,8 +253,8 @@ async fn too_slow<'w>(worker: &'w Worker, client: &Client) -> Outcome<'w> {
 
 /// Answers what cannot be understood, in the name of the address's first server, and ends the connection.
 async fn last_words<'w>(worker: &'w Worker, client: &Client, status: u16) -> Outcome<'w> {
-    let view = worker.view_for(client.listener.address);
-    match respond::unread(worker, client, &view, status).await {
+    let view = worker.view_for(&client.listener);
+    match unread(worker, client, &view, status).await {
         Ok(()) => Outcome::Linger,
         Err(_) => Outcome::Reset,
     }

@@ -187,7 +187,7 @@ impl Role {
         }
         let log = config.log;
         let directory = &mut self.directory;
-        let snapshot = Snapshot::try_new(config, |upstream, n| directory.server(upstream, n))?;
+        let snapshot = Snapshot::try_new(config, generation, |upstream, n| directory.server(upstream, n))?;
         self.prepared = Some(Prepared { generation, workers, log, snapshot });
         Ok(())
     }
@@ -210,10 +210,11 @@ impl Role {
         let snapshot = Arc::new(prepared.snapshot);
         self.snapshot.store(Arc::clone(&snapshot));
         self.directory.attend(&snapshot);
+        let vitals: Arc<[Arc<Vitals>]> = (0..prepared.workers).map(|_| Arc::default()).collect();
+        // All of them at the first configuration: their number does not change.
         for index in self.workers.len()..prepared.workers {
-            let started =
-                worker::start(index, prepared.workers, Arc::clone(&self.snapshot), self.events_in.clone());
-            match started {
+            let (vitals, snapshot) = (Arc::clone(&vitals), Arc::clone(&self.snapshot));
+            match worker::start(index, vitals, snapshot, self.events_in.clone()) {
                 Ok(handle) => self.workers.push(handle),
                 Err(error) => {
                     tracing::error!("cannot start worker {index}: {error}");

@@ -7,12 +7,10 @@ use std::borrow::Cow;
 use std::io;
 
 use super::buffers::Lent;
-use super::client::Client;
 use super::content::{Content, ReadError};
 use super::counters::Count;
+use super::exchange::Exchange;
 use super::limits::LARGE_FROM;
-use super::respond::{begin, write_all};
-use super::worker::Worker;
 use crate::http1::{Delivery, OwnHead, write_own};
 
 /// An answer with a file or parts of one.
@@ -29,8 +27,7 @@ pub(super) struct FileReply<'a> {
 
 /// All of it, or an error: a file that changes meanwhile must not pass for a whole one.
 pub(super) async fn send_file(
-    worker: &Worker,
-    client: &mut Client,
+    exchange: &Exchange<'_, '_>,
     text: &mut Vec<u8>,
     reply: FileReply<'_>,
     date: &str,
@@ -45,36 +42,38 @@ pub(super) async fn send_file(
     };
     write_own(text, &own, delivery);
     let Some((first, mut content)) = reply.content else {
-        return begin(worker, client, text).await;
+        return exchange.begin(text, 0).await;
     };
+    let body = first.filled().len();
     text.extend_from_slice(first.filled());
     drop(first);
-    begin(worker, client, text).await?;
+    exchange.begin(text, body).await?;
     if content.is_done() {
         return Ok(());
     }
+    let worker = exchange.worker;
     let large = (content.left() > LARGE_FROM).then(|| worker.buffers.take_large()).flatten();
     let mut buffer = large.unwrap_or_else(|| worker.buffers.take());
     while !content.is_done() {
         if let Err(error) = content.fill(&mut buffer).await {
-            return Err(cut(worker, client, error));
+            return Err(cut(exchange, error));
         }
-        write_all(&mut client.stream, buffer.filled()).await?;
         let n = buffer.filled().len();
+        exchange.write(buffer.filled(), n).await?;
         buffer.consume(n);
     }
     Ok(())
 }
 
-fn cut(worker: &Worker, client: &Client, error: ReadError) -> io::Error {
+fn cut(exchange: &Exchange<'_, '_>, error: ReadError) -> io::Error {
     match error {
         ReadError::Changed => {
-            worker.vitals.count(Count::FilesChanged);
-            tracing::debug!(client = %client.facts.peer, "cut: {error}");
+            exchange.worker.vitals.count(Count::FilesChanged);
+            tracing::debug!(client = %exchange.client.peer, "cut: {error}");
             io::Error::other(error)
         }
         ReadError::Io(error) => {
-            tracing::warn!(client = %client.facts.peer, "cannot read on: {error}");
+            tracing::warn!(client = %exchange.client.peer, "cannot read on: {error}");
             error
         }
     }

@@ -6,11 +6,12 @@
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use nix::sys::socket::{MsgFlags, send};
+use nix::libc;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -71,8 +72,7 @@ impl Wire {
     pub(super) fn write_last(&self, bytes: &[u8]) -> io::Result<usize> {
         match &*self.0.borrow() {
             Inner::Fresh(stream) => {
-                let flags = MsgFlags::MSG_MORE | MsgFlags::MSG_NOSIGNAL;
-                Ok(send(stream.as_raw_fd(), bytes, flags)?)
+                SockRef::from(stream).send_with_flags(bytes, libc::MSG_MORE | libc::MSG_NOSIGNAL)
             }
             Inner::Watched(_) | Inner::Lost => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -121,7 +121,7 @@ impl Wire {
         let how = std::net::Shutdown::Write;
         match &*self.0.borrow() {
             Inner::Fresh(stream) => stream.shutdown(how),
-            Inner::Watched(stream) => socket2::SockRef::from(stream).shutdown(how),
+            Inner::Watched(stream) => SockRef::from(stream).shutdown(how),
             Inner::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
