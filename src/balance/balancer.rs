@@ -17,8 +17,6 @@ const FIRST_SECOND: u64 = 1 << 63;
 pub struct Balancer {
     algorithm: Algorithm,
     /// Backups behind the others, else as handed in.
-    peers: Vec<Peer>,
-    /// Of the peer at the same place.
     states: Vec<State>,
     /// How many are no backups.
     primaries: usize,
@@ -30,8 +28,7 @@ pub struct Balancer {
 
 impl Balancer {
     pub fn new(algorithm: Algorithm, peers: Vec<Peer>) -> Self {
-        let mut balancer =
-            Self { algorithm, peers: vec![], states: vec![], primaries: 0, serial: 0, epoch: None };
+        let mut balancer = Self { algorithm, states: vec![], primaries: 0, serial: 0, epoch: None };
         balancer.replace(peers);
         balancer
     }
@@ -43,21 +40,21 @@ impl Balancer {
     /// that is gone is dropped.
     pub fn replace(&mut self, mut peers: Vec<Peer>) {
         peers.sort_by_key(|p| p.settings.backup);
-        let mut old: HashMap<SocketAddr, Vec<(usize, State)>> = HashMap::with_capacity(self.peers.len());
-        let before = self.peers.len();
-        for (peer, state) in self.peers.drain(..).zip(self.states.drain(..)) {
-            old.entry(peer.address).or_default().push((peer.server, state));
+        let before = self.states.len();
+        let mut old: HashMap<SocketAddr, Vec<State>> = HashMap::with_capacity(before);
+        for state in self.states.drain(..) {
+            old.entry(state.peer.address).or_default().push(state);
         }
         let mut kept: Vec<Option<State>> = peers
             .iter()
             .map(|peer| {
                 let known = old.get_mut(&peer.address)?;
-                let place = known.iter().position(|(server, _)| *server == peer.server)?;
-                Some(known.remove(place).1)
+                let place = known.iter().position(|s| s.peer.server == peer.server)?;
+                Some(known.remove(place))
             })
             .collect();
         for (peer, state) in peers.iter().zip(&mut kept).filter(|(_, state)| state.is_none()) {
-            *state = old.get_mut(&peer.address).and_then(|known| known.pop()).map(|(_, state)| state);
+            *state = old.get_mut(&peer.address).and_then(Vec::pop);
         }
         self.primaries = peers.iter().filter(|p| !p.settings.backup).count();
         let stayed = kept.iter().flatten().count();
@@ -66,16 +63,15 @@ impl Balancer {
             level(primaries);
             level(backups);
         }
-        for (peer, state) in peers.iter().zip(kept) {
+        for (peer, state) in peers.into_iter().zip(kept) {
             self.states.push(match state {
-                Some(state) => state.with(&peer.settings),
+                Some(state) => state.with(peer),
                 None => {
                     self.serial += 1;
-                    State::new(&peer.settings, self.serial)
+                    State::new(peer, self.serial)
                 }
             });
         }
-        self.peers = peers;
         let (primaries, backups) = self.states.split_at_mut(self.primaries);
         for group in [primaries, backups] {
             let mut end = 0;
@@ -94,12 +90,12 @@ impl Balancer {
         tried: &mut Tried,
         key: Option<IpAddr>,
         mut draw: impl FnMut() -> u64,
-        usable: impl Fn(usize, SocketAddr) -> bool,
+        usable: impl Fn(&Peer) -> bool,
     ) -> Option<PeerId> {
         let now = second(*self.epoch.get_or_insert(now), now);
         if !tried.backups {
             let found = self.pick_among(false, now, tried, key, &mut draw, &usable);
-            if found.is_some() || self.primaries == self.peers.len() {
+            if found.is_some() || self.primaries == self.states.len() {
                 return found;
             }
             tried.backups = true;
@@ -114,19 +110,14 @@ impl Balancer {
         tried: &mut Tried,
         key: Option<IpAddr>,
         draw: impl FnMut() -> u64,
-        usable: impl Fn(usize, SocketAddr) -> bool,
+        usable: impl Fn(&Peer) -> bool,
     ) -> Option<PeerId> {
         let alone = self.is_alone();
         let first = if backups { self.primaries } else { 0 };
         let (front, back) = self.states.split_at_mut(self.primaries);
         let states = if backups { back } else { front };
-        let peers = self.peers.get(first..)?;
         let mut draws = tried.draws;
-        let eligible = |place: usize, state: &State| {
-            (if alone { state.admits_alone() } else { state.admits(now) })
-                && !tried.contains(state.serial)
-                && peers.get(place).is_some_and(|p| usable(p.server, p.address))
-        };
+        let eligible = |s: &State| s.admits(now, alone) && !tried.contains(s.serial) && usable(&s.peer);
         let place = match (alone, self.algorithm) {
             (true, _) | (false, Algorithm::RoundRobin) => round_robin(states, eligible),
             (false, Algorithm::LeastConn) => least_conn(states, eligible),
@@ -142,20 +133,14 @@ impl Balancer {
     }
 
     /// Whether `pick` would find somebody.
-    pub fn has_another(
-        &self,
-        now: Instant,
-        tried: &Tried,
-        usable: impl Fn(usize, SocketAddr) -> bool,
-    ) -> bool {
+    pub fn has_another(&self, now: Instant, tried: &Tried, usable: impl Fn(&Peer) -> bool) -> bool {
         let now = second(self.epoch.unwrap_or(now), now);
         let alone = self.is_alone();
         let from = if tried.backups { self.primaries } else { 0 };
-        self.states.iter().zip(&self.peers).skip(from).any(|(state, peer)| {
-            (if alone { state.admits_alone() } else { state.admits(now) })
-                && !tried.contains(state.serial)
-                && usable(peer.server, peer.address)
-        })
+        self.states
+            .iter()
+            .skip(from)
+            .any(|s| s.admits(now, alone) && !tried.contains(s.serial) && usable(&s.peer))
     }
 
     /// A try begins there: once per `end`.
@@ -177,13 +162,13 @@ impl Balancer {
 
     /// `None`: it is gone.
     pub fn peer(&self, id: PeerId) -> Option<&Peer> {
-        self.peers.get(self.place(id)?)
+        Some(&self.states.get(self.place(id)?)?.peer)
     }
 
     /// Those that are no backups first, else in their order.
     pub fn standings(&self) -> impl Iterator<Item = (&Peer, Standing)> {
         let alone = self.is_alone();
-        self.peers.iter().zip(self.states.iter().map(move |s| s.standing(alone)))
+        self.states.iter().map(move |s| (&s.peer, s.standing(alone)))
     }
 
     fn state(&mut self, id: PeerId) -> Option<&mut State> {
@@ -201,7 +186,7 @@ impl Balancer {
 
     /// A peer that is down or unusable is company nevertheless, as in nginx.
     fn is_alone(&self) -> bool {
-        self.peers.len() == 1
+        self.states.len() == 1
     }
 }
 

@@ -33,14 +33,11 @@ impl Algorithm {
 }
 
 /// Smooth weighted round robin; ties go to the first.
-pub(super) fn round_robin(
-    states: &mut [State],
-    mut eligible: impl FnMut(usize, &State) -> bool,
-) -> Option<usize> {
+pub(super) fn round_robin(states: &mut [State], eligible: impl Fn(&State) -> bool) -> Option<usize> {
     let mut total = 0;
     let mut best: Option<(usize, i64)> = None;
     for (place, state) in states.iter_mut().enumerate() {
-        if !eligible(place, state) {
+        if !eligible(state) {
             continue;
         }
         total += take_turn(state);
@@ -64,14 +61,11 @@ fn take_turn(state: &mut State) -> i64 {
 }
 
 /// The fewest connections by weight; those that tie take turns.
-pub(super) fn least_conn(
-    states: &mut [State],
-    mut eligible: impl FnMut(usize, &State) -> bool,
-) -> Option<usize> {
+pub(super) fn least_conn(states: &mut [State], eligible: impl Fn(&State) -> bool) -> Option<usize> {
     let mut best: Option<(usize, Load)> = None;
     let mut tied = false;
     for (place, state) in states.iter().enumerate() {
-        if !eligible(place, state) {
+        if !eligible(state) {
             continue;
         }
         let load = Load::of(state);
@@ -92,7 +86,8 @@ pub(super) fn least_conn(
         let load = Load::of(state);
         !load.exceeds(&least) && !least.exceeds(&load)
     };
-    round_robin(states, |place, state| place >= first && ties(state) && eligible(place, state))
+    let states = states.get_mut(first..)?;
+    round_robin(states, |state| ties(state) && eligible(state)).map(|place| first + place)
 }
 
 #[derive(Clone, Copy)]
@@ -116,14 +111,14 @@ pub(super) fn random_two(
     states: &mut [State],
     draws: &mut Draws,
     mut draw: impl FnMut() -> u64,
-    mut eligible: impl FnMut(usize, &State) -> bool,
+    eligible: impl Fn(&State) -> bool,
 ) -> Option<usize> {
     let mut first: Option<(usize, Load)> = None;
     while let Some((place, state)) = (draws.misses <= MISSES_MAX).then(|| drawn(states, draw())).flatten() {
         let load = Load::of(state);
         match first {
             Some((before, _)) if before == place => (),
-            _ if !eligible(place, state) => (),
+            _ if !eligible(state) => (),
             Some((before, least)) => return Some(if load.exceeds(&least) { before } else { place }),
             None => first = Some((place, load)),
         }
@@ -136,13 +131,13 @@ pub(super) fn ip_hash(
     states: &mut [State],
     draws: &mut Draws,
     key: Option<IpAddr>,
-    mut eligible: impl FnMut(usize, &State) -> bool,
+    eligible: impl Fn(&State) -> bool,
 ) -> Option<usize> {
     let mut hash = draws.hash;
     while draws.misses <= MISSES_MAX {
         hash = hashed(hash, key);
         match drawn(states, u64::from(hash)) {
-            Some((place, state)) if eligible(place, state) => {
+            Some((place, state)) if eligible(state) => {
                 draws.hash = hash;
                 return Some(place);
             }

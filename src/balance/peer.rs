@@ -84,19 +84,21 @@ pub struct Standing {
     pub ejected: bool,
 }
 
-/// Times are in seconds of the balancer's.
+/// A peer and what is known of it; times are in seconds of the balancer's.
 #[derive(Clone, Debug)]
 pub(super) struct State {
+    pub(super) peer: Peer,
     /// The turn of smooth weighted round robin.
     pub(super) current: i64,
     /// Less than `weight` after a failure, and back by one with every turn.
     pub(super) effective: i64,
     pub(super) weight: u32,
     pub(super) connections: u32,
-    max_conns: u32,
-    max_fails: u32,
+    /// It gets requests with fewer connections than these.
+    room: u32,
+    /// And with fewer failures than these.
+    patience: u32,
     fails: u32,
-    down: bool,
     fail_timeout: u64,
     /// The last failure.
     accessed: u64,
@@ -108,17 +110,23 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(settings: &PeerSettings, serial: u64) -> Self {
+    pub(super) fn new(peer: Peer, serial: u64) -> Self {
+        let settings = peer.settings;
         let weight = u32::from(settings.weight.max(1));
+        let room = match (settings.down, settings.max_conns) {
+            (true, _) => 0,
+            (false, 0) => u32::MAX,
+            (false, max) => max,
+        };
         Self {
+            peer,
             current: 0,
             effective: i64::from(weight),
             weight,
             connections: 0,
-            max_conns: settings.max_conns,
-            max_fails: settings.max_fails,
+            room,
+            patience: if settings.max_fails == 0 { u32::MAX } else { settings.max_fails },
             fails: 0,
-            down: settings.down,
             fail_timeout: whole_seconds(settings.fail_timeout),
             accessed: 0,
             checked: 0,
@@ -128,8 +136,8 @@ impl State {
     }
 
     /// Changed settings do not change what is known of the peer.
-    pub(super) fn with(&self, settings: &PeerSettings) -> Self {
-        let new = Self::new(settings, self.serial);
+    pub(super) fn with(&self, peer: Peer) -> Self {
+        let new = Self::new(peer, self.serial);
         let effective = if new.weight == self.weight { self.effective } else { new.effective };
         Self {
             current: self.current,
@@ -146,20 +154,15 @@ impl State {
         Standing {
             connections: self.connections,
             fails: self.fails,
-            ejected: !alone && self.max_fails > 0 && self.fails >= self.max_fails,
+            ejected: !alone && self.fails >= self.patience,
         }
     }
 
-    pub(super) fn admits(&self, now: u64) -> bool {
-        self.admits_alone()
-            && !(self.fails >= self.max_fails
-                && self.max_fails > 0
-                && now.saturating_sub(self.checked) <= self.fail_timeout)
-    }
-
-    /// Who is alone is not ejected: that would help nobody.
-    pub(super) fn admits_alone(&self) -> bool {
-        !self.down && (self.max_conns == 0 || self.connections < self.max_conns)
+    /// Who is `alone` is not ejected: that would help nobody.
+    #[inline]
+    pub(super) fn admits(&self, now: u64, alone: bool) -> bool {
+        self.connections < self.room
+            && (self.fails < self.patience || alone || now.saturating_sub(self.checked) > self.fail_timeout)
     }
 
     /// If it is ejected, this request probes it, and is the only one to do so within `fail_timeout`.
@@ -173,10 +176,10 @@ impl State {
         self.connections = self.connections.saturating_sub(1);
         match outcome {
             Outcome::Failure => {
-                self.fails = self.fails.saturating_add(1);
+                self.fails = self.fails.saturating_add(1).min(u32::MAX - 1);
                 self.accessed = now;
                 self.checked = now;
-                let loss = self.weight.checked_div(self.max_fails).unwrap_or(0);
+                let loss = self.weight.checked_div(self.patience).unwrap_or(0);
                 self.effective = (self.effective - i64::from(loss)).max(0);
             }
             // Picked after a `fail_timeout` without a failure, and no failure since.

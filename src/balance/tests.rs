@@ -46,7 +46,7 @@ impl Scene {
     }
 
     fn pick(&mut self, tried: &mut Tried) -> Option<PeerId> {
-        let id = self.balancer.pick(self.now, tried, self.client, || 0, |_, _| true)?;
+        let id = self.balancer.pick(self.now, tried, self.client, || 0, |_| true)?;
         self.balancer.begin(id);
         Some(id)
     }
@@ -57,10 +57,10 @@ impl Scene {
         let mut path = String::new();
         loop {
             assert_eq!(
-                self.balancer.has_another(self.now, &tried, |_, _| true),
+                self.balancer.has_another(self.now, &tried, |_| true),
                 self.balancer
                     .clone()
-                    .pick(self.now, &mut tried.clone(), self.client, || 0, |_, _| true)
+                    .pick(self.now, &mut tried.clone(), self.client, || 0, |_| true)
                     .is_some()
             );
             let Some(id) = self.pick(&mut tried) else { return path + "-" };
@@ -199,7 +199,7 @@ fn the_less_busy_of_two() {
         let mut scene = Scene::new(Algorithm::Random, &weights([5, 1, 1]));
         let mut draws = draws.iter().copied();
         let draw = || draws.next().unwrap();
-        let id = scene.balancer.pick(scene.now, &mut Tried::default(), None, draw, |_, _| true).unwrap();
+        let id = scene.balancer.pick(scene.now, &mut Tried::default(), None, draw, |_| true).unwrap();
         assert_eq!(scene.letter(id).to_string(), expect);
         assert_eq!(draws.next(), None);
     }
@@ -207,7 +207,7 @@ fn the_less_busy_of_two() {
     let drawn = |scene: &mut Scene, draws: [u64; 2]| {
         let mut draws = draws.into_iter();
         let draw = || draws.next().unwrap();
-        let id = scene.balancer.pick(scene.now, &mut Tried::default(), None, draw, |_, _| true).unwrap();
+        let id = scene.balancer.pick(scene.now, &mut Tried::default(), None, draw, |_| true).unwrap();
         scene.balancer.begin(id);
         scene.letter(id)
     };
@@ -275,13 +275,13 @@ fn several_addresses_of_one_server() {
     let mut balancer = Balancer::new(Algorithm::RoundRobin, vec![at(0, 1), at(1, 1), at(0, 2)]);
     let now = Instant::now();
     let next = |balancer: &mut Balancer| {
-        let id = balancer.pick(now, &mut Tried::default(), None, || 0, |server, _| server == 0).unwrap();
+        let id = balancer.pick(now, &mut Tried::default(), None, || 0, |peer| peer.server == 0).unwrap();
         balancer.peer(id).unwrap().clone()
     };
     assert_eq!([1, 2, 3].map(|_| next(&mut balancer)), [at(0, 1), at(0, 2), at(0, 1)]);
     // The same address counts for each server apart.
     let ids = [1, 2, 3].map(|_| {
-        let id = balancer.pick(now, &mut Tried::default(), None, || 0, |_, _| true).unwrap();
+        let id = balancer.pick(now, &mut Tried::default(), None, || 0, |_| true).unwrap();
         balancer.begin(id);
         id
     });

@@ -53,7 +53,9 @@ impl Tried {
 
 impl Serials {
     fn contains(&self, serial: u64) -> bool {
-        self.few.iter().take(self.taken).any(|s| *s == serial) || self.many.binary_search(&serial).is_ok()
+        self.taken > 0
+            && (self.few.iter().take(self.taken).any(|s| *s == serial)
+                || self.many.binary_search(&serial).is_ok())
     }
 
     fn insert(&mut self, serial: u64) {

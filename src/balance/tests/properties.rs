@@ -104,14 +104,14 @@ proptest! {
                 }
             };
             if let Some((mut tried, mut before)) = request {
-                let is_usable = |server: usize, _| usable & 1 << server != 0;
+                let is_usable = |peer: &Peer| usable & 1 << peer.server != 0;
                 let another = balancer.has_another(now, &tried, is_usable);
                 let picked = balancer.pick(now, &mut tried, Some([10, 1, 1, 1].into()), &mut random, is_usable);
                 prop_assert_eq!(another, picked.is_some());
                 if let Some(id) = picked {
                     let found = balancer.peer(id).unwrap().clone();
                     let connections = open.iter().filter(|(other, ..)| *other == id).count();
-                    prop_assert!(is_usable(found.server, found.address));
+                    prop_assert!(is_usable(&found));
                     prop_assert!(!found.settings.down);
                     let max = found.settings.max_conns as usize;
                     prop_assert!(max == 0 || connections < max);
@@ -137,7 +137,7 @@ proptest! {
         let mut balancer = Balancer::new(algorithm, peers);
         let now = Instant::now();
         let mut next = || {
-            let id = balancer.pick(now, &mut Tried::default(), None, || 0, |_, _| true).unwrap();
+            let id = balancer.pick(now, &mut Tried::default(), None, || 0, |_| true).unwrap();
             balancer.peer(id).unwrap().server
         };
         for _ in 0..skip {
@@ -181,7 +181,7 @@ proptest! {
                 *until > n
             });
             let key = [10, 1, n as u8, 1].into();
-            let id = balancer.pick(now, &mut Tried::default(), Some(key), &mut random, |_, _| true).unwrap();
+            let id = balancer.pick(now, &mut Tried::default(), Some(key), &mut random, |_| true).unwrap();
             balancer.begin(id);
             let due = checked.is_none_or(|last| second - last > seconds);
             if balancer.peer(id).unwrap().server == 0 {
@@ -209,7 +209,7 @@ proptest! {
         let mut balancer = Balancer::new(Algorithm::RoundRobin, set(0).collect());
         let now = Instant::now();
         let next = |balancer: &mut Balancer| {
-            let id = balancer.pick(now, &mut Tried::default(), None, || 0, |_, _| true).unwrap();
+            let id = balancer.pick(now, &mut Tried::default(), None, || 0, |_| true).unwrap();
             balancer.peer(id).unwrap().server
         };
         for (skipped, requests) in changes {
