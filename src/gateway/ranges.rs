@@ -211,6 +211,22 @@ mod tests {
         assert!(matches!(select(ones(RANGES_MAX).as_bytes(), 99), Parts(p) if p.len() == RANGES_MAX));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_field_gets_more_than_there_is(set in "[-0-9, ]{0,40}", length in 0_u64..200) {
+            if let Parts(parts) = select(format!("bytes={set}").as_bytes(), length) {
+                let inside = |p: &Slice| p.length > 0 && p.start + p.length <= length;
+                assert!(!parts.is_empty() && parts.iter().all(inside), "{parts:?}");
+                assert!(parts.iter().map(|p| p.length).sum::<u64>() <= length, "{parts:?}");
+            }
+        }
+
+        #[test]
+        fn any_bytes_may_come(field: Vec<u8>, length: u64) {
+            select(&field, length);
+        }
+    }
+
     #[test]
     fn one_range_is_sent_as_it_is() {
         let slice = Slice { start: 2, length: 3 };

@@ -58,6 +58,7 @@ impl Content {
                     text.drain(..most);
                     most
                 }
+                Segment::File(_) if most == 0 => 0,
                 Segment::File(slice) => read(&self.file, space, slice).await?,
             };
             buffer.fill(n);
