@@ -31,7 +31,7 @@ impl<'h> Lines<'h> {
     }
 
     /// Begin and end of the next line, without its CRLF.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<(usize, usize), LineFault> {
         loop {
             let at = self.control()?;
