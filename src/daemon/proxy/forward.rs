@@ -213,7 +213,7 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
                 return Err(Stop::Upgraded);
             }
             End::NextServer(status) => {
-                turn.ended(if matches!(status, 403 | 404) { Outcome::Neutral } else { Outcome::Failure });
+                turn.ended(Outcome::of_given_up(status));
                 worker.vitals.count(Count::Retries);
                 reuse = true;
                 continue;

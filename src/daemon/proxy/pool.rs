@@ -126,7 +126,7 @@ impl Pool {
             self.refresh(group);
         }
         let mut balancer = self.balancer.borrow_mut();
-        let usable = |server: usize, address| group.is_usable(server, address);
+        let usable = |peer: &Peer| group.is_usable(peer.server, peer.address);
         let id = balancer.pick(now, tried, Some(client), || self.draw(), usable)?;
         let address = balancer.peer(id)?.address;
         Some((id, address))
@@ -134,7 +134,7 @@ impl Pool {
 
     /// Whether another server could be had.
     pub(super) fn has_another(&self, group: &Group, now: Instant, tried: &Tried) -> bool {
-        let usable = |server: usize, address| group.is_usable(server, address);
+        let usable = |peer: &Peer| group.is_usable(peer.server, peer.address);
         self.balancer.borrow().has_another(now, tried, usable)
     }
 
