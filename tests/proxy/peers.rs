@@ -102,11 +102,18 @@ fn read_chunked(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Result<Vec<u8
         let line = read_until(stream, rest, b"\r\n")?;
         let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
         rest.drain(..line + 2);
+        if size == 0 {
+            // Trailers, up to the empty line.
+            loop {
+                let end = read_until(stream, rest, b"\r\n")?;
+                rest.drain(..end + 2);
+                if end == 0 {
+                    return Ok(body);
+                }
+            }
+        }
         body.extend(read_exactly(stream, rest, size)?);
         assert_eq!(read_exactly(stream, rest, 2)?, b"\r\n");
-        if size == 0 {
-            return Ok(body);
-        }
     }
 }
 

@@ -33,7 +33,6 @@ pub(super) enum End {
     /// To the last byte. `close`: the client has been told that its connection ends.
     Answered {
         close: bool,
-        status: u16,
     },
     /// Another protocol was spoken, until one side had enough.
     Upgraded,
@@ -111,11 +110,11 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
     let first_byte = first_byte.map(|bound| bound.saturating_sub(start.now.elapsed()));
     let end = both_ways(exchange, call, &upstream.wire, &progress, &start, first_byte).await;
     match end {
-        Ended::Down(Down::Complete { status, reusable, close }) => {
+        Ended::Down(Down::Complete { reusable, close }) => {
             if reusable && progress.request.get() == Sending::Complete {
                 call.pool.keep(call.group, start.id, upstream, Instant::now());
             }
-            End::Answered { status, close }
+            End::Answered { close }
         }
         Ended::Down(Down::Switched(left)) => {
             // Both may say what they like, for as long as they like.

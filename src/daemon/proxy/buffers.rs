@@ -87,6 +87,8 @@ impl Buffer {
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     small: RefCell<Vec<Buffer>>,
+    /// So many small ones lay here unused since the last `trim`.
+    unused: Cell<usize>,
     large: RefCell<Vec<Buffer>>,
     large_in_use: Cell<usize>,
     texts: RefCell<Vec<Vec<u8>>>,
@@ -94,7 +96,9 @@ pub(super) struct Buffers {
 
 impl Buffers {
     pub(super) fn take(&self) -> Lent<'_> {
-        let buffer = self.small.borrow_mut().pop().unwrap_or_else(|| Buffer::new(BUFFER));
+        let mut small = self.small.borrow_mut();
+        let buffer = small.pop().unwrap_or_else(|| Buffer::new(BUFFER));
+        self.unused.set(self.unused.get().min(small.len()));
         Lent { buffer, owner: self }
     }
 
@@ -106,6 +110,15 @@ impl Buffers {
         self.large_in_use.set(self.large_in_use.get() + 1);
         let buffer = self.large.borrow_mut().pop().unwrap_or_else(|| Buffer::new(LARGE_BUFFER));
         Some(Lent { buffer, owner: self })
+    }
+
+    /// From time to time: what nobody needed since goes back to the system, by and by.
+    pub(super) fn trim(&self) {
+        let mut small = self.small.borrow_mut();
+        let keep = small.len().saturating_sub(self.unused.get().div_ceil(2));
+        small.truncate(keep);
+        self.unused.set(small.len());
+        self.large.borrow_mut().truncate(SPARE_LARGE_BUFFERS);
     }
 
     fn give(&self, mut buffer: Buffer) {

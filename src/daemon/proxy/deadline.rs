@@ -70,14 +70,14 @@ impl Deadlines {
         due
     }
 
-    /// Wakes whoever waits for `alarm`, if it is time; else notes when it is.
+    /// Wakes whoever waits for `alarm`, if it is time for anything; notes when it is for the rest.
     pub(super) fn ring(&self, alarm: &Alarm) {
-        let at = alarm.at.iter().map(Cell::get).min().unwrap_or(NEVER);
-        if at <= self.now.get() {
+        let now = self.now.get();
+        if alarm.at.iter().any(|at| at.get() <= now) {
             alarm.wake();
-        } else if at < self.earliest.get() {
-            self.earliest.set(at);
         }
+        let next = alarm.at.iter().map(Cell::get).filter(|at| *at > now).min().unwrap_or(NEVER);
+        self.earliest.set(self.earliest.get().min(next));
     }
 
     /// How long nobody has to be woken.
@@ -158,6 +158,12 @@ mod tests {
         assert_eq!(bell.0.load(Ordering::SeqCst), 1);
         // What is not due yet is remembered.
         assert!(!deadlines.are_due() && deadlines.left() > Duration::from_secs(3000));
+        // One that is over, and still written down, hides none that is to come.
+        deadlines.arm(&soon, Wait::ClientWrite, Duration::from_secs(60));
+        deadlines.arm(&late, Wait::ClientRead, Duration::ZERO);
+        assert!(deadlines.are_due());
+        deadlines.ring(&soon);
+        assert!(!deadlines.are_due() && deadlines.left() <= Duration::from_secs(60));
         soon.disarm(Wait::UpstreamRead);
         assert!(deadlines.poll(&soon, Wait::UpstreamRead, &cx).is_pending());
     }

@@ -200,12 +200,8 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
         let took = now.elapsed();
         exchange.tally.note(|t| t.took = Some(took));
         let failed = match end {
-            End::Answered { close, status } => {
-                turn.ended(if counts_as_failure(call.group, status) {
-                    Outcome::Failure
-                } else {
-                    Outcome::Success
-                });
+            End::Answered { close } => {
+                turn.ended(Outcome::Success);
                 return Ok(close);
             }
             End::Upgraded => {
@@ -257,10 +253,6 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
     }
 }
 
-/// nginx counts a status against a server only where it is a reason to ask another one.
-fn counts_as_failure(group: &Group, status: u16) -> bool {
-    !matches!(status, 403 | 404) && group.config.next_upstream.statuses.contains(&status)
-}
 
 fn note_failure(
     exchange: &Exchange<'_, '_>,

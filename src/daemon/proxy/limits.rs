@@ -24,15 +24,15 @@ pub(super) const INTERIM_MAX: u32 = 16;
 /// buffer.
 pub(super) const BUFFER: usize = 16 << 10;
 pub(super) const LARGE_BUFFER: usize = 1 << 20;
-/// A body with so many bytes to come gets a large buffer.
-pub(super) const LARGE_FROM: u64 = 64 << 10;
+/// A body with so many bytes to come gets a large buffer: more than a small one holds.
+pub(super) const LARGE_FROM: u64 = BUFFER as u64;
 /// Large buffers in use per worker; further transfers make do with small ones.
 pub(super) const LARGE_BUFFERS_MAX: usize = 16;
-/// Unused buffers kept per worker; the rest goes back to the system.
-pub(super) const SPARE_BUFFERS: usize = 64;
+/// Unused buffers kept per worker; the rest goes back to the system, as do those that were not needed for a while.
+pub(super) const SPARE_BUFFERS: usize = 512;
 pub(super) const SPARE_LARGE_BUFFERS: usize = 1;
 /// Memory of heads' fields kept per worker.
-pub(super) const SPARE_FIELDS: usize = 64;
+pub(super) const SPARE_FIELDS: usize = 512;
 
 /// A file that was written to within this time may be in the middle of it, and the next write may leave its times as
 /// they are: the kernel's clock for files moves every 10 ms at worst. Within so many looks it has to come to rest.

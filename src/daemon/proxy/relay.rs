@@ -41,7 +41,6 @@ pub(super) enum Down<'w> {
     /// `reusable`: the upstream's connection is at the start of a next response. `close`: the client was told that
     /// its own ends.
     Complete {
-        status: u16,
         reusable: bool,
         close: bool,
     },
@@ -256,12 +255,9 @@ impl<'w> Relay<'_, 'w> {
             true => Ok(buffer.is_empty()),
             false => self.body(&mut body, framing, buffer).await,
         };
-        let status = head.status;
         exchange.worker.give_fields(head.fields);
         match clean {
-            Ok(clean) => {
-                Down::Complete { status, reusable: clean && head.keep_alive && body.is_done(), close }
-            }
+            Ok(clean) => Down::Complete { reusable: clean && head.keep_alive && body.is_done(), close },
             Err(down) => down,
         }
     }

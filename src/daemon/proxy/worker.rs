@@ -363,6 +363,7 @@ impl Worker {
     }
 
     fn sweep(&self) {
+        self.buffers.trim();
         let view = self.view();
         let connections = self.connections.borrow();
         self.retired.borrow_mut().retain(|address, _| {
