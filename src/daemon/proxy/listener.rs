@@ -51,7 +51,7 @@ pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpL
             accepted = async { worker.has_room().await; socket.accept().await } => accepted,
         };
         let mut next = Some(accepted);
-        for _ in 0..ACCEPTS_PER_TURN {
+        for left in (0..ACCEPTS_PER_TURN).rev() {
             match next {
                 None => break,
                 Some(Ok((stream, peer))) => serve(&worker, &listener, stream, peer),
@@ -62,7 +62,8 @@ pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpL
                 // That connection failed before it was taken.
                 Some(Err(_)) => (),
             }
-            if worker.is_full() {
+            // Before the next one is taken: a connection that nobody serves would be reset.
+            if left == 0 || worker.is_full() {
                 break;
             }
             next = std::future::poll_fn(|cx| match socket.poll_accept(cx) {
