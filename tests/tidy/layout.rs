@@ -9,7 +9,7 @@ use crate::source::Source;
 const MAX_LINES: usize = 500;
 
 /// What a newcomer sees first: every name has a reason.
-const TOP_LEVEL: [&str; 21] = [
+const TOP_LEVEL: [&str; 22] = [
     ".ci",
     ".dockerignore",
     ".git",
@@ -21,6 +21,7 @@ const TOP_LEVEL: [&str; 21] = [
     "LICENSE",
     "Makefile",
     "README.md",
+    "benches",
     "clippy.toml",
     "compose",
     "deny.toml",
