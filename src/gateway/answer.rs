@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::error_pages::ErrorPages;
 use crate::http1::{Delivery, Method, OwnHead, reason, write_own};
 
 /// A whole answer that fits in memory.
@@ -31,6 +32,16 @@ impl<'a> Answer<'a> {
     /// An error page that also says where to go.
     pub fn redirect(status: u16, node: &str, lines: Vec<u8>) -> Self {
         Self { lines: lines.into(), ..Self::error(status, node) }
+    }
+
+    /// With the server's own page in place of the built-in one, if it has one for this status. For answers that are
+    /// error pages.
+    #[must_use]
+    pub fn with_page(self, pages: &'a ErrorPages) -> Self {
+        match pages.page(self.status) {
+            Some(html) => Self { content_type: "text/html", body: html.into(), ..self },
+            None => self,
+        }
     }
 
     /// For a client that has the same already.
@@ -162,6 +173,16 @@ mod tests {
         assert_eq!(refused.body, page(405, "n").as_bytes());
         assert!(Answer::error(502, "n").lines.is_empty());
         assert_eq!(Answer::redirect(301, "n", b"Location: /\r\n".to_vec()).lines, &b"Location: /\r\n"[..]);
+    }
+
+    #[test]
+    fn a_server_s_own_page_takes_the_place_of_the_built_in_one() {
+        let mut pages = ErrorPages::default();
+        pages.insert(405, b"own"[..].into());
+        let own = Answer::error(405, "n").with_page(&pages);
+        assert_eq!((&*own.body, own.content_type), (&b"own"[..], "text/html"));
+        assert_eq!(own.lines, &b"Allow: GET, HEAD\r\n"[..]);
+        assert_eq!(Answer::error(404, "n").with_page(&pages), Answer::error(404, "n"));
     }
 
     #[test]

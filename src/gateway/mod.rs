@@ -2,6 +2,7 @@
 
 mod answer;
 mod conditional;
+mod error_pages;
 mod files;
 mod path;
 mod select;
@@ -9,6 +10,7 @@ mod template;
 
 pub use answer::{Answer, redirect_lines};
 pub use conditional::Conditions;
+pub use error_pages::ErrorPages;
 pub use files::{Entry, Serving, file_name, serve};
 pub use path::{PathError, normalise};
 pub use select::{Deed, Gateway, Site};

@@ -11,6 +11,7 @@ mod client;
 mod connection;
 mod counters;
 mod directory;
+pub mod error_pages;
 mod exchange;
 mod fence;
 mod files;
