@@ -177,7 +177,7 @@ fn deed(action: &Action, config: &Config) -> Result<Deed, String> {
 }
 
 /// Without the port and the root's dot, as nginx's `$host`.
-fn host_name(host: &[u8]) -> &[u8] {
+pub(super) fn host_name(host: &[u8]) -> &[u8] {
     let end = match host {
         [b'[', ..] => memchr::memchr(b']', host).map(|n| n + 1),
         _ => memchr::memchr(b':', host),
