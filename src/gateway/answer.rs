@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::error_pages::ErrorPages;
 use crate::http1::{Delivery, Method, OwnHead, reason, write_own};
 
 /// A whole answer that fits in memory.
@@ -41,6 +42,16 @@ impl<'a> Answer<'a> {
     /// An error page for what may be had in a moment (RFC 9110 section 10.2.3).
     pub fn retry_soon(node: &str) -> Self {
         Self { lines: Cow::Borrowed(b"Retry-After: 1\r\n"), ..Self::error(503, node) }
+    }
+
+    /// With the server's own page in place of the built-in one, if it has one for this status. For answers that are
+    /// error pages.
+    #[must_use]
+    pub fn with_page(self, pages: &'a ErrorPages) -> Self {
+        match pages.page(self.status) {
+            Some(html) => Self { content_type: "text/html", body: html.into(), ..self },
+            None => self,
+        }
     }
 
     /// For a client that has the same already.
@@ -176,6 +187,16 @@ mod tests {
         assert_eq!(unsatisfiable.lines, &b"Content-Range: bytes */1\r\n"[..]);
         let busy = Answer::retry_soon("n");
         assert_eq!((busy.status, &*busy.lines), (503, &b"Retry-After: 1\r\n"[..]));
+    }
+
+    #[test]
+    fn a_server_s_own_page_takes_the_place_of_the_built_in_one() {
+        let mut pages = ErrorPages::default();
+        pages.insert(405, b"own"[..].into());
+        let own = Answer::error(405, "n").with_page(&pages);
+        assert_eq!((&*own.body, own.content_type), (&b"own"[..], "text/html"));
+        assert_eq!(own.lines, &b"Allow: GET, HEAD\r\n"[..]);
+        assert_eq!(Answer::error(404, "n").with_page(&pages), Answer::error(404, "n"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, dup2_stdin, getpid, getppid};
 
 /// Starts this program again with other arguments. `link` becomes its standard input, the one descriptor that it
-/// inherits besides the log's; see `adopt_link`.
+/// inherits besides standard output and error, where the access log and the log go; see `adopt_link`.
 pub fn spawn(arguments: &[&str], link: OwnedFd) -> io::Result<u32> {
     let mut command = Command::new("/proc/self/exe");
     let child = command.arg0("vipgate").args(arguments).stdin(Stdio::from(link)).spawn()?;

@@ -4,6 +4,7 @@
 //! on a runtime of its own. What they share is read-only (a configuration's snapshot) or a few atomics; no request
 //! crosses a thread. Rules of HTTP, routing, balancing and retrying live in the pure rooms, not here.
 
+pub mod access_log;
 mod attempt;
 mod buffers;
 mod checks;
@@ -13,6 +14,7 @@ mod content;
 mod counters;
 mod deadline;
 mod directory;
+pub mod error_pages;
 mod exchange;
 mod fence;
 mod files;
