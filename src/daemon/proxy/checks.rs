@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::snapshot::Server;
+use super::server::Server;
 use crate::config::{Check, CheckKind};
 use crate::health::RiseFall;
 use crate::http1::{Fields, HeadScan, Method, ResponseHead, Scanned};

@@ -8,7 +8,8 @@ use tokio::task::AbortHandle;
 
 use super::checks::keep_checked;
 use super::name::keep_resolved;
-use super::snapshot::{Server, Snapshot};
+use super::server::Server;
+use super::snapshot::Snapshot;
 use crate::config::{Check, Host, Upstream};
 
 #[derive(Default)]

@@ -22,6 +22,7 @@ mod pool;
 mod relay;
 mod respond;
 mod role;
+mod server;
 mod shortage;
 mod snapshot;
 mod upload;

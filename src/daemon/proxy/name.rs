@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::{sleep, timeout};
 
 use super::limits::{ADDRESSES_MAX, RESOLVE_INTERVAL, RESOLVE_PAUSE};
-use super::snapshot::Server;
+use super::server::Server;
 
 /// Keeps `server`'s addresses true for as long as it is polled.
 pub(super) async fn keep_resolved(server: Arc<Server>, name: String) {
