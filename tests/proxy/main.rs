@@ -9,7 +9,9 @@
 
 mod client_side;
 mod control;
+mod dns;
 mod fence;
+mod names;
 mod pages;
 mod peers;
 mod smuggling;

@@ -16,6 +16,9 @@ pub(super) enum Count {
     Cut,
     FenceGaps,
     FenceRefused,
+    NameQueries,
+    NameAnswersIgnored,
+    NameFailures,
 }
 
 const NAMES: &[(Count, &str)] = &[
@@ -31,6 +34,9 @@ const NAMES: &[(Count, &str)] = &[
     (Count::Cut, "responses_cut"),
     (Count::FenceGaps, "fence_gaps"),
     (Count::FenceRefused, "fence_refused"),
+    (Count::NameQueries, "name_queries"),
+    (Count::NameAnswersIgnored, "name_answers_ignored"),
+    (Count::NameFailures, "name_lookups_failed"),
 ];
 
 /// One worker's vital signs.

@@ -18,13 +18,16 @@ mod forward;
 mod limits;
 mod listener;
 mod name;
+mod name_server;
 mod pool;
 mod relay;
+mod resolver;
 mod respond;
 mod role;
 mod server;
 mod shortage;
 mod snapshot;
+mod task;
 mod upload;
 mod worker;
 

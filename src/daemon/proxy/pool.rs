@@ -18,6 +18,8 @@ pub(super) struct Pool {
     turn: Cell<usize>,
     /// The one used last on top.
     idle: RefCell<Vec<Idle>>,
+    /// Up to which change of addresses `idle` has been looked through.
+    seen: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,7 @@ impl Pool {
             balance: RefCell::new(Smooth::new(group.config.servers.iter().map(|s| s.weight))),
             turn: Cell::new(0),
             idle: RefCell::default(),
+            seen: Cell::new(0),
         }
     }
 
@@ -43,9 +46,18 @@ impl Pool {
 
     /// Place and address of the server whose turn it is; not the one to `avoid`.
     pub(super) fn pick(&self, group: &Group, avoid: Option<usize>) -> Option<(usize, SocketAddr)> {
+        self.follow(group);
         let usable = |n: usize| Some(n) != avoid && group.servers.get(n).is_some_and(|s| s.is_usable());
         let place = self.balance.borrow_mut().pick(usable)?;
         Some((place, self.address(group, place)?))
+    }
+
+    /// Closes connections to addresses that no server has any more: another container may have one of them by now.
+    fn follow(&self, group: &Group) {
+        let changes = group.changes.so_far();
+        if self.seen.replace(changes) != changes {
+            self.idle.borrow_mut().retain(|i| group.servers.iter().any(|s| s.has(i.address)));
+        }
     }
 
     /// An address of the server at `place`, if it is still in rotation.
@@ -96,7 +108,7 @@ impl Pool {
         self.idle.borrow_mut().retain(|i| {
             now.duration_since(i.since) < UPSTREAM_IDLE_TIMEOUT
                 && is_quiet(&i.stream)
-                && group.servers.iter().any(|s| s.is_usable() && s.addresses().contains(&i.address))
+                && group.servers.iter().any(|s| s.is_up(i.address))
         });
     }
 }

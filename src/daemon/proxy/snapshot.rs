@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::directory::Directory;
 use super::limits::FENCE_INTERVALS;
-use super::server::Server;
+use super::server::{Changes, Server};
 use crate::balance::Policy;
 use crate::config::{Config, Upstream};
 use crate::gateway::Gateway;
-use crate::link::{UpstreamReport, UpstreamServerReport};
+use crate::link::UpstreamReport;
 
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
@@ -28,20 +29,20 @@ pub(super) struct Group {
     pub(super) config: Upstream,
     pub(super) policy: Policy,
     pub(super) servers: Vec<Arc<Server>>,
+    /// Whether they still have the addresses that a worker has seen.
+    pub(super) changes: Arc<Changes>,
 }
 
 impl Snapshot {
-    /// `server` finds the shared state of a server of an upstream, which outlives configurations.
-    pub(super) fn try_new(
-        config: Config,
-        mut server: impl FnMut(&Upstream, usize) -> Arc<Server>,
-    ) -> Result<Self, String> {
+    /// `directory` finds what is shared of an upstream, and of a server of it, which outlives configurations.
+    pub(super) fn try_new(config: Config, directory: &mut Directory) -> Result<Self, String> {
         let gateway = Gateway::try_new(&config)?;
         let shortest = config.vrrp.iter().map(|v| v.advert_interval).min();
         let virtual_addresses = config.vrrp.iter().flat_map(|v| v.addresses()).map(IpAddr::V4).collect();
         let upstreams = config.upstreams.into_iter().map(|config| {
-            let servers = (0..config.servers.len()).map(|n| server(&config, n)).collect();
-            Group { policy: Policy::of(&config), config, servers }
+            let servers = (0..config.servers.len()).map(|n| directory.server(&config, n)).collect();
+            let changes = directory.changes(&config);
+            Group { policy: Policy::of(&config), config, servers, changes }
         });
         Ok(Self {
             node: config.node,
@@ -53,14 +54,9 @@ impl Snapshot {
     }
 
     pub(super) fn report(&self) -> Vec<UpstreamReport> {
-        let server = |s: &Arc<Server>| UpstreamServerReport {
-            address: format!("{}:{}", s.host, s.port),
-            up: s.is_usable(),
-            reason: s.reason(),
-        };
         let group = |g: &Group| UpstreamReport {
             name: g.config.name.clone(),
-            servers: g.servers.iter().map(server).collect(),
+            servers: g.servers.iter().flat_map(|s| s.report()).collect(),
         };
         self.upstreams.iter().map(group).collect()
     }
