@@ -37,7 +37,8 @@ impl ResolvConf {
                     parsed.search.retain(|domain| !domain.is_empty());
                 }
                 Some("options") => {
-                    let ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok()).last();
+                    let ndots =
+                        words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok()).next_back();
                     parsed.ndots = ndots.map_or(parsed.ndots, |n: usize| n.min(NDOTS_MAX));
                 }
                 Some(_) | None => (),
