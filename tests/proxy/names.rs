@@ -83,7 +83,7 @@ fn reason(expect: &'static str) -> impl Fn(&ProxyReport) -> bool {
 }
 
 /// Requests until `condition` holds of an answer.
-fn get_until(address: SocketAddr, what: &str, condition: impl Fn(&Response) -> bool) {
+fn requests_until(address: SocketAddr, what: &str, condition: impl Fn(&Response) -> bool) {
     let end = Instant::now() + PATIENCE;
     loop {
         let response = get(address, "/");
@@ -104,8 +104,8 @@ fn requests_follow_the_addresses_of_a_name() {
     assert!(dns.asked().iter().all(|a| a.name == "app" && !a.tcp));
     dns.say(&[ip(3), ip(2)], 1);
     proxy.until("an address more", has("2+ 3+"));
-    get_until(address, "both serve", |r| r.text() == "3");
-    get_until(address, "both serve", |r| r.text() == "2");
+    requests_until(address, "both serve", |r| r.text() == "3");
+    requests_until(address, "both serve", |r| r.text() == "2");
     dns.say(&[ip(3)], 1);
     proxy.until("an address less", has("3+"));
     for _ in 0..4 {
@@ -147,7 +147,7 @@ fn a_failed_connection_asks_at_once() {
     proxy.until("resolved", has("9+"));
     dns.say(&[ip(2)], 600);
     assert_eq!(dns.asked().len(), 1);
-    get_until(address, "found again", |r| r.status == 200);
+    requests_until(address, "found again", |r| r.status == 200);
     proxy.until("moved", has("2+"));
     let asked = dns.asked().len();
     for _ in 0..4 {
@@ -259,7 +259,9 @@ fn another_name_server_answers_for_one_that_is_dead() {
     let silent = Dns::start(|_| vec![]);
     let refusing = Dns::start(|asked| vec![asked.refuse(5)]);
     for first in [silent.address, refusing.address, SocketAddr::from(([127, 0, 0, 1], 1))] {
-        let (mut proxy, address) = named(&[first, dns.address], port, None, |_| ());
+        let (mut proxy, address) = named(&[first, dns.address], port, None, |config| {
+            config.resolver.timeout = Duration::from_secs(1);
+        });
         proxy.until("resolved", has("2+"));
         assert_eq!(get(address, "/").text(), "2");
     }

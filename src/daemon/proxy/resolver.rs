@@ -76,9 +76,12 @@ impl Resolver {
             servers => (servers, vec![name.to_owned()]),
         };
         let end = Instant::now() + settings.timeout;
+        // However short the time, the last of them has its turn.
+        let patience =
+            u32::try_from(servers.len()).map_or(NAME_TRY, |n| settings.timeout / n.max(1)).min(NAME_TRY);
         let mut found = Err("there is no such name".into());
         for candidate in candidates {
-            let answers = self.ask_all(servers, &candidate, end).await;
+            let answers = self.ask_all(servers, &candidate, patience, end).await;
             found = match answers {
                 Ok(answers) => gather(answers, settings.valid),
                 // Another name must not take its place only because a name server had a bad moment.
@@ -106,16 +109,17 @@ impl Resolver {
         Some(found).filter(|found| !found.is_empty())
     }
 
-    /// The answers for both families; `None`: nobody could say. An error if that is so of both.
+    /// The answers for both families; `None`: nobody could say. An error if that is so of both. `patience`: with each
+    /// name server, in the first round.
     async fn ask_all(
         &self,
         servers: &[SocketAddr],
         name: &str,
+        mut patience: Duration,
         end: Instant,
     ) -> Result<[Option<Answer>; 2], String> {
         let question = |family| Question::try_new(name, family).map_err(|error| error.to_string());
         let (a, aaaa) = (question(Family::V4)?, question(Family::V6)?);
-        let mut patience = NAME_TRY;
         let mut last = "no name server answers in time".to_owned();
         loop {
             let first = self.preferred.load(Ordering::Relaxed);
