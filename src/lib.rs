@@ -8,6 +8,7 @@ pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod dns;
 pub mod gateway;
 pub mod health;
 pub mod http1;

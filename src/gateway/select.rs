@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::error_pages::ErrorPages;
+use super::header_rules::HeaderRules;
 use super::prefixes::Prefixes;
 use crate::config::{Action, ClientLimits, Config, Forwarding, PathPattern, Server};
 use crate::http1::Names;
@@ -41,6 +43,9 @@ pub struct Site {
     /// Host for clients that name none.
     pub name: String,
     pub client: ClientLimits,
+    /// For answers without a route.
+    pub rules: HeaderRules,
+    pub pages: ErrorPages,
 }
 
 /// What is done for the requests of one path.
@@ -53,6 +58,10 @@ pub struct Route {
     pub body_max: Option<u64>,
     /// Requests are in the access log.
     pub is_logged: bool,
+    pub rules: HeaderRules,
+    /// Fields of the request that are not passed on, and of the response that the client does not get.
+    pub drop: Names,
+    pub hide: Names,
 }
 
 #[derive(Debug)]
@@ -80,16 +89,16 @@ pub struct Forward {
     /// `Forwarded` is sent as well.
     pub forwarded: bool,
     pub via: bool,
-    /// Fields of the response that the client does not get.
-    pub hide: Names,
 }
 
 impl Gateway {
     /// An error only where `config` breaks its own promises; then the configuration has to be refused.
-    pub fn try_new(config: &Config) -> Result<Self, String> {
+    /// `pages`: of each server.
+    pub fn try_new(config: &Config, pages: Vec<ErrorPages>) -> Result<Self, String> {
         let mut gateway = Self::default();
+        let mut pages = pages.into_iter();
         for (index, server) in config.servers.iter().enumerate() {
-            gateway.sites.push(Site::try_new(server, config)?);
+            gateway.sites.push(Site::try_new(server, config, pages.next().unwrap_or_default())?);
             for address in &server.listen {
                 let next = gateway.addresses.len();
                 let place = *gateway.places.entry(*address).or_insert(next);
@@ -150,13 +159,15 @@ impl Address {
 }
 
 impl Site {
-    fn try_new(server: &Server, config: &Config) -> Result<Self, String> {
+    fn try_new(server: &Server, config: &Config, pages: ErrorPages) -> Result<Self, String> {
         let mut site = Self {
             exact: HashMap::new(),
             prefixes: Prefixes::default(),
             routes: vec![],
             name: server.server_names.first().cloned().unwrap_or_else(|| config.node.clone()),
             client: server.client,
+            rules: HeaderRules::try_new(server, None)?,
+            pages,
         };
         let mut prefixes = vec![];
         for route in &server.routes {
@@ -171,8 +182,12 @@ impl Site {
                     Some(path.len())
                 }
             };
+            let rules = HeaderRules::try_new(server, Some(route))?;
             site.routes.push(Route {
                 deed: deed(&route.action, config)?,
+                drop: rules.replaced().iter().map(String::as_str).collect(),
+                hide: rules.hidden().iter().map(String::as_str).collect(),
+                rules,
                 prefix,
                 body_max: route.client_max_body_size,
                 is_logged: route.access_log,
@@ -199,7 +214,15 @@ impl Site {
             .map(<[u8]>::to_vec)
             .collect();
         let slash = self.routes.len();
-        self.routes.push(Route { deed: Deed::AddSlash, prefix: None, body_max: None, is_logged: true });
+        self.routes.push(Route {
+            deed: Deed::AddSlash,
+            prefix: None,
+            body_max: None,
+            is_logged: true,
+            rules: self.rules.clone(),
+            drop: Names::default(),
+            hide: Names::default(),
+        });
         for path in bare {
             self.exact.entry(path).or_insert(slash);
         }
@@ -215,7 +238,7 @@ impl Site {
 fn deed(action: &Action, config: &Config) -> Result<Deed, String> {
     Ok(match action {
         Action::Files { root, index } => Deed::Files { root: root.clone(), index: index.clone() },
-        Action::Proxy(Forwarding { upstream, uri, forwarded, via, hide_headers, .. }) => {
+        Action::Proxy(Forwarding { upstream, uri, forwarded, via, .. }) => {
             let place = config.upstreams.iter().position(|u| u.name == *upstream);
             Deed::Proxy(Forward {
                 upstream: place.ok_or_else(|| {
@@ -224,7 +247,6 @@ fn deed(action: &Action, config: &Config) -> Result<Deed, String> {
                 uri: uri.clone(),
                 forwarded: *forwarded,
                 via: *via,
-                hide: hide_headers.iter().map(String::as_str).collect(),
             })
         }
         Action::Respond { status, content_type, body } => {
@@ -277,6 +299,10 @@ mod tests {
         Config { servers, ..example() }
     }
 
+    fn gateway(config: &Config) -> Result<Gateway, String> {
+        Gateway::try_new(config, vec![])
+    }
+
     fn body(route: Option<&super::Route>) -> &str {
         match route.map(|route| &route.deed) {
             Some(Deed::Respond { body, .. }) => body,
@@ -289,7 +315,7 @@ mod tests {
     #[test]
     fn the_address_then_the_name_choose_the_server() {
         let all = || PathPattern::Prefix("/".into());
-        let gateway = Gateway::try_new(&config(vec![
+        let gateway = gateway(&config(vec![
             server("0.0.0.0:80", &["a"], &[(all(), "first")]),
             server("0.0.0.0:80", &["b", "b.example", "[::1]"], &[(all(), "second")]),
             server("0.0.0.0:80", &["a"], &[(all(), "shadowed")]),
@@ -320,7 +346,7 @@ mod tests {
     #[test]
     fn exact_then_longest_prefix() {
         use PathPattern::{Exact, Prefix};
-        let gateway = Gateway::try_new(&config(vec![server(
+        let gateway = gateway(&config(vec![server(
             "0.0.0.0:80",
             &[],
             &[
@@ -366,7 +392,7 @@ mod tests {
         }
         let exact = Exact("/one/".into());
         config.servers[0].routes.push(proxied(exact));
-        let gateway = Gateway::try_new(&config).unwrap();
+        let gateway = Gateway::try_new(&config, vec![]).unwrap();
         let site = gateway.site(0, None).unwrap();
         for (path, expect) in [
             ("/api", "slash"),
@@ -390,6 +416,6 @@ mod tests {
         let mut lost = config(vec![server("0.0.0.0:80", &[], &[])]);
         lost.servers[0].routes.push(proxied(PathPattern::Prefix("/".into())));
         lost.upstreams.clear();
-        assert!(Gateway::try_new(&lost).unwrap_err().contains("\"app\""));
+        assert!(Gateway::try_new(&lost, vec![]).unwrap_err().contains("\"app\""));
     }
 }

@@ -9,9 +9,11 @@
 
 mod client_side;
 mod control;
+mod dns;
 mod edits;
 mod fence;
 mod like_nginx;
+mod names;
 mod pages;
 mod peers;
 mod ranges;

@@ -4,9 +4,10 @@ use crate::Complaint;
 use crate::source::Source;
 
 /// Rooms without a clock, a socket, a file, a thread, async or a random source.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "balance",
     "config",
+    "dns",
     "gateway",
     "health",
     "http1",
@@ -17,11 +18,12 @@ const PURE: [&str; 11] = [
     "supervision",
     "vrrp",
 ];
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "balance",
     "cli",
     "config",
     "daemon",
+    "dns",
     "gateway",
     "health",
     "http1",

@@ -17,6 +17,9 @@ pub(super) enum Count {
     FenceGaps,
     FenceRefused,
     FilesChanged,
+    NameQueries,
+    NameAnswersIgnored,
+    NameFailures,
 }
 
 const NAMES: &[(Count, &str)] = &[
@@ -33,6 +36,9 @@ const NAMES: &[(Count, &str)] = &[
     (Count::FenceGaps, "fence_gaps"),
     (Count::FenceRefused, "fence_refused"),
     (Count::FilesChanged, "files_changed"),
+    (Count::NameQueries, "name_queries"),
+    (Count::NameAnswersIgnored, "name_answers_ignored"),
+    (Count::NameFailures, "name_lookups_failed"),
 ];
 
 /// One worker's vital signs.

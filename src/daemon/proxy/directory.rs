@@ -1,19 +1,24 @@
-//! The servers of all upstreams, each with its check and its name's resolution, across configurations: an edit
+//! The servers of all upstreams, each with its checks and its name's resolution, across configurations: an edit
 //! elsewhere must not make a server that is down look up again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::task::AbortHandle;
-
-use super::checks::keep_checked;
+use super::checks::Checks;
+use super::counters::Vitals;
 use super::name::keep_resolved;
-use super::snapshot::{Server, Snapshot};
-use crate::config::{Check, Host, Upstream};
+use super::resolver::Resolver;
+use super::server::{Changes, Server};
+use super::snapshot::Snapshot;
+use super::task::Task;
+use crate::config::{self, Check, Host, Upstream};
 
 #[derive(Default)]
 pub(super) struct Directory {
     entries: HashMap<Key, Entry>,
+    /// Of each upstream.
+    changes: HashMap<String, Arc<Changes>>,
+    resolver: Arc<Resolver>,
 }
 
 /// Two of them that differ in nothing are the same server.
@@ -30,11 +35,22 @@ struct Entry {
     server: Arc<Server>,
     upstream: String,
     check: Option<Check>,
-    tasks: Vec<AbortHandle>,
-    attended: bool,
+    attention: Option<Attention>,
+}
+
+/// What is done for a server, for as long as it has an entry.
+#[allow(dead_code, reason = "held, not read")]
+enum Attention {
+    Checks(Checks),
+    Name(Task),
 }
 
 impl Directory {
+    /// Counts the changes of the addresses of `upstream`.
+    pub(super) fn changes(&mut self, upstream: &Upstream) -> Arc<Changes> {
+        Arc::clone(self.changes.entry(upstream.name.clone()).or_default())
+    }
+
     /// What is known about the server at place `n` of `upstream`.
     pub(super) fn server(&mut self, upstream: &Upstream, n: usize) -> Arc<Server> {
         let (host, port) = match upstream.servers.get(n) {
@@ -44,40 +60,53 @@ impl Directory {
         };
         let check = format!("{:?}", upstream.check);
         let key = Key { upstream: upstream.name.clone(), host: host.clone(), port, check };
+        let changes = self.changes(upstream);
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
-            server: Arc::new(Server::new(host, port)),
+            server: Arc::new(Server::new(host, port, changes)),
             upstream: upstream.name.clone(),
             check: upstream.check.clone(),
-            tasks: vec![],
-            attended: false,
+            attention: None,
         });
         Arc::clone(&entry.server)
     }
 
     /// Resolves and checks the servers of `snapshot` and no others.
-    pub(super) fn attend(&mut self, snapshot: &Snapshot) {
-        let wanted = |server: &Arc<Server>| {
-            snapshot.upstreams.iter().flat_map(|g| &g.servers).any(|s| Arc::ptr_eq(s, server))
-        };
-        self.entries.retain(|_, entry| wanted(&entry.server));
-        for entry in self.entries.values_mut().filter(|e| !e.attended) {
-            entry.attended = true;
-            if let Host::Name(name) = &entry.server.host {
-                let resolving = keep_resolved(Arc::clone(&entry.server), name.clone());
-                entry.tasks.push(tokio::spawn(resolving).abort_handle());
-            }
-            if let Some(check) = &entry.check {
-                let checking = keep_checked(Arc::clone(&entry.server), check.clone(), entry.upstream.clone());
-                entry.tasks.push(tokio::spawn(checking).abort_handle());
-            }
+    pub(super) fn attend(&mut self, snapshot: &Snapshot, resolver: &config::Resolver) {
+        let places: HashMap<*const Server, usize> = snapshot
+            .upstreams
+            .iter()
+            .flat_map(|group| &group.servers)
+            .enumerate()
+            .map(|(place, server)| (Arc::as_ptr(server), place))
+            .collect();
+        self.entries.retain(|_, entry| places.contains_key(&Arc::as_ptr(&entry.server)));
+        self.changes.retain(|name, _| snapshot.upstreams.iter().any(|group| group.config.name == *name));
+        if self.resolver.configure(resolver) {
+            self.entries.values().for_each(|entry| entry.server.resolve.notify_one());
+        }
+        let mut new: Vec<&mut Entry> = self.entries.values_mut().filter(|e| e.attention.is_none()).collect();
+        new.sort_by_key(|entry| places.get(&Arc::as_ptr(&entry.server)));
+        let checked = u32::try_from(new.iter().filter(|e| e.check.is_some()).count()).unwrap_or(u32::MAX);
+        let mut place = 0;
+        for entry in new {
+            let mut checks = Checks::new(entry.check.as_ref(), &entry.upstream, place, checked);
+            place += u32::from(entry.check.is_some());
+            let server = Arc::clone(&entry.server);
+            entry.attention = Some(match &entry.server.host {
+                Host::Address(_) => {
+                    checks.follow(&server);
+                    Attention::Checks(checks)
+                }
+                Host::Name(name) => {
+                    let resolver = Arc::clone(&self.resolver);
+                    Attention::Name(Task::spawn(keep_resolved(server, name.clone(), resolver, checks)))
+                }
+            });
         }
     }
-}
 
-impl Drop for Entry {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+    /// What the resolver counts.
+    pub(super) fn vitals(&self) -> &Vitals {
+        &self.resolver.vitals
     }
 }

@@ -74,19 +74,31 @@ pub(super) const DRAIN_FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// How long requests in flight may take when PID 1 is gone without a word.
 pub(super) const ORPHAN_DRAIN: Duration = Duration::from_secs(5);
 
-/// Names are resolved again so often; after a failed connection at once, but not more often than the pause.
-pub(super) const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
+/// A name is asked for when its last answer's time to live is over, but within these bounds: Docker says 600 s for what
+/// can change in a second.
+pub(super) const TTL_MIN: Duration = Duration::from_secs(1);
+pub(super) const TTL_MAX: Duration = Duration::from_secs(10);
+/// After a failed connection it is asked for at once, but with this pause between two questions.
 pub(super) const RESOLVE_PAUSE: Duration = Duration::from_millis(250);
-/// Addresses taken from one answer.
-pub(super) const ADDRESSES_MAX: usize = 64;
+/// The same after a failure: the container that a name belongs to may be about to start.
+pub(super) const RESOLVE_RETRY: Duration = Duration::from_secs(1);
+/// A datagram may be lost: a name server that does not answer for so long is asked again, after the others.
+pub(super) const NAME_TRY: Duration = Duration::from_secs(1);
+/// Names asked for at the same time; each has a few sockets.
+pub(super) const LOOKUPS_MAX: usize = 64;
+/// Answers that match no question, until their sender is given up.
+pub(super) const STRAY_ANSWERS_MAX: usize = 64;
+/// Bytes read of /etc/hosts and /etc/resolv.conf.
+pub(super) const NAME_FILE_MAX: u64 = 1 << 20;
+
+/// The first checks of all servers begin within the shorter of this and their interval.
+pub(super) const CHECKS_SPREAD_MAX: Duration = Duration::from_secs(5);
 
 /// Messages waiting for PID 1; for a worker; from workers. When one is full its reader hangs, which PID 1 finds out.
 pub(super) const OUTBOX: usize = 256;
 pub(super) const COMMANDS: usize = 64;
 pub(super) const EVENTS: usize = 1024;
 
-/// Threads that wait for DNS: the C library's resolver blocks.
-pub(super) const RESOLVER_THREADS: usize = 2;
 /// Stack of a worker in bytes: connections live on the heap.
 pub(super) const WORKER_STACK: usize = 1 << 20;
 /// Workers that a configuration may ask for.

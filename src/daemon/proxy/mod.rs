@@ -4,8 +4,7 @@
 //! on a runtime of its own. What they share is read-only (a configuration's snapshot) or a few atomics; no request
 //! crosses a thread. Rules of HTTP, routing, balancing and retrying live in the pure rooms, not here.
 
-pub mod access_log;
-mod attempt;
+pub mod attempt;
 mod buffers;
 mod checks;
 mod client;
@@ -14,7 +13,6 @@ mod content;
 mod counters;
 mod deadline;
 mod directory;
-pub mod error_pages;
 mod exchange;
 mod fence;
 mod files;
@@ -22,15 +20,19 @@ mod forward;
 mod limits;
 mod listener;
 mod name;
+mod name_server;
 mod pool;
 mod relay;
 mod rescue;
+mod resolver;
 mod respond;
 mod role;
 mod send_file;
+mod server;
 mod shortage;
 mod snapshot;
 mod tally;
+mod task;
 mod tunnel;
 mod upload;
 mod wire;

@@ -14,10 +14,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::counters::{Count, Vitals, sums};
 use super::directory::Directory;
-use super::limits::{BEAT, EVENTS, ORPHAN_DRAIN, OUTBOX, RESCUERS, RESOLVER_THREADS, WORKERS_MAX};
+use super::limits::{BEAT, EVENTS, ORPHAN_DRAIN, OUTBOX, RESCUERS, WORKERS_MAX};
 use super::snapshot::Snapshot;
 use super::worker::{self, Command, Event, Handle};
-use crate::config::{Config, Log};
+use crate::config::{Config, Log, Resolver};
 use crate::daemon::link::{Link, Sender};
 use crate::daemon::log;
 use crate::link::{FromProxy, Generation, ProxyReport, ToProxy};
@@ -27,16 +27,8 @@ const BUG: u8 = 70;
 
 /// Plays the role until the other end of `link` closes; then drains for a moment.
 pub fn run(link: OwnedFd) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(RESOLVER_THREADS)
-        .build();
-    let result = runtime.and_then(|runtime| {
-        let result = runtime.block_on(async { Role::new(link)?.run().await });
-        // A resolver thread may be waiting for an answer that nobody needs any more.
-        runtime.shutdown_background();
-        result
-    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.and_then(|runtime| runtime.block_on(async { Role::new(link)?.run().await }));
     match result {
         Ok(code) => code,
         Err(error) => {
@@ -69,6 +61,7 @@ struct Prepared {
     generation: Generation,
     workers: usize,
     log: Log,
+    resolver: Resolver,
     snapshot: Snapshot,
 }
 
@@ -186,9 +179,9 @@ impl Role {
             }
         }
         let log = config.log;
-        let directory = &mut self.directory;
-        let snapshot = Snapshot::try_new(config, generation, |upstream, n| directory.server(upstream, n))?;
-        self.prepared = Some(Prepared { generation, workers, log, snapshot });
+        let resolver = config.resolver.clone();
+        let snapshot = Snapshot::try_new(config, generation, &mut self.directory)?;
+        self.prepared = Some(Prepared { generation, workers, log, resolver, snapshot });
         Ok(())
     }
 
@@ -209,7 +202,7 @@ impl Role {
         self.accepting.retain(|(address, _)| served.contains(address));
         let snapshot = Arc::new(prepared.snapshot);
         self.snapshot.store(Arc::clone(&snapshot));
-        self.directory.attend(&snapshot);
+        self.directory.attend(&snapshot, &prepared.resolver);
         let vitals: Arc<[Arc<Vitals>]> = (0..prepared.workers).map(|_| Arc::default()).collect();
         // All of them at the first configuration: their number does not change.
         for index in self.workers.len()..prepared.workers {
@@ -310,7 +303,7 @@ impl Role {
             connections: vitals().map(Vitals::connections).sum(),
             requests: vitals().map(|v| v.counted(Count::Requests)).sum(),
             upstreams: self.snapshot.load().report(),
-            counters: sums(vitals()),
+            counters: sums(vitals().chain([self.directory.vitals()])),
         }
     }
 
