@@ -54,7 +54,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn status(self) -> u16 {
+    /// With which a request is answered that ends like this.
+    pub fn status(self) -> u16 {
         match self {
             Self::Connect | Self::Empty | Self::Malformed => 502,
             Self::ConnectTimeout | Self::FirstByteTimeout | Self::Timeout => 504,

@@ -303,7 +303,7 @@ fn only_what_can_be_done_twice_is_tried_again() {
             }
         }
     }
-    assert_eq!(proxy.counted("upstream_retries"), 3);
+    assert_eq!(proxy.counted("upstream_retries"), 4);
 }
 
 #[test]

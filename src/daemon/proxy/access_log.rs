@@ -32,7 +32,7 @@ const STACK: usize = 128 << 10;
 
 /// The thread that writes, and the main thread's end of it.
 #[derive(Debug)]
-pub struct Writer {
+pub(super) struct Writer {
     intake: Intake,
     /// Closed by the thread when it ends.
     ended: Receiver<()>,
@@ -40,7 +40,7 @@ pub struct Writer {
 
 /// Where workers hand in what they have collected.
 #[derive(Clone, Debug)]
-pub struct Intake {
+pub(super) struct Intake {
     parcels: SyncSender<Parcel>,
     state: Arc<State>,
 }
@@ -74,7 +74,7 @@ struct State {
 
 /// One worker's.
 #[derive(Debug)]
-pub struct AccessLog {
+pub(super) struct AccessLog {
     intake: Intake,
     text: Vec<u8>,
     lines: u64,
@@ -84,11 +84,11 @@ pub struct AccessLog {
 }
 
 impl Writer {
-    pub fn to_standard_output() -> io::Result<Self> {
+    pub(super) fn to_standard_output() -> io::Result<Self> {
         Self::start(io::stdout().as_fd().try_clone_to_owned()?)
     }
 
-    pub fn start(out: OwnedFd) -> io::Result<Self> {
+    pub(super) fn start(out: OwnedFd) -> io::Result<Self> {
         let state = Arc::new(State {
             closed: AtomicBool::new(false),
             lost: AtomicU64::new(0),
@@ -108,13 +108,13 @@ impl Writer {
         Ok(Self { intake: Intake { parcels, state }, ended })
     }
 
-    pub fn intake(&self) -> Intake {
+    pub(super) fn intake(&self) -> Intake {
         self.intake.clone()
     }
 
     /// Lets the thread write what has been handed in, for at most `bound`; false: something is left. For the end of the
     /// process, when the workers have ended: what is handed in later is lost.
-    pub fn finish(self, bound: Duration) -> bool {
+    pub(super) fn finish(self, bound: Duration) -> bool {
         let end = Instant::now() + bound;
         let is_over = |wait| self.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
         while let Err(TrySendError::Full(_)) = self.intake.parcels.try_send(Parcel::End) {
@@ -130,20 +130,20 @@ impl Writer {
 }
 
 impl Intake {
-    pub fn worker(&self) -> AccessLog {
+    pub(super) fn worker(&self) -> AccessLog {
         let (back, spare) = sync_channel(SPARE);
         AccessLog { intake: self.clone(), text: vec![], lines: 0, spare, back, flushed: None }
     }
 
     /// Of all workers, since the start.
-    pub fn lost(&self) -> u64 {
+    pub(super) fn lost(&self) -> u64 {
         self.state.lost.load(Ordering::Relaxed)
     }
 }
 
 impl AccessLog {
     /// `write` appends one line with its end. It is not called where nobody reads the log any more.
-    pub fn line(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn line(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if self.intake.state.closed.load(Ordering::Relaxed) {
             return;
         }
@@ -162,7 +162,7 @@ impl AccessLog {
 
     /// To be called at the end of each turn of the worker, also when nothing happened: no line waits for longer than
     /// `PAUSE` and a turn.
-    pub fn turn(&mut self, now: Instant) {
+    pub(super) fn turn(&mut self, now: Instant) {
         if self.flushed.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE) {
             self.flushed = (!self.text.is_empty()).then_some(now).or(self.flushed);
             self.flush();
@@ -170,7 +170,7 @@ impl AccessLog {
     }
 
     /// What there is no room for stays here, as long as it is less than a parcel.
-    pub fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         if !self.text.is_empty() {
             self.hand_in();
         }

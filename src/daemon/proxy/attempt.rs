@@ -94,7 +94,8 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
             }
         }
     };
-    exchange.tally.note(|t| t.connected = Some(if reused { Duration::ZERO } else { t.began.elapsed() }));
+    let connected = if reused { Duration::ZERO } else { start.now.elapsed() };
+    exchange.tally.note(|t| t.connect_time = Some(connected));
     // The last look at the clock before the first byte leaves.
     if !exchange.client.is_cleared(exchange.worker).await {
         return End::Fenced;
@@ -184,9 +185,11 @@ async fn both_ways<'w>(
     let config = &call.group.config;
     let relay = Relay {
         exchange,
+        began: start.now,
         pool: call.pool,
         judge: call.judge,
         hide: call.hide,
+        via: call.via,
         from: wire,
         progress,
         first_byte: Cell::new(first_byte),

@@ -27,7 +27,10 @@ pub(super) struct Client {
     pub(super) requests: Cell<u32>,
     /// Those of the server that it asked last.
     pub(super) limits: Cell<ClientLimits>,
+    /// Counts the worker's connections.
+    pub(super) number: u64,
     name: OnceCell<String>,
+    local: OnceCell<Option<SocketAddr>>,
 }
 
 /// What the worker tells a connection from outside.
@@ -85,6 +88,7 @@ impl Client {
         listener: Rc<Listener>,
         standing: Standing,
         limits: ClientLimits,
+        number: u64,
     ) -> Self {
         Self {
             wire,
@@ -94,13 +98,20 @@ impl Client {
             shared: Rc::default(),
             requests: Cell::new(0),
             limits: Cell::new(limits),
+            number,
             name: OnceCell::new(),
+            local: OnceCell::new(),
         }
     }
 
     /// The client's address as upstreams are told.
     pub(super) fn name(&self) -> &str {
         self.name.get_or_init(|| self.peer.ip().to_canonical().to_string())
+    }
+
+    /// Where the client connected to.
+    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
+        *self.local.get_or_init(|| self.wire.local_addr().ok())
     }
 
     pub(super) fn arm(&self, deadlines: &Deadlines, wait: Wait, bound: Duration) {

@@ -79,12 +79,14 @@ impl Vitals {
     }
 }
 
-/// Name and sum over all workers, for `status`.
-pub(super) fn sums<'a>(vitals: impl Iterator<Item = &'a Vitals> + Clone) -> Vec<(String, u64)> {
-    NAMES
-        .iter()
-        .map(|(count, name)| ((*name).to_owned(), vitals.clone().map(|v| v.counted(*count)).sum()))
-        .collect()
+/// Name and sum over all workers, for `status`; and the lines that the access log has lost.
+pub(super) fn sums<'a>(
+    vitals: impl Iterator<Item = &'a Vitals> + Clone,
+    log_lines_lost: u64,
+) -> Vec<(String, u64)> {
+    let sum = |count| vitals.clone().map(|v| v.counted(count)).sum();
+    let counts = NAMES.iter().map(|(count, name)| ((*name).to_owned(), sum(*count)));
+    counts.chain([("access_log_lines_lost".to_owned(), log_lines_lost)]).collect()
 }
 
 #[cfg(test)]
@@ -100,7 +102,7 @@ mod tests {
         a.count(Count::FenceRefused);
         b.count(Count::FenceRefused);
         b.count(Count::Requests);
-        let sums = sums([&a, &b].into_iter());
+        let sums = sums([&a, &b].into_iter(), 7);
         assert_eq!(sums.iter().find(|(n, _)| n == "fence_refused").unwrap().1, 2);
         assert_eq!(sums.iter().find(|(n, _)| n == "requests").unwrap().1, 1);
     }

@@ -19,7 +19,7 @@ const PAGE_MAX: u64 = 1 << 20;
 const PAGES_MAX: usize = 16 << 20;
 
 /// Of each server, in the order of `config`. The error names the file.
-pub fn read(config: &Config) -> Result<Vec<ErrorPages>, String> {
+pub(super) fn read(config: &Config) -> Result<Vec<ErrorPages>, String> {
     let mut texts: HashMap<&Path, Arc<[u8]>> = HashMap::new();
     let mut sum = 0;
     let mut servers = Vec::with_capacity(config.servers.len());

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::buffers::Lent;
+use super::chronicle::Subject;
 use super::client::{Client, Waited};
 use super::counters::Count;
 use super::deadline::Wait;
@@ -63,6 +64,16 @@ impl Exchange<'_, '_> {
         self.head.version
     }
 
+    /// The upstream that the request goes to; empty: none.
+    pub(super) fn upstream(&self) -> &str {
+        match self.route.map(|route| &route.deed) {
+            Some(Deed::Proxy(to)) => {
+                self.view.snapshot.upstreams.get(to.upstream).map_or("", |group| &group.config.name)
+            }
+            Some(Deed::Files { .. } | Deed::Respond { .. } | Deed::AddSlash) | None => "",
+        }
+    }
+
     pub(super) fn node(&self) -> &str {
         &self.view.snapshot.node
     }
@@ -77,9 +88,17 @@ pub(super) async fn exchange<'w>(
     let (mut input, head) = match read_head(worker, client, pipelined).await {
         Ok(read) => read,
         Err(Stop::Outcome(outcome)) => return outcome,
-        Err(Stop::Refuse(error)) => return refuse(worker, client, error).await,
-        Err(Stop::TooSlow) => return too_slow(worker, client).await,
+        Err(Stop::Refuse(error, input)) => {
+            worker.vitals.count(Count::Malformed);
+            tracing::debug!(client = %client.peer, status = error.status(), "{error}");
+            return last_words(worker, client, error.status(), &input).await;
+        }
+        Err(Stop::TooSlow(input)) => {
+            worker.vitals.count(Count::Timeouts);
+            return last_words(worker, client, 408, &input).await;
+        }
     };
+    let started = Instant::now();
     worker.vitals.count(Count::Requests);
     client.requests.set(client.requests.get().saturating_add(1));
     let length = head.length;
@@ -97,6 +116,7 @@ pub(super) async fn exchange<'w>(
     let first = body.decode(behind);
     let behind = &*behind;
     let consumed = first.as_ref().map_or(0, |decoded| decoded.consumed);
+    let tally = Tally::new(started, (length + consumed) as u64);
     let exchange = Exchange {
         worker,
         client,
@@ -106,7 +126,7 @@ pub(super) async fn exchange<'w>(
         head: &head,
         bytes,
         path: path.as_deref().unwrap_or_default(),
-        tally: Tally::default(),
+        tally,
         close: Cell::new(
             !head.keep_alive
                 || client.shared.is_leaving()
@@ -120,6 +140,7 @@ pub(super) async fn exchange<'w>(
     };
     let piece = FirstPiece { data, behind: behind.get(consumed..).unwrap_or_default(), body: &mut body };
     let bound = answer(&exchange, &path, first.as_ref().err(), piece).await;
+    exchange.conclude();
     let polite = !head.keep_alive;
     worker.give_fields(head.fields);
     input.consume(length + consumed);
@@ -179,8 +200,8 @@ async fn answer<'w>(
 
 enum Stop<'w> {
     Outcome(Outcome<'w>),
-    Refuse(HeadError),
-    TooSlow,
+    Refuse(HeadError, Lent<'w>),
+    TooSlow(Lent<'w>),
 }
 
 /// Reads until a head is whole.
@@ -208,7 +229,7 @@ async fn read_head<'w>(
                     return Ok((input, head));
                 }
                 Ok(None) => (),
-                Err(error) => return Err(Stop::Refuse(error)),
+                Err(error) => return Err(Stop::Refuse(error, input)),
             }
         }
         if input.space().is_empty() {
@@ -218,7 +239,7 @@ async fn read_head<'w>(
             Some(Ok(1..)) => (),
             Some(Ok(0) | Err(_)) => return Err(Stop::Outcome(Outcome::Close)),
             None if input.is_empty() => return Err(Stop::Outcome(Outcome::Close)),
-            None => return Err(Stop::TooSlow),
+            None => return Err(Stop::TooSlow(input)),
         }
     }
 }
@@ -240,21 +261,19 @@ async fn first_bytes<'w>(worker: &'w Worker, client: &Client, bound: Duration) -
     }
 }
 
-async fn refuse<'w>(worker: &'w Worker, client: &Client, error: HeadError) -> Outcome<'w> {
-    worker.vitals.count(Count::Malformed);
-    tracing::debug!(client = %client.peer, status = error.status(), "{error}");
-    last_words(worker, client, error.status()).await
-}
-
-async fn too_slow<'w>(worker: &'w Worker, client: &Client) -> Outcome<'w> {
-    worker.vitals.count(Count::Timeouts);
-    last_words(worker, client, 408).await
-}
-
 /// Answers what cannot be understood, in the name of the address's first server, and ends the connection.
-async fn last_words<'w>(worker: &'w Worker, client: &Client, status: u16) -> Outcome<'w> {
+async fn last_words<'w>(worker: &'w Worker, client: &Client, status: u16, input: &Lent<'_>) -> Outcome<'w> {
+    client.requests.set(client.requests.get().saturating_add(1));
     let view = worker.view_for(&client.listener);
-    match unread(worker, client, &view, status).await {
+    let place = client.listener.place(&view);
+    let site = place.and_then(|place| view.snapshot.gateway.site(place, None));
+    let bytes = input.filled();
+    let tally = Tally::new(Instant::now(), bytes.len() as u64);
+    let subject =
+        Subject { worker, client, view: &view, site, bytes, request: None, upstream: "", tally: &tally };
+    let sent = unread(&subject, status).await;
+    subject.log();
+    match sent {
         Ok(()) => Outcome::Linger,
         Err(_) => Outcome::Reset,
     }

@@ -32,7 +32,7 @@ pub(super) async fn reply<'a>(
 ) -> Reply<'a> {
     let name = match file_name(head.method, path, index) {
         Ok(name) => name,
-        Err(status) => return Reply::Whole(Answer::error(status, node)),
+        Err(status) => return Reply::error(status, node),
     };
     let joined = |known| {
         let values: Vec<_> = head.fields.values(known).map(|v| v.of(bytes)).collect();
@@ -59,7 +59,7 @@ pub(super) async fn reply<'a>(
     worker.vitals.count(Count::FilesChanged);
     let name = String::from_utf8_lossy(&name);
     tracing::debug!(root = %root.display(), %name, "does not come to rest");
-    Reply::Whole(Answer::retry_soon(node))
+    Reply::Page(Answer::retry_soon(node))
 }
 
 /// `None`: the file is being written to.
@@ -101,7 +101,7 @@ async fn attempt<'a>(
         (Serving::Content { .. }, None) => Reply::error(500, node),
         (Serving::NotModified { lines }, _) => Reply::Whole(Answer::not_modified(lines)),
         (Serving::Redirect { lines }, _) => Reply::Whole(Answer::redirect(301, node, lines)),
-        (Serving::Unsatisfiable { lines }, _) => Reply::Whole(Answer::unsatisfiable(node, lines)),
+        (Serving::Unsatisfiable { lines }, _) => Reply::Page(Answer::unsatisfiable(node, lines)),
         (Serving::Refused(status), _) => Reply::error(status, node),
     })
 }

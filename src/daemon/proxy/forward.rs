@@ -17,8 +17,8 @@ use super::pool::Pool;
 use super::respond::{Reply, own};
 use super::snapshot::Group;
 use crate::balance::{Attempt, Failure, Next, Outcome, PeerId, Progress, Retry, Tried};
-use crate::gateway::{Forward, replaced_target};
-use crate::http1::{BodyDecoder, Forwarded, Framing, Names, append_decoded, write_request};
+use crate::gateway::{Forward, OwnField, replaced_target};
+use crate::http1::{BodyDecoder, Forwarded, Framing, Names, Rules, append_decoded, write_request};
 
 /// How an exchange ended.
 pub(super) enum Bound<'w> {
@@ -46,6 +46,8 @@ pub(super) struct Call<'a, 'w> {
     pub(super) behind: &'a [u8],
     /// Fields of the response that the client does not get.
     pub(super) hide: &'a Names,
+    /// Name of this proxy in Via.
+    pub(super) via: Option<&'a str>,
     /// Decides whether a response is given up for the next server.
     pub(super) judge: &'a Judge<'a>,
 }
@@ -103,6 +105,7 @@ pub(super) async fn forward<'w>(
         Framing::Chunked => append_decoded(&mut text, piece.data, piece.body, Default::default()),
         Framing::None | Framing::Length(_) | Framing::Close => text.extend_from_slice(piece.data),
     }
+    let piece_length = piece.data.len() as u64;
     let judge = Judge {
         group,
         retry: RefCell::default(),
@@ -120,10 +123,13 @@ pub(super) async fn forward<'w>(
         body_max,
         more: None,
         behind: piece.behind,
-        hide: &to.hide,
+        hide: exchange.route.map(|route| &route.hide).unwrap_or_default(),
+        via: to.via.then_some("vipgate"),
         judge: &judge,
     };
     let bound = tries(exchange, &mut call).await;
+    let received = exchange.tally.received.get() + call.total.saturating_sub(piece_length);
+    exchange.tally.received.set(received);
     worker.buffers.give_text(std::mem::take(&mut call.text));
     match bound {
         Ok(close) => Bound::Answered { close, rest: call.more.take() },
@@ -153,6 +159,23 @@ fn write_head(exchange: &Exchange<'_, '_>, to: &Forward, group: &Group, text: &m
         replaced_target(&mut target, uri, exchange.path, matched, head.target.query(bytes));
         target.as_slice()
     });
+    let rules = exchange.rules();
+    let mut fields = worker.request_fields.borrow_mut();
+    let rules = match rules.leaves_requests() {
+        true => Rules::default(),
+        false => {
+            exchange.set_fields(&mut fields);
+            Rules {
+                drop: exchange.route.map(|route| &route.drop).unwrap_or_default(),
+                add: fields.lines(),
+                host: fields.value(OwnField::Host),
+                forwarded_for: fields.value(OwnField::ForwardedFor),
+                forwarded_proto: fields.value(OwnField::ForwardedProto),
+                forwarded_host: fields.value(OwnField::ForwardedHost),
+                real_ip: fields.value(OwnField::RealIp),
+            }
+        }
+    };
     let forwarded = Forwarded {
         client: exchange.client.name(),
         scheme: "http",
@@ -162,9 +185,10 @@ fn write_head(exchange: &Exchange<'_, '_>, to: &Forward, group: &Group, text: &m
         target: replaced,
         forwarded: to.forwarded,
         via: to.via.then_some("vipgate"),
-        ..Forwarded::default()
+        rules,
     };
     write_request(text, bytes, head, &forwarded);
+    drop(fields);
     worker.buffers.give_text(target);
 }
 
@@ -191,14 +215,16 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
         });
         let Some((id, address)) = choice else {
             worker.vitals.count(Count::NoUpstream);
+            exchange.tally.begin(None);
+            exchange.tally.note(|t| t.status = Some(502));
             return Err(Stop::Own(503));
         };
-        exchange.tally.begin(address, now);
+        exchange.tally.begin(Some(address));
         let pool = Rc::clone(call.pool);
         let turn = pool.begin(id);
         let end = attempt(exchange, call, Start { id, address, reuse, now }).await;
         let took = now.elapsed();
-        exchange.tally.note(|t| t.took = Some(took));
+        exchange.tally.note(|t| t.response_time = Some(took));
         let failed = match end {
             End::Answered { close } => {
                 turn.ended(Outcome::Success);
@@ -232,6 +258,7 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
         };
         let tried = Attempt { failure: failed.failure, reused: failed.reused, sent: failed.sent, took };
         turn.ended(tried.outcome());
+        exchange.tally.note(|t| t.status = Some(failed.failure.status()));
         note_failure(exchange, call, id, address, &failed.failure);
         let progress = call.judge.progress(&pool, failed.answered);
         let next = call.judge.retry.borrow_mut().decide(&call.group.policy, &tried, &progress);
@@ -252,7 +279,6 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
         }
     }
 }
-
 
 fn note_failure(
     exchange: &Exchange<'_, '_>,

@@ -94,6 +94,9 @@ pub(super) const NAME_FILE_MAX: u64 = 1 << 20;
 /// The first checks of all servers begin within the shorter of this and their interval.
 pub(super) const CHECKS_SPREAD_MAX: Duration = Duration::from_secs(5);
 
+/// How long the end of the process waits for whoever reads the access log.
+pub(super) const LOG_END: Duration = Duration::from_millis(500);
+
 /// Messages waiting for PID 1; for a worker; from workers. When one is full its reader hangs, which PID 1 finds out.
 pub(super) const OUTBOX: usize = 256;
 pub(super) const COMMANDS: usize = 64;

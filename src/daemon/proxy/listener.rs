@@ -108,7 +108,9 @@ pub(super) fn take(worker: &Rc<Worker>, listener: &Rc<Listener>, socket: &impl A
             Ok((stream, peer)) => {
                 let standing = Standing::good_up_to(listener.good.get());
                 let limits = worker.limits_of(listener);
-                worker.serve(Client::new(Wire::fresh(stream), peer, Rc::clone(listener), standing, limits));
+                let number = worker.next_connection();
+                let wire = Wire::fresh(stream);
+                worker.serve(Client::new(wire, peer, Rc::clone(listener), standing, limits, number));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Taken::Empty,
             Err(error) if worker.shortage.explains(&error, listener.address) => return Taken::Short,

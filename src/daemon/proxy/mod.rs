@@ -4,15 +4,18 @@
 //! on a runtime of its own. What they share is read-only (a configuration's snapshot) or a few atomics; no request
 //! crosses a thread. Rules of HTTP, routing, balancing and retrying live in the pure rooms, not here.
 
-pub mod attempt;
+mod access_log;
+mod attempt;
 mod buffers;
 mod checks;
+mod chronicle;
 mod client;
 mod connection;
 mod content;
 mod counters;
 mod deadline;
 mod directory;
+mod error_pages;
 mod exchange;
 mod fence;
 mod files;

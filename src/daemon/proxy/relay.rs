@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::attempt::{Progress, Sending};
 use super::buffers::Lent;
@@ -23,10 +23,13 @@ use crate::http1::{
 
 pub(super) struct Relay<'a, 'w> {
     pub(super) exchange: &'a Exchange<'a, 'w>,
+    pub(super) began: Instant,
     pub(super) pool: &'a Pool,
     pub(super) judge: &'a Judge<'a>,
     /// Fields that the client does not get.
     pub(super) hide: &'a Names,
+    /// Name of this proxy in Via.
+    pub(super) via: Option<&'a str>,
     pub(super) from: &'a Wire,
     pub(super) progress: &'a Progress,
     /// How long the first byte may take.
@@ -110,8 +113,8 @@ impl<'w> Relay<'_, 'w> {
                 let read = ResponseHead::read(buffer.filled(), self.exchange.method(), &mut scan, &mut spare);
                 if let Some(head) = read.map_err(|error| self.malformed(&error))? {
                     self.exchange.tally.note(|t| {
-                        t.answered = Some(t.began.elapsed());
-                        t.status = head.status;
+                        t.header_time = Some(self.began.elapsed());
+                        t.status = Some(head.status);
                     });
                     return Ok(head);
                 }
@@ -189,16 +192,19 @@ impl<'w> Relay<'_, 'w> {
     }
 
     async fn switch(&self, head: &ResponseHead, mut buffer: Lent<'w>) -> Down<'w> {
-        let buffers = &self.exchange.worker.buffers;
-        let mut text = buffers.take_text();
-        let delivery = Delivery { hide: self.hide, ..Delivery::default() };
-        write_switching(&mut text, buffer.filled().get(..head.length).unwrap_or_default(), head, &delivery);
+        let (exchange, buffers) = (self.exchange, &self.exchange.worker.buffers);
+        let (mut text, mut scratch) = (buffers.take_text(), buffers.take_text());
+        let bytes = buffer.filled().get(..head.length).unwrap_or_default();
+        exchange.tally.status.set(head.status);
+        let add = exchange.subject().added(exchange.rules(), Some((bytes, head)), &mut scratch);
+        let delivery = Delivery { add, hide: self.hide, via: self.via, ..Delivery::default() };
+        write_switching(&mut text, bytes, head, &delivery);
+        buffers.give_text(scratch);
         buffer.consume(head.length);
         if let Err(down) = self.may_begin().await {
             return down;
         }
         self.progress.answered.set(true);
-        self.exchange.tally.status.set(head.status);
         let written = self.exchange.write(&text, 0).await;
         buffers.give_text(text);
         if written.is_err() { Down::ClientGone } else { Down::Switched(buffer) }
@@ -219,11 +225,18 @@ impl<'w> Relay<'_, 'w> {
             exchange.close.set(true);
         }
         let close = exchange.close.get();
-        let mut text = exchange.worker.buffers.take_text();
+        let buffers = &exchange.worker.buffers;
+        let (mut text, mut scratch) = (buffers.take_text(), buffers.take_text());
         let bytes = buffer.filled().get(..head.length).unwrap_or_default();
+        exchange.tally.status.set(head.status);
+        let add = exchange.subject().added(exchange.rules(), Some((bytes, &head)), &mut scratch);
         let delivery =
-            Delivery { version: exchange.version(), close, framing, hide: self.hide, ..Delivery::default() };
+            Delivery { version: exchange.version(), close, framing, add, hide: self.hide, via: self.via };
         write_response(&mut text, bytes, &head, &delivery);
+        buffers.give_text(scratch);
+        if exchange.view.snapshot.logs_response {
+            *exchange.tally.response.borrow_mut() = Some((bytes.to_vec(), head.clone()));
+        }
         buffer.consume(head.length);
 
         let mut body = BodyDecoder::new(head.framing);
@@ -242,7 +255,6 @@ impl<'w> Relay<'_, 'w> {
             return down;
         }
         self.progress.answered.set(true);
-        exchange.tally.status.set(head.status);
         let written = match body.is_done() {
             true => exchange.write_end(&text, length).await,
             false => exchange.write(&text, length).await,

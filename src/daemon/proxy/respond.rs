@@ -2,28 +2,29 @@
 
 use std::io;
 
-use super::client::Client;
+use super::chronicle::Subject;
 use super::exchange::Exchange;
 use super::forward::Bound;
 use super::send_file::{FileReply, send_file};
-use super::worker::{View, Worker};
 use crate::gateway::Answer;
 use crate::http1::{BodyDecoder, Delivery, Method, Version};
 
 #[derive(Debug)]
 pub(super) enum Reply<'a> {
     Whole(Answer<'a>),
+    /// An error page: the server may have its own.
+    Page(Answer<'a>),
     File(FileReply<'a>),
 }
 
 impl Reply<'_> {
     pub(super) fn error(status: u16, node: &str) -> Self {
-        Self::Whole(Answer::error(status, node))
+        Self::Page(Answer::error(status, node))
     }
 
     pub(super) fn status(&self) -> u16 {
         match self {
-            Self::Whole(answer) => answer.status,
+            Self::Whole(answer) | Self::Page(answer) => answer.status,
             Self::File(file) => file.status,
         }
     }
@@ -47,32 +48,56 @@ pub(super) async fn own<'w>(exchange: &Exchange<'_, 'w>, reply: Reply<'_>, body:
 /// An error leaves the client with a part of an answer, or with none: its connection is to be reset.
 async fn respond(exchange: &Exchange<'_, '_>, reply: Reply<'_>) -> io::Result<()> {
     let worker = exchange.worker;
-    let mut text = worker.buffers.take_text();
+    let (mut text, mut scratch) = (worker.buffers.take_text(), worker.buffers.take_text());
     let date = worker.date();
+    let add = exchange.subject().added(exchange.rules(), None, &mut scratch);
     let delivery =
-        Delivery { version: exchange.version(), close: exchange.close.get(), ..Delivery::default() };
+        Delivery { version: exchange.version(), close: exchange.close.get(), add, ..Delivery::default() };
     let result = match reply {
-        Reply::Whole(answer) => {
-            answer.write(&mut text, exchange.method(), &date, &delivery);
-            let body = if exchange.method() == Method::Head { 0 } else { answer.body.len() };
-            exchange.begin(&text, body).await
+        Reply::Whole(answer) => whole(exchange, &mut text, &answer, &date, &delivery).await,
+        Reply::Page(answer) => {
+            whole(exchange, &mut text, &answer.with_page(&exchange.site.pages), &date, &delivery).await
         }
         Reply::File(file) => send_file(exchange, &mut text, file, &date, &delivery).await,
     };
     worker.buffers.give_text(text);
+    worker.buffers.give_text(scratch);
     result
 }
 
+async fn whole(
+    exchange: &Exchange<'_, '_>,
+    text: &mut Vec<u8>,
+    answer: &Answer<'_>,
+    date: &str,
+    delivery: &Delivery<'_>,
+) -> io::Result<()> {
+    answer.write(text, exchange.method(), date, delivery);
+    let body = if exchange.method() == Method::Head { 0 } else { answer.body.len() };
+    exchange.begin(text, body).await
+}
+
 /// Answers what could not be understood, in the name of the address's first server.
-pub(super) async fn unread(worker: &Worker, client: &Client, view: &View, status: u16) -> io::Result<()> {
-    let mut text = worker.buffers.take_text();
-    let delivery = Delivery { version: Version::Http11, close: true, ..Delivery::default() };
-    Answer::error(status, &view.snapshot.node).write(&mut text, Method::Get, &worker.date(), &delivery);
+pub(super) async fn unread(subject: &Subject<'_>, status: u16) -> io::Result<()> {
+    let (worker, client) = (subject.worker, subject.client);
+    subject.tally.status.set(status);
+    let (mut text, mut scratch) = (worker.buffers.take_text(), worker.buffers.take_text());
+    let answer = Answer::error(status, &subject.view.snapshot.node);
+    let (answer, add) = match subject.site {
+        Some(site) => (answer.with_page(&site.pages), subject.added(&site.rules, None, &mut scratch)),
+        None => (answer, &b""[..]),
+    };
+    let delivery = Delivery { version: Version::Http11, close: true, add, ..Delivery::default() };
+    answer.write(&mut text, Method::Get, &worker.date(), &delivery);
     let result = match client.is_cleared(worker).await {
         true => client.write_all(worker, &text, client.limits.get().send_timeout).await,
         false => Err(io::ErrorKind::ConnectionAborted.into()),
     };
+    if result.is_ok() {
+        subject.tally.count_sent(text.len(), answer.body.len());
+    }
     worker.buffers.give_text(text);
+    worker.buffers.give_text(scratch);
     result
 }
 

@@ -14,9 +14,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::counters::{Count, Vitals, sums};
 use super::directory::Directory;
-use super::limits::{BEAT, EVENTS, ORPHAN_DRAIN, OUTBOX, RESCUERS, WORKERS_MAX};
+use super::limits::{BEAT, EVENTS, LOG_END, ORPHAN_DRAIN, OUTBOX, RESCUERS, WORKERS_MAX};
 use super::snapshot::Snapshot;
 use super::worker::{self, Command, Event, Handle};
+use super::{access_log, error_pages};
 use crate::config::{Config, Log, Resolver};
 use crate::daemon::link::{Link, Sender};
 use crate::daemon::log;
@@ -45,6 +46,7 @@ struct Role {
     events_in: mpsc::Sender<Event>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     directory: Directory,
+    access_log: access_log::Writer,
     workers: Vec<Handle>,
     /// Sockets that PID 1 has sent for a configuration to come.
     arrived: HashMap<(SocketAddr, usize), OwnedFd>,
@@ -83,6 +85,7 @@ impl Role {
             events_in,
             snapshot: Arc::default(),
             directory: Directory::default(),
+            access_log: access_log::Writer::to_standard_output()?,
             workers: vec![],
             arrived: HashMap::new(),
             accepting: HashSet::new(),
@@ -115,7 +118,10 @@ impl Role {
             };
             match flow {
                 Flow::Continue => (),
-                Flow::Exit(code) => return Ok(code),
+                Flow::Exit(code) => {
+                    self.access_log.finish(LOG_END);
+                    return Ok(code);
+                }
             }
         }
     }
@@ -180,7 +186,8 @@ impl Role {
         }
         let log = config.log;
         let resolver = config.resolver.clone();
-        let snapshot = Snapshot::try_new(config, generation, &mut self.directory)?;
+        let pages = error_pages::read(&config)?;
+        let snapshot = Snapshot::try_new(config, generation, pages, &mut self.directory)?;
         self.prepared = Some(Prepared { generation, workers, log, resolver, snapshot });
         Ok(())
     }
@@ -207,7 +214,8 @@ impl Role {
         // All of them at the first configuration: their number does not change.
         for index in self.workers.len()..prepared.workers {
             let (vitals, snapshot) = (Arc::clone(&vitals), Arc::clone(&self.snapshot));
-            match worker::start(index, vitals, snapshot, self.events_in.clone()) {
+            let log = self.access_log.intake();
+            match worker::start(index, vitals, snapshot, self.events_in.clone(), log) {
                 Ok(handle) => self.workers.push(handle),
                 Err(error) => {
                     tracing::error!("cannot start worker {index}: {error}");
@@ -303,7 +311,7 @@ impl Role {
             connections: vitals().map(Vitals::connections).sum(),
             requests: vitals().map(|v| v.counted(Count::Requests)).sum(),
             upstreams: self.snapshot.load().report(),
-            counters: sums(vitals().chain([self.directory.vitals()])),
+            counters: sums(vitals().chain([self.directory.vitals()]), self.access_log.intake().lost()),
         }
     }
 

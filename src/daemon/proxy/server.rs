@@ -71,19 +71,6 @@ impl Server {
         self.endpoints.load()
     }
 
-    /// In rotation: at least one of its addresses is.
-    pub(super) fn is_usable(&self) -> bool {
-        self.endpoints.load().iter().any(|e| e.is_up())
-    }
-
-    /// One of its addresses that are up; `turn` says which.
-    pub(super) fn address(&self, turn: usize) -> Option<SocketAddr> {
-        let endpoints = self.endpoints.load();
-        let up = endpoints.iter().filter(|e| e.is_up());
-        let turn = turn.checked_rem(up.clone().count())?;
-        up.clone().nth(turn).map(|e| e.address)
-    }
-
     /// It has this address, and the address is up.
     pub(super) fn is_up(&self, address: SocketAddr) -> bool {
         find(&self.endpoints.load(), address).is_some_and(|e| e.is_up())

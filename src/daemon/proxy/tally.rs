@@ -1,8 +1,11 @@
 //! What is known of one exchange when it is over: for the access log and the counters.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use crate::gateway::Try;
+use crate::http1::ResponseHead;
 
 /// Written while the exchange goes on, by whoever knows.
 #[derive(Debug)]
@@ -15,42 +18,33 @@ pub(super) struct Tally {
     pub(super) sent: Cell<u64>,
     /// Bytes of the request, its body included.
     pub(super) received: Cell<u64>,
+    /// Drawn when somebody asks.
+    pub(super) request_id: OnceCell<u128>,
+    /// The upstream's head and its bytes, where they are needed at the end.
+    pub(super) response: RefCell<Option<(Vec<u8>, ResponseHead)>>,
     /// The last try at an upstream, and those before it.
     last: Cell<Option<Try>>,
     earlier: RefCell<Vec<Try>>,
 }
 
-/// One try at one server.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Try {
-    pub(super) address: SocketAddr,
-    /// 0: no response came.
-    pub(super) status: u16,
-    pub(super) began: Instant,
-    pub(super) connected: Option<Duration>,
-    pub(super) answered: Option<Duration>,
-    pub(super) took: Option<Duration>,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
+impl Tally {
+    pub(super) fn new(started: Instant, received: u64) -> Self {
         Self {
-            started: Instant::now(),
+            started,
             status: Cell::new(0),
             body_sent: Cell::new(0),
             sent: Cell::new(0),
-            received: Cell::new(0),
+            received: Cell::new(received),
+            request_id: OnceCell::new(),
+            response: RefCell::default(),
             last: Cell::new(None),
             earlier: RefCell::default(),
         }
     }
-}
 
-impl Tally {
-    /// A try begins.
-    pub(super) fn begin(&self, address: SocketAddr, began: Instant) {
-        let next = Try { address, status: 0, began, connected: None, answered: None, took: None };
-        if let Some(before) = self.last.replace(Some(next)) {
+    /// A try begins; `None`: there was nobody to try.
+    pub(super) fn begin(&self, address: Option<SocketAddr>) {
+        if let Some(before) = self.last.replace(Some(Try { address, ..Try::default() })) {
             self.earlier.borrow_mut().push(before);
         }
     }
@@ -63,8 +57,12 @@ impl Tally {
         }
     }
 
-    pub(super) fn tries(&self) -> Vec<Try> {
-        self.earlier.borrow().iter().copied().chain(self.last.get()).collect()
+    /// `with` gets all of them in their order.
+    pub(super) fn with_tries<T>(&self, with: impl FnOnce(&[Try]) -> T) -> T {
+        match self.last.get() {
+            Some(last) if self.earlier.borrow().is_empty() => with(&[last]),
+            last => with(&self.earlier.borrow().iter().copied().chain(last).collect::<Vec<_>>()),
+        }
     }
 
     pub(super) fn count_sent(&self, all: usize, body: usize) {

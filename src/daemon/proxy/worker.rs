@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
+use super::access_log::{AccessLog, Intake};
 use super::buffers::Buffers;
 use super::client::{Client, Leaving, Shared};
 use super::connection;
@@ -34,9 +35,10 @@ use super::rescue::Siblings;
 use super::shortage::Shortage;
 use super::snapshot::Snapshot;
 use crate::config::ClientLimits;
+use crate::gateway::{RequestFields, RequestIds, SecondText};
 use crate::http1::Fields;
 use crate::link::{FenceQuery, FenceVerdict, Generation};
-use crate::os::{clock, descriptor};
+use crate::os::{clock, descriptor, random};
 
 /// From the main thread to a worker.
 #[derive(Debug)]
@@ -93,6 +95,7 @@ pub(super) fn start(
     vitals: Arc<[Arc<Vitals>]>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     events: mpsc::Sender<Event>,
+    log: Intake,
 ) -> io::Result<Handle> {
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let own = vitals.get(index).map(Arc::clone).unwrap_or_default();
@@ -106,7 +109,8 @@ pub(super) fn start(
             Err(error) => return tracing::error!(index, "a worker cannot start: {error}"),
         };
         runtime.block_on(async {
-            let worker = Rc::new(Worker::new(index, vitals, snapshot, events));
+            let log = Some(log.worker());
+            let worker = Rc::new(Worker::new(index, vitals, snapshot, events, log));
             worker.run(inbox).await;
         });
         // A read that hangs must not hold up the end.
@@ -137,6 +141,11 @@ pub(super) struct Worker {
     /// A connection ended.
     room: Notify,
     date: RefCell<(u64, Rc<str>)>,
+    second: RefCell<Rc<SecondText>>,
+    request_ids: RefCell<RequestIds>,
+    pub(super) request_fields: RefCell<RequestFields>,
+    /// `None`: the worker is about to end.
+    access_log: RefCell<Option<AccessLog>>,
 }
 
 struct Connection {
@@ -160,6 +169,7 @@ impl Worker {
         vitals: Arc<[Arc<Vitals>]>,
         snapshot: Arc<ArcSwap<Snapshot>>,
         events: mpsc::Sender<Event>,
+        access_log: Option<AccessLog>,
     ) -> Self {
         let own = vitals.get(index).map(Arc::clone).unwrap_or_default();
         let limit = connection_limit(vitals.len());
@@ -182,6 +192,10 @@ impl Worker {
             limit,
             room: Notify::new(),
             date: RefCell::new((u64::MAX, "".into())),
+            second: RefCell::new(Rc::new(SecondText::new(0))),
+            request_ids: RefCell::new(RequestIds::new(random::bits())),
+            request_fields: RefCell::default(),
+            access_log: RefCell::new(access_log),
         }
     }
 
@@ -222,6 +236,9 @@ impl Worker {
             }
         }
         self.siblings.rescue(self);
+        if let Some(log) = &mut *self.access_log.borrow_mut() {
+            log.turn(std::time::Instant::now());
+        }
     }
 
     fn turn_length(&self) -> Duration {
@@ -319,9 +336,35 @@ impl Worker {
         }
     }
 
+    /// The number of a connection that was just accepted.
+    pub(super) fn next_connection(&self) -> u64 {
+        let number = self.next_connection.get() + 1;
+        self.next_connection.set(number);
+        number
+    }
+
+    /// This second as texts of logs have it.
+    pub(super) fn second(&self, second: u64) -> Rc<SecondText> {
+        let mut text = self.second.borrow_mut();
+        if text.second() != second {
+            *text = Rc::new(SecondText::new(second));
+        }
+        Rc::clone(&text)
+    }
+
+    pub(super) fn draw_request_id(&self) -> u128 {
+        self.request_ids.borrow_mut().draw()
+    }
+
+    /// `write` appends a line to the access log.
+    pub(super) fn log(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(log) = &mut *self.access_log.borrow_mut() {
+            log.line(write);
+        }
+    }
+
     pub(super) fn serve(self: &Rc<Self>, client: Client) {
-        let id = self.next_connection.get();
-        self.next_connection.set(id.wrapping_add(1));
+        let id = client.number;
         let entry =
             Connection { listener: client.listener.address, shared: Rc::clone(&client.shared), task: None };
         self.connections.borrow_mut().insert(id, entry);
@@ -380,6 +423,7 @@ impl Worker {
         for listener in self.listeners.borrow_mut().drain(..) {
             listener.stop();
         }
+        self.siblings.retain(|_| false);
         let mut leaving = Leaving::AfterRequest;
         while Instant::now() < end {
             if Instant::now() >= first_requests_end {
@@ -409,6 +453,8 @@ impl Worker {
             task.abort();
         }
         tokio::task::yield_now().await;
+        // What it has collected goes to whoever writes it, before the end is told.
+        *self.access_log.borrow_mut() = None;
         let event = Event::Drained { worker: self.index, cut: cut.len() as u64 };
         // The main thread reads events as long as it lives.
         let _ = self.events.send(event).await;
