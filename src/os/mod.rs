@@ -13,6 +13,8 @@ pub mod descriptor;
 pub mod files;
 pub mod host;
 pub mod listener;
+#[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
+mod memory;
 pub mod netlink;
 pub mod nft;
 pub mod packet;
