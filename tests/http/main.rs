@@ -8,11 +8,15 @@
     reason = "a test starts processes, opens sockets, and fails by panicking"
 )]
 
+mod differ;
+mod differ_cases;
 mod liars;
+mod opponents;
 #[allow(dead_code, reason = "other tests need more of them")]
 #[path = "../proxy/peers.rs"]
 mod peers;
 mod pending;
+mod recorder;
 mod smuggling;
 mod smuggling_table;
 mod support;
