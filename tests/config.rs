@@ -49,7 +49,10 @@ fn the_whole_format_is_read() {
     let text = r#"
 node: ${VIPGATE_NODE:-}
 log: {level: debug, format: json}
+access_log: "$$remote_addr $$status"
+admin: {listen: 9127}
 workers: 2
+resolver: {servers: [127.0.0.11, "10.0.0.2:5353"], valid: 3s, timeout: 1s}
 vrrp:
   web:
     version: 3
@@ -64,22 +67,47 @@ vrrp:
     lease: 2s
 upstreams:
   vip:
-    servers: ["172.20.128.5:80", {address: "app:80", weight: 5}]
+    servers:
+      - 172.20.128.5:80
+      - {address: "app:80", weight: 5, backup: true, max_conns: 7, max_fails: 3, fail_timeout: 30s}
+      - {address: "old:80", down: true}
+    balance: least_conn
+    next_upstream: [error, invalid_header, http_503, non_idempotent]
+    next_upstream_tries: 2
+    next_upstream_timeout: 9s
     check: {type: http, method: HEAD, uri: /up, host: example.org, inter: 1m30s, timeout: 1s, rise: 2, fall: 3}
     retries: 3
     redispatch: false
     retry_on: [conn_failure, empty_response, response_timeout]
     timeouts: {connect: 60s, first_byte: 300ms, read: 60s, send: 60s}
     keepalive: 32
+    keepalive_requests: 10
+    keepalive_timeout: 5s
 servers:
   - listen: ["0.0.0.0:80", 8080]
     server_names: [Example.org]
     add_headers: {X-Served-By: "${VIPGATE_NODE}"}
+    error_pages: [{status: [502, 504], file: errors/50x.html}]
+    client_header_timeout: 10s
+    keepalive_timeout: 0s
+    keepalive_requests: 5
+    client_body_timeout: 11s
+    send_timeout: 12s
+    client_max_body_size: 8k
     routes:
       - path: /
         files: {root: "html/${VIPGATE_NODE}/", index: index.html}
       - path: /api/
-        proxy: {upstream: vip}
+        proxy:
+          upstream: vip
+          uri: /v1/
+          set_headers: {Host: $$proxy_host, X-Id: "$${request_id}-${VIPGATE_NODE}"}
+          hide_headers: [X-Powered-By]
+          forwarded: true
+          via: true
+        add_headers: {X-Upstream: $$upstream_addr}
+        client_max_body_size: 0
+        access_log: false
       - exact: /node
         respond: {status: 200, type: application/json, body: '{"node": "${VIPGATE_NODE}"}'}
 "#;
@@ -87,7 +115,13 @@ servers:
     let expect = serde_json::json!({
         "node": "master",
         "log": {"level": "debug", "format": "json"},
+        "access_log": {"text": "$remote_addr $status"},
+        "admin": {"listen": "127.0.0.1:9127"},
         "workers": 2,
+        "resolver": {
+            "servers": ["127.0.0.11:53", "10.0.0.2:5353"],
+            "valid": {"secs": 3, "nanos": 0}, "timeout": {"secs": 1, "nanos": 0},
+        },
         "vrrp": [{
             "name": "web", "version": "3", "vrid": 51, "priority": 150, "advert_interval": 10, "preempt": true,
             "virtual_addresses": ["172.20.128.4/32"], "subnet": "172.20.0.0/16", "interface": "eth0",
@@ -98,19 +132,40 @@ servers:
             "listen": ["0.0.0.0:80", "0.0.0.0:8080"],
             "server_names": ["example.org"],
             "add_headers": [["X-Served-By", "master"]],
+            "error_pages": [{"statuses": [502, 504], "file": "/etc/vipgate/errors/50x.html"}],
+            "client": {
+                "client_header_timeout": {"secs": 10, "nanos": 0}, "keepalive_timeout": {"secs": 0, "nanos": 0},
+                "keepalive_requests": 5, "client_body_timeout": {"secs": 11, "nanos": 0},
+                "send_timeout": {"secs": 12, "nanos": 0}, "client_max_body_size": 8192,
+            },
             "routes": [
-                {"pattern": {"prefix": "/"}, "action": {"files": {"root": "/etc/vipgate/html/master/", "index": "index.html"}}},
-                {"pattern": {"prefix": "/api/"}, "action": {"proxy": {"upstream": "vip"}}},
+                {"pattern": {"prefix": "/"}, "action": {"files": {"root": "/etc/vipgate/html/master/", "index": "index.html"}},
+                 "add_headers": [], "client_max_body_size": 8192, "access_log": true},
+                {"pattern": {"prefix": "/api/"}, "action": {"proxy": {
+                    "upstream": "vip", "uri": "/v1/", "forwarded": true, "via": true,
+                    "set_headers": [["Host", "$proxy_host"], ["X-Id", "${request_id}-master"]],
+                    "hide_headers": ["X-Powered-By"]}},
+                 "add_headers": [["X-Upstream", "$upstream_addr"]], "client_max_body_size": null, "access_log": false},
                 {"pattern": {"exact": "/node"}, "action": {"respond": {
-                    "status": 200, "content_type": "application/json", "body": r#"{"node": "master"}"#}}},
+                    "status": 200, "content_type": "application/json", "body": r#"{"node": "master"}"#}},
+                 "add_headers": [], "client_max_body_size": 8192, "access_log": true},
             ],
         }],
         "upstreams": [{
             "name": "vip",
+            "balance": "least_conn",
             "servers": [
-                {"host": {"address": "172.20.128.5"}, "port": 80, "weight": 1},
-                {"host": {"name": "app"}, "port": 80, "weight": 5},
+                {"host": {"address": "172.20.128.5"}, "port": 80, "weight": 1, "backup": false, "down": false,
+                 "max_conns": 0, "max_fails": 1, "fail_timeout": {"secs": 10, "nanos": 0}},
+                {"host": {"name": "app"}, "port": 80, "weight": 5, "backup": true, "down": false,
+                 "max_conns": 7, "max_fails": 3, "fail_timeout": {"secs": 30, "nanos": 0}},
+                {"host": {"name": "old"}, "port": 80, "weight": 1, "backup": false, "down": true,
+                 "max_conns": 0, "max_fails": 1, "fail_timeout": {"secs": 10, "nanos": 0}},
             ],
+            "next_upstream": {
+                "error": true, "timeout": false, "invalid_header": true, "statuses": [503], "non_idempotent": true,
+                "tries": 2, "timeout_after": {"secs": 9, "nanos": 0},
+            },
             "check": {
                 "kind": {"http": {"method": "HEAD", "uri": "/up", "host": "example.org"}},
                 "inter": {"secs": 90, "nanos": 0}, "timeout": {"secs": 1, "nanos": 0}, "rise": 2, "fall": 3,
@@ -120,7 +175,7 @@ servers:
             "connect_timeout": {"secs": 60, "nanos": 0},
             "first_byte_timeout": {"secs": 0, "nanos": 300_000_000},
             "read_timeout": {"secs": 60, "nanos": 0}, "send_timeout": {"secs": 60, "nanos": 0},
-            "keepalive": 32,
+            "keepalive": 32, "keepalive_requests": 10, "keepalive_timeout": {"secs": 5, "nanos": 0},
         }],
     });
     assert_eq!(got, expect);

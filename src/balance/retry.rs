@@ -243,19 +243,8 @@ mod tests {
         let table =
             [(Some(ms(300)), ms(5_000), ms(300)), (None, ms(200), ms(200)), (None, ms(5_000), PAUSE_MAX)];
         for (first_byte_timeout, connect_timeout, expect) in table {
-            let upstream = Upstream {
-                name: "u".into(),
-                servers: vec![],
-                check: None,
-                retries: 2,
-                redispatch: true,
-                retry_on: ALL,
-                connect_timeout,
-                first_byte_timeout,
-                read_timeout: ms(60_000),
-                send_timeout: ms(60_000),
-                keepalive: 0,
-            };
+            let [upstream] = crate::config::example().upstreams.try_into().unwrap();
+            let upstream = Upstream { connect_timeout, first_byte_timeout, ..upstream };
             assert_eq!(Policy::of(&upstream).pause, expect, "{first_byte_timeout:?} {connect_timeout:?}");
         }
     }

@@ -4,13 +4,14 @@
 use serde_json::json;
 
 use super::field::{Field, Form, List, Map, Place, object};
-use super::model::{LogFormat, LogLevel, VrrpVersion};
+use super::model::{AccessLog, Balance, LogFormat, LogLevel, VrrpVersion};
+use super::proxy_values::{AdminListen, NextReason, RequestTemplate, Resolver, ResponseTemplate, Size};
 use super::report::{Report, Reported};
 use super::tree::{self, Value};
 use super::values::{
-    AuthenticationType, Authority, CheckType, FileName, Folder, HeaderValue, HostPort, Listen, Method,
-    NodeName, Password, Peer, RetryReason, RoutePath, ServerName, Target, Time, TimeOrNone, UpstreamName,
-    Whole, Workers,
+    AuthenticationType, Authority, CheckType, FileName, FilePath, Folder, HeaderName, HeaderValue, HostPort,
+    Listen, Method, NodeName, Password, Peer, RetryReason, RoutePath, ServerName, Target, Time, TimeOrNone,
+    UpstreamName, Whole, Workers,
 };
 use crate::net::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
 
@@ -24,8 +25,16 @@ object! {
         node: Option<NodeName>,
         /// What is logged, to standard error.
         log: LogEntry = "{}",
+        /// What is written to standard output for each request: combined as nginx writes it, json, off, or a text with
+        /// nginx's variables. Their dollar signs are doubled here (`$$remote_addr`), a single one being the
+        /// environment's.
+        access_log: AccessLog = "combined",
+        /// An HTTP endpoint for `/healthz`, `/status` and `/metrics`. Left out: there is none.
+        admin: Option<AdminEntry>,
         /// Worker threads of the proxy; auto is one per usable CPU.
         workers: Workers = "auto",
+        /// How names of upstream servers are resolved.
+        resolver: ResolverEntry = "{}",
         /// Virtual routers, by name.
         vrrp: Map<VrrpEntry> = "{}",
         /// Groups of servers to forward to, by name.
@@ -42,6 +51,29 @@ object! {
         level: LogLevel = "info",
         /// Text for people, json for collectors.
         format: LogFormat = "text",
+    }
+}
+
+object! {
+    /// The admin endpoint: GET only. Whoever can reach it reads what `vipgate status` says.
+    AdminEntry, "an admin endpoint" {
+        /// Where it listens; a port alone is the loopback address's.
+        listen: AdminListen = "9127",
+    }
+}
+
+object! {
+    /// Resolving names (nginx's `resolver`). Every address of an answer is a server of its own. A name that cannot be
+    /// resolved never stops the start, and the last known addresses stay until there are others.
+    ResolverEntry, "resolver settings" {
+        /// Name servers. Left out: those of /etc/resolv.conf, which in a container is Docker's own.
+        servers: Option<List<Resolver>>,
+        /// How long an answer counts (nginx's `valid`); after a failed connection the name is asked for at once
+        /// whatever this says. Left out: as long as the answer says, but at least 1s and at most 10s, because Docker
+        /// says 10m for what can change in a second.
+        valid: Option<Time<1_000, DAY>>,
+        /// Until a name server has answered (nginx's `resolver_timeout`).
+        timeout: Time<10, 300_000> = "5s",
     }
 }
 
@@ -89,18 +121,34 @@ object! {
     UpstreamEntry, "an upstream" {
         /// Its servers.
         servers: List<UpstreamServerEntry>,
+        /// Who is next, with nginx's algorithms: round_robin (smooth, weighted), least_conn, random (the less busy of
+        /// two drawn by chance), ip_hash (the same client, the same server).
+        balance: Balance = "round_robin",
         /// Active health check. Left out: every server is always in rotation.
         check: Option<CheckEntry>,
-        /// Further tries after the first (HAProxy's `retries`).
-        retries: Whole<0, 100> = "3",
-        /// Whether the last try may go to another server (HAProxy's `option redispatch`).
+        /// Which failures let a request be tried at a server that it has not been tried at (nginx's
+        /// `proxy_next_upstream`): error, timeout, invalid_header, http_500, http_502, http_503, http_504, http_403,
+        /// http_404, http_429; non_idempotent adds POST and PATCH, which may then be processed twice. off: none. Nothing
+        /// is tried again once a byte of an answer went out.
+        next_upstream: List<NextReason> = "[error, timeout]",
+        /// Servers tried at most, the first one included; 0: all (nginx's `proxy_next_upstream_tries`).
+        next_upstream_tries: Whole<0, 1_000> = "0",
+        /// No other server is tried after so long (nginx's `proxy_next_upstream_timeout`).
+        next_upstream_timeout: TimeOrNone<1, DAY> = "none",
+        /// Further tries at the same server, before another one's turn comes (HAProxy's `retries`).
+        retries: Whole<0, 100> = "0",
+        /// Whether the last of the `retries` may go to another server (HAProxy's `option redispatch`).
         redispatch: bool = "false",
-        /// Which failures let a request be tried again, if it may be and has no body (HAProxy's `retry-on`).
+        /// Which failures count for `retries`, if the request may be repeated and has no body (HAProxy's `retry-on`).
         retry_on: List<RetryReason> = "[conn_failure]",
         /// How long to wait for what.
         timeouts: TimeoutsEntry = "{}",
-        /// Idle connections kept per worker.
+        /// Idle connections kept per worker; 0: each request has a connection of its own.
         keepalive: Whole<0, 10_000> = "32",
+        /// Requests that one connection carries at most.
+        keepalive_requests: Whole<1, 1_000_000_000> = "1000",
+        /// How long a connection may be idle.
+        keepalive_timeout: Time<1, DAY> = "60s",
     }
 }
 
@@ -111,6 +159,17 @@ object! {
         address: HostPort,
         /// Its share of the requests, compared with the others.
         weight: Whole<1, 65_535> = "1",
+        /// It is asked only when no other server can be. Not with ip_hash and random.
+        backup: bool = "false",
+        /// It is not asked at all.
+        down: bool = "false",
+        /// Requests that a worker has under way there at once; 0: no limit.
+        max_conns: Whole<0, 1_000_000> = "0",
+        /// Failures within `fail_timeout` after which it is passed over for as long; then one request tries whether it
+        /// is back. 0: it is never passed over, and neither is the only server of an upstream.
+        max_fails: Whole<0, 1_000_000> = "1",
+        /// See `max_fails`.
+        fail_timeout: Time<1_000, DAY> = "10s",
     }
 }
 
@@ -181,7 +240,22 @@ object! {
         /// names, the first one answers for the others.
         server_names: List<ServerName> = "[]",
         /// Sent with every answer (nginx's `add_header .. always`).
-        add_headers: Map<HeaderValue> = "{}",
+        add_headers: Map<ResponseTemplate> = "{}",
+        /// Own pages for errors that this node answers with (nginx's `error_page`).
+        error_pages: List<ErrorPageEntry> = "[]",
+        /// Until a whole request head has come; else 408. Of the first server of an address where it matters before the
+        /// name is known; so are the next two.
+        client_header_timeout: Time<1, DAY> = "60s",
+        /// How long a connection may wait for its next request; 0s: each carries one only.
+        keepalive_timeout: Time<0, DAY> = "75s",
+        /// Requests that one connection carries at most.
+        keepalive_requests: Whole<1, 1_000_000_000> = "1000",
+        /// Between two reads of a request's body; else 408.
+        client_body_timeout: Time<1, DAY> = "60s",
+        /// Between two writes to a client.
+        send_timeout: Time<1, DAY> = "60s",
+        /// Longest body of a request; else 413. 0: no limit.
+        client_max_body_size: Size = "1m",
         /// What is answered to which path.
         routes: List<RouteEntry>,
     }
@@ -202,6 +276,22 @@ object! {
         proxy: Option<ProxyEntry>,
         /// A fixed answer.
         respond: Option<RespondEntry>,
+        /// Sent with every answer of this route, after those of the server.
+        add_headers: Map<ResponseTemplate> = "{}",
+        /// Longest body of a request here. Left out: the server's.
+        client_max_body_size: Option<Size>,
+        /// Whether its requests are in the access log.
+        access_log: bool = "true",
+    }
+}
+
+object! {
+    /// A page for some errors.
+    ErrorPageEntry, "an error page" {
+        /// The statuses that it is for.
+        status: List<Whole<400, 599>>,
+        /// An HTML file, absolute or relative to the config file's folder. It is read with the configuration.
+        file: FilePath,
     }
 }
 
@@ -220,6 +310,20 @@ object! {
     ProxyEntry, "forwarding" {
         /// The name of an upstream.
         upstream: UpstreamName,
+        /// What takes the place of the route's path in what is asked for, as the path in nginx's `proxy_pass`. Left
+        /// out: the request's own target goes on byte for byte.
+        uri: Option<Target>,
+        /// Header fields of the request to set (nginx's `proxy_set_header`); an empty value removes one. A variable of
+        /// the request is written with two dollar signs: `X-Client: $$remote_addr`. Host is passed on as it came,
+        /// unless it is set here.
+        set_headers: Map<RequestTemplate> = "{}",
+        /// Header fields of the response that the client does not get (nginx's `proxy_hide_header`).
+        hide_headers: List<HeaderName> = "[]",
+        /// Whether `Forwarded` (RFC 7239) is sent as well as X-Forwarded-For, -Proto and -Host.
+        forwarded: bool = "false",
+        /// Whether this proxy names itself in `Via` (RFC 9110 section 7.6.3). Some servers and caches act differently
+        /// on it, so that it is off as with nginx.
+        via: bool = "false",
     }
 }
 

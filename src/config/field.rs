@@ -337,6 +337,15 @@ fn foreign<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         ("backends", "upstreams"),
         ("http", "servers"),
         ("worker_processes", "workers"),
+        ("lb", "balance"),
+        ("error_page", "error_pages"),
+        ("proxy_set_header", "set_headers"),
+        ("set_header", "set_headers"),
+        ("proxy_hide_header", "hide_headers"),
+        ("proxy_next_upstream", "next_upstream"),
+        ("proxy_next_upstream_tries", "next_upstream_tries"),
+        ("proxy_next_upstream_timeout", "next_upstream_timeout"),
+        ("maxconn", "max_conns"),
     ];
     let (_, ours) = NAMES.iter().find(|(theirs, ours)| *theirs == word && known.contains(ours))?;
     known.iter().copied().find(|key| key == ours)

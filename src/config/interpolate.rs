@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::gateway::{Moment, Template};
+
 /// In one text; who made more mistakes than this sees them when these are gone.
 const MAX_FAULTS: usize = 10;
 /// Nested defaults, `${A:-${B:-${C}}}`.
@@ -209,7 +211,7 @@ fn evaluate(parts: &[Part], environment: Environment<'_>, output: &mut String, f
                         None => faults.push(Fault {
                             at: at.clone(),
                             what: format!("the environment variable {name} is not set"),
-                            remedy: format!("set it, or give it a default: ${{{name}:-default}}"),
+                            remedy: remedy(name),
                         }),
                     },
                     Operation::Default { or_empty, parts } => match present(*or_empty) {
@@ -237,6 +239,14 @@ fn evaluate(parts: &[Part], environment: Environment<'_>, output: &mut String, f
                 }
             }
         }
+    }
+}
+
+/// Who copies a line out of nginx's configuration means a variable of the request.
+fn remedy(name: &str) -> String {
+    match Template::parse(&format!("${name}"), Moment::End) {
+        Ok(_) => format!("for the variable of a request write $${name}"),
+        Err(_) => format!("set it, or give it a default: ${{{name}:-default}}"),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Source text -> `Config`, or everything that is wrong with it. No file, no environment, no DNS: all is handed in.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::build::{Surroundings, instances, refuse_loops, servers, upstreams};
-use super::document::{Document, LogEntry};
+use super::document::{AdminEntry, Document, LogEntry, ResolverEntry};
 use super::field::{Field, Place};
-use super::model::{Config, Log};
+use super::model::{Admin, Config, Log, Resolver};
 use super::problem::{Problem, Problems};
 use super::report::{Report, Reported, Span};
 use super::tree::{self, Value};
@@ -76,6 +77,7 @@ fn read(
     }
     refuse_loops(&document, report);
     warn_unused(&document, report);
+    refuse_shared_admin(&document, report);
 
     let names: BTreeSet<String> = document
         .upstreams
@@ -87,13 +89,19 @@ fn read(
     let node = node(document.node.take(), environment, report);
     let log = document.log.take().and_then(log);
     let workers = document.workers.take();
+    let access_log = document.access_log.take();
+    let admin = document.admin.take().and_then(|entry| entry.map(admin).transpose());
+    let resolver = document.resolver.take().and_then(resolver);
     let vrrp = document.vrrp.take().and_then(|entries| instances(entries, report));
     let upstreams = document.upstreams.take().and_then(|entries| upstreams(entries, report));
     let servers = document.servers.take().and_then(|entries| servers(entries, &surroundings, report));
     Ok(Config {
         node: node?,
         log: log?,
+        access_log: access_log?,
+        admin: admin?,
         workers: workers?.0,
+        resolver: resolver?,
         vrrp: vrrp?,
         servers: servers?,
         upstreams: upstreams?,
@@ -129,6 +137,35 @@ fn log(entry: LogEntry) -> Result<Log, Reported> {
     Ok(Log { level: entry.level.take()?, format: entry.format.take()? })
 }
 
+fn admin(entry: AdminEntry) -> Result<Admin, Reported> {
+    Ok(Admin { listen: entry.listen.take()?.0 })
+}
+
+fn resolver(entry: ResolverEntry) -> Result<Resolver, Reported> {
+    let servers = entry.servers.take()?.map_or(Ok(vec![]), |servers| servers.take())?;
+    Ok(Resolver {
+        servers: servers.into_iter().map(|server| server.0).collect(),
+        valid: entry.valid.take()?.map(|valid| valid.0),
+        timeout: entry.timeout.take()?.0,
+    })
+}
+
+/// Both would accept the same connections.
+fn refuse_shared_admin(document: &Document, report: &mut Report<'_>) {
+    let Some(entry) = document.admin.some() else { return };
+    let (Some(admin), Some(servers)) = (entry.listen.get(), document.servers.get()) else { return };
+    let listen = servers.iter().filter_map(|(server, _)| server.listen.get());
+    let clash = |listen: SocketAddr| {
+        let same_ip =
+            listen.ip() == admin.0.ip() || listen.ip().is_unspecified() || admin.0.ip().is_unspecified();
+        listen.port() == admin.0.port() && same_ip && listen.is_ipv4() == admin.0.is_ipv4()
+    };
+    if listen.flat_map(|list| list.iter()).any(|(listen, _)| clash(listen.0)) {
+        let what = format!("a server listens on {} as well", admin.0);
+        report.error(entry.listen.at, what, "give the admin endpoint a port of its own");
+    }
+}
+
 fn warn_unused(document: &Document, report: &mut Report<'_>) {
     let (Some(upstreams), Some(servers)) = (document.upstreams.get(), document.servers.get()) else { return };
     let used: BTreeSet<&str> = servers
@@ -147,4 +184,13 @@ fn warn_unused(document: &Document, report: &mut Report<'_>) {
         let what = format!("no route uses the upstream {:?}", named.name);
         report.warn(named.at, what, "add a route with proxy, or remove the upstream");
     }
+}
+
+/// One server that forwards everything to one upstream, with every default: what the tests of other rooms vary.
+#[cfg(test)]
+pub(crate) fn example() -> Config {
+    let text = "node: n\nservers: [{listen: [80], routes: [{path: /, proxy: {upstream: app}}]}]\n\
+                upstreams: {app: {servers: [\"192.0.2.1:80\"]}}\n";
+    let source = Source { name: "example".into(), folder: "/".into(), text: text.into() };
+    load(&source, &|_| None).unwrap().config
 }

@@ -8,6 +8,7 @@ mod load;
 mod model;
 mod names;
 mod problem;
+mod proxy_values;
 mod reference;
 mod report;
 mod schema;
@@ -16,6 +17,8 @@ mod tree;
 mod units;
 mod values;
 
+#[cfg(test)]
+pub(crate) use load::example;
 pub use load::{Loaded, Source, load};
 pub use model::*;
 pub use problem::{Problem, Problems, Severity, Snippet};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::Template;
 use crate::net::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +16,12 @@ pub struct Config {
     /// The name that pages, logs and `status` give to this node.
     pub node: String,
     pub log: Log,
+    pub access_log: AccessLog,
+    /// `None`: there is no admin endpoint.
+    pub admin: Option<Admin>,
     /// Worker threads of the proxy; `None` is one per usable CPU.
     pub workers: Option<usize>,
+    pub resolver: Resolver,
     pub vrrp: Vec<VrrpInstance>,
     pub servers: Vec<Server>,
     pub upstreams: Vec<Upstream>,
@@ -26,6 +31,30 @@ pub struct Config {
 pub struct Log {
     pub level: LogLevel,
     pub format: LogFormat,
+}
+
+/// What is written for each request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLog {
+    Off,
+    Json,
+    Text(Template),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admin {
+    pub listen: SocketAddr,
+}
+
+/// How names of upstream servers are resolved (nginx's `resolver`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolver {
+    /// Empty: those of /etc/resolv.conf.
+    pub servers: Vec<SocketAddr>,
+    /// Takes the place of an answer's own time to live.
+    pub valid: Option<Duration>,
+    pub timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,8 +145,30 @@ pub struct Server {
     /// one answers for the others.
     pub server_names: Vec<String>,
     /// Sent with every answer of this server (nginx's `add_header .. always`).
-    pub add_headers: Vec<(String, String)>,
+    pub add_headers: Vec<(String, Template)>,
+    pub error_pages: Vec<ErrorPage>,
+    pub client: ClientLimits,
     pub routes: Vec<Route>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorPage {
+    pub statuses: Vec<u16>,
+    /// Absolute.
+    pub file: PathBuf,
+}
+
+/// What a server grants its clients, by nginx's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientLimits {
+    pub client_header_timeout: Duration,
+    /// Zero: a connection carries one request.
+    pub keepalive_timeout: Duration,
+    pub keepalive_requests: u32,
+    pub client_body_timeout: Duration,
+    pub send_timeout: Duration,
+    /// In bytes; `None`: no limit.
+    pub client_max_body_size: Option<u64>,
 }
 
 /// nginx's `location`: an exact match wins, else the longest prefix.
@@ -125,6 +176,12 @@ pub struct Server {
 pub struct Route {
     pub pattern: PathPattern,
     pub action: Action,
+    /// After those of the server.
+    pub add_headers: Vec<(String, Template)>,
+    /// In bytes; `None`: no limit. The server's where the route says nothing.
+    pub client_max_body_size: Option<u64>,
+    /// Requests are in the access log.
+    pub access_log: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -138,22 +195,57 @@ pub enum PathPattern {
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// A file beneath `root` (absolute) named by the whole request path (nginx's `root`).
-    Files { root: PathBuf, index: String },
-    /// Forwarded to one server of the upstream of this name, which exists.
-    Proxy { upstream: String },
+    Files {
+        root: PathBuf,
+        index: String,
+    },
+    Proxy(Forwarding),
     /// A fixed answer (nginx's `return`).
-    Respond { status: u16, content_type: String, body: String },
+    Respond {
+        status: u16,
+        content_type: String,
+        body: String,
+    },
+}
+
+/// To one server of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forwarding {
+    /// The name of an upstream, which exists.
+    pub upstream: String,
+    /// Takes the place of the route's path (nginx's `proxy_pass` with a URI).
+    pub uri: Option<String>,
+    /// Request fields to set; an empty value removes.
+    pub set_headers: Vec<(String, Template)>,
+    /// Response fields to drop.
+    pub hide_headers: Vec<String>,
+    /// RFC 7239.
+    pub forwarded: bool,
+    /// RFC 9110 section 7.6.3.
+    pub via: bool,
+}
+
+/// Who is next (nginx's names).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    RoundRobin,
+    LeastConn,
+    Random,
+    IpHash,
 }
 
 /// A group of servers (nginx's `upstream`, HAProxy's `backend`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upstream {
     pub name: String,
+    pub balance: Balance,
     /// At least one.
     pub servers: Vec<UpstreamServer>,
+    pub next_upstream: NextUpstream,
     /// `None`: always in rotation.
     pub check: Option<Check>,
-    /// Further tries after the first (HAProxy's `retries`).
+    /// Further tries at the same server (HAProxy's `retries`).
     pub retries: u32,
     /// The last try may go to another server (HAProxy's `option redispatch`).
     pub redispatch: bool,
@@ -168,6 +260,26 @@ pub struct Upstream {
     pub send_timeout: Duration,
     /// Idle connections kept per worker (nginx's `keepalive`).
     pub keepalive: u32,
+    pub keepalive_requests: u32,
+    pub keepalive_timeout: Duration,
+}
+
+/// Which failures let a request be tried at another server (nginx's `proxy_next_upstream`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextUpstream {
+    /// No connection, or it ended before a response had begun.
+    pub error: bool,
+    pub timeout: bool,
+    /// Empty or malformed.
+    pub invalid_header: bool,
+    /// Statuses of responses that count as failures.
+    pub statuses: Vec<u16>,
+    /// Also requests that may have an effect each time.
+    pub non_idempotent: bool,
+    /// Servers tried at most; 0: all.
+    pub tries: u32,
+    /// No further server after so long.
+    pub timeout_after: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,6 +288,13 @@ pub struct UpstreamServer {
     pub port: u16,
     /// 1-65535 (nginx's `weight`).
     pub weight: u16,
+    pub backup: bool,
+    pub down: bool,
+    /// Requests of one worker at once; 0: no limit.
+    pub max_conns: u32,
+    /// 0: never passed over.
+    pub max_fails: u32,
+    pub fail_timeout: Duration,
 }
 
 /// Which failures let an idempotent request without a body be tried again (HAProxy's `retry-on`).

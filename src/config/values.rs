@@ -408,6 +408,10 @@ ruled! {
     ServerName, names::server, "a host name such as example.org";
     /// What a route calls an upstream.
     UpstreamName, names::label, "the name of an upstream";
+    /// A header field to drop.
+    HeaderName, names::header_name, "the name of a header such as X-Powered-By";
+    /// A file, relative to the config's folder or absolute.
+    FilePath, names::folder, "the path of a file";
     /// What follows the colon of a header field.
     HeaderValue, names::header_value, "a header value";
     /// A request's path, as routes compare it.

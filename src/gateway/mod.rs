@@ -5,9 +5,11 @@ mod conditional;
 mod files;
 mod path;
 mod select;
+mod template;
 
 pub use answer::{Answer, redirect_lines};
 pub use conditional::Conditions;
 pub use files::{Entry, Serving, file_name, serve};
 pub use path::{PathError, normalise};
 pub use select::{Deed, Gateway, Site};
+pub use template::{COMBINED, Moment, PLAIN_VARIABLES, Part, Template, TemplateError, Variable};

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::{Action, Config, PathPattern};
+use crate::config::{Action, Config, Forwarding, PathPattern};
 
 /// A configuration's servers, laid out for looking up.
 #[derive(Debug, Default)]
@@ -69,6 +69,7 @@ impl Gateway {
                 name: server.server_names.first().cloned().unwrap_or_else(|| config.node.clone()),
             };
             for (name, value) in &server.add_headers {
+                let value = value.constant().unwrap_or_default();
                 if name.bytes().chain(value.bytes()).any(|b| b.is_ascii_control() && b != b'\t') {
                     return Err(format!("add_headers of a server: {name:?} has a control character"));
                 }
@@ -162,7 +163,7 @@ impl Site {
 fn deed(action: &Action, config: &Config) -> Result<Deed, String> {
     Ok(match action {
         Action::Files { root, index } => Deed::Files { root: root.clone(), index: index.clone() },
-        Action::Proxy { upstream } => {
+        Action::Proxy(Forwarding { upstream, .. }) => {
             Deed::Proxy {
                 upstream: config.upstreams.iter().position(|u| u.name == *upstream).ok_or_else(|| {
                     format!("a route names the upstream {upstream:?}, which does not exist")
@@ -188,50 +189,36 @@ fn host_name(host: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Log, LogFormat, LogLevel, RetryOn, Route, Server, Upstream};
-    use std::time::Duration;
+    use crate::config::{Route, Server, example};
+    use crate::gateway::{Moment, Template};
 
     fn respond(body: &str) -> Action {
         Action::Respond { status: 200, content_type: "text/plain".into(), body: body.into() }
     }
 
     fn server(listen: &str, names: &[&str], routes: &[(PathPattern, &str)]) -> Server {
-        Server {
-            listen: vec![listen.parse().unwrap()],
-            server_names: names.iter().map(|n| n.to_string()).collect(),
-            add_headers: vec![],
-            routes: routes
-                .iter()
-                .map(|(pattern, body)| Route { pattern: pattern.clone(), action: respond(body) })
-                .collect(),
-        }
+        let [mut server] = example().servers.try_into().unwrap();
+        let routes = routes.iter().map(|(pattern, body)| route(pattern.clone(), respond(body)));
+        server.routes = routes.collect();
+        server.listen = vec![listen.parse().unwrap()];
+        server.server_names = names.iter().map(|n| n.to_string()).collect();
+        server
+    }
+
+    fn route(pattern: PathPattern, action: Action) -> Route {
+        let [server] = example().servers.try_into().unwrap();
+        let [route] = server.routes.try_into().unwrap();
+        Route { pattern, action, ..route }
+    }
+
+    fn proxied(pattern: PathPattern) -> Route {
+        let [server] = example().servers.try_into().unwrap();
+        let [route] = server.routes.try_into().unwrap();
+        Route { pattern, ..route }
     }
 
     fn config(servers: Vec<Server>) -> Config {
-        Config {
-            node: "n".into(),
-            log: Log { level: LogLevel::Info, format: LogFormat::Text },
-            workers: None,
-            vrrp: vec![],
-            servers,
-            upstreams: vec![],
-        }
-    }
-
-    fn upstream(name: &str) -> Upstream {
-        Upstream {
-            name: name.into(),
-            servers: vec![],
-            check: None,
-            retries: 0,
-            redispatch: false,
-            retry_on: RetryOn { conn_failure: false, empty_response: false, response_timeout: false },
-            connect_timeout: Duration::ZERO,
-            first_byte_timeout: None,
-            read_timeout: Duration::ZERO,
-            send_timeout: Duration::ZERO,
-            keepalive: 0,
-        }
+        Config { servers, ..example() }
     }
 
     fn body(deed: Option<&Deed>) -> &str {
@@ -317,16 +304,11 @@ mod tests {
                 (Exact("/eq".into()), "eq"),
             ],
         )]);
-        config.upstreams.push(upstream("app"));
         for pattern in ["/api/", "/own/", "/eq/", "/deep/er/"].map(|p| Prefix(p.into())) {
-            config.servers[0]
-                .routes
-                .push(Route { pattern, action: Action::Proxy { upstream: "app".into() } });
+            config.servers[0].routes.push(proxied(pattern));
         }
         let exact = Exact("/one/".into());
-        config.servers[0]
-            .routes
-            .push(Route { pattern: exact, action: Action::Proxy { upstream: "app".into() } });
+        config.servers[0].routes.push(proxied(exact));
         let gateway = Gateway::try_new(&config).unwrap();
         let site = gateway.site("0.0.0.0:80".parse().unwrap(), None).unwrap();
         for (path, expect) in [
@@ -349,13 +331,12 @@ mod tests {
     #[test]
     fn a_config_that_breaks_its_promises_is_refused() {
         let mut lost = config(vec![server("0.0.0.0:80", &[], &[])]);
-        lost.servers[0].routes.push(Route {
-            pattern: PathPattern::Prefix("/".into()),
-            action: Action::Proxy { upstream: "lost".into() },
-        });
-        assert!(Gateway::try_new(&lost).unwrap_err().contains("\"lost\""));
+        lost.servers[0].routes.push(proxied(PathPattern::Prefix("/".into())));
+        lost.upstreams.clear();
+        assert!(Gateway::try_new(&lost).unwrap_err().contains("\"app\""));
         let mut split = config(vec![server("0.0.0.0:80", &[], &[])]);
-        split.servers[0].add_headers.push(("A".into(), "b\r\nC: d".into()));
+        let broken = Template::parse("b\r\nC: d", Moment::Response).unwrap();
+        split.servers[0].add_headers.push(("A".into(), broken));
         assert!(Gateway::try_new(&split).is_err());
     }
 }

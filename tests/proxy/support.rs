@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use vipgate::config::*;
 use vipgate::daemon::link::Link;
+use vipgate::gateway::{Moment, Template};
 use vipgate::link::{FromProxy, Generation, ToProxy};
 use vipgate::net::{Centiseconds, Cidr, Priority, Vrid};
 use vipgate::os::{descriptor, listener};
@@ -178,26 +179,34 @@ impl Drop for Proxy {
     }
 }
 
+/// One server that forwards to one upstream, with every default but a quiet access log.
+fn example() -> Config {
+    let text = "node: node-1\naccess_log: off\nupstreams: {app: {servers: [\"192.0.2.1:80\"]}}\n\
+                servers: [{listen: [80], routes: [{path: /, proxy: {upstream: app}}]}]\n";
+    let source = Source { name: "example".into(), folder: "/".into(), text: text.into() };
+    load(&source, &|_| None).unwrap().config
+}
+
 pub(crate) fn config(servers: Vec<Server>, upstreams: Vec<Upstream>) -> Config {
-    Config {
-        node: "node-1".into(),
-        log: Log { level: LogLevel::Info, format: LogFormat::Text },
-        workers: None,
-        vrrp: vec![],
-        servers,
-        upstreams,
-    }
+    Config { servers, upstreams, ..example() }
 }
 
 pub(crate) fn server(listen: SocketAddr, routes: Vec<(&str, Action)>) -> Server {
+    let [server] = example().servers.try_into().unwrap();
+    let [route] = <[Route; 1]>::try_from(server.routes.clone()).unwrap();
+    let add = Template::parse("node-1", Moment::Response).unwrap();
     Server {
         listen: vec![listen],
-        server_names: vec![],
-        add_headers: vec![("X-Node".into(), "node-1".into())],
+        add_headers: vec![("X-Node".into(), add)],
         routes: routes
             .into_iter()
-            .map(|(path, action)| Route { pattern: PathPattern::Prefix(path.into()), action })
+            .map(|(path, action)| Route {
+                pattern: PathPattern::Prefix(path.into()),
+                action,
+                ..route.clone()
+            })
             .collect(),
+        ..server
     }
 }
 
@@ -206,25 +215,30 @@ pub(crate) fn respond(body: &str) -> Action {
 }
 
 pub(crate) fn to(upstream: &str) -> Action {
-    Action::Proxy { upstream: upstream.into() }
+    let [server] = example().servers.try_into().unwrap();
+    let [route] = <[Route; 1]>::try_from(server.routes).unwrap();
+    match route.action {
+        Action::Proxy(forwarding) => Action::Proxy(Forwarding { upstream: upstream.into(), ..forwarding }),
+        Action::Files { .. } | Action::Respond { .. } => panic!("the example forwards"),
+    }
 }
 
 pub(crate) fn upstream(name: &str, servers: &[SocketAddr]) -> Upstream {
+    let [upstream] = example().upstreams.try_into().unwrap();
+    let [server] = <[UpstreamServer; 1]>::try_from(upstream.servers.clone()).unwrap();
     Upstream {
         name: name.into(),
         servers: servers
             .iter()
-            .map(|a| UpstreamServer { host: Host::Address(a.ip()), port: a.port(), weight: 1 })
+            .map(|a| UpstreamServer { host: Host::Address(a.ip()), port: a.port(), ..server.clone() })
             .collect(),
-        check: None,
         retries: 2,
-        redispatch: false,
         retry_on: RetryOn { conn_failure: true, empty_response: true, response_timeout: true },
         connect_timeout: Duration::from_millis(500),
-        first_byte_timeout: None,
         read_timeout: Duration::from_secs(10),
         send_timeout: Duration::from_secs(10),
         keepalive: 8,
+        ..upstream
     }
 }
 

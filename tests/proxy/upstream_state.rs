@@ -42,13 +42,13 @@ fn checks_take_servers_out_and_bring_them_back() {
 #[test]
 fn names_are_resolved_and_unknown_ones_are_not_fatal() {
     let origin = Origin::answering(|_| ok("by name"));
-    let name = |name: &str| {
-        vec![UpstreamServer { host: Host::Name(name.into()), port: origin.address.port(), weight: 1 }]
+    let name = |name: &'static str| {
+        move |u: &mut Upstream| u.servers.iter_mut().for_each(|s| s.host = Host::Name(name.into()))
     };
-    let (mut proxy, address) = front(origin.address, |u| u.servers = name("localhost"));
+    let (mut proxy, address) = front(origin.address, name("localhost"));
     proxy.until("resolved", |r| r.upstreams[0].servers[0].up);
     assert_eq!(get(address, "/").text(), "by name");
-    let (mut proxy, address) = front(origin.address, |u| u.servers = name("no-such-name.invalid"));
+    let (mut proxy, address) = front(origin.address, name("no-such-name.invalid"));
     assert_eq!(get(address, "/").status, 503);
     proxy.until("said so", |r| r.upstreams[0].servers[0].reason.contains("no-such-name.invalid"));
 }
@@ -58,11 +58,7 @@ fn names_are_resolved_and_unknown_ones_are_not_fatal() {
 fn a_name_that_is_not_resolved_yet_is_no_failed_check() {
     let origin = Origin::answering(|_| ok("by name"));
     let (mut proxy, address) = front(origin.address, |u| {
-        u.servers = vec![UpstreamServer {
-            host: Host::Name("localhost".into()),
-            port: origin.address.port(),
-            weight: 1,
-        }];
+        u.servers.iter_mut().for_each(|s| s.host = Host::Name("localhost".into()));
         u.check = Some(Check {
             kind: CheckKind::Tcp,
             inter: 2 * PATIENCE,

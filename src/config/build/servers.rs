@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::config::document::{FilesEntry, ProxyEntry, RespondEntry, RouteEntry, ServerEntry};
+use crate::config::document::{
+    ErrorPageEntry, FilesEntry, ProxyEntry, RespondEntry, RouteEntry, ServerEntry,
+};
 use crate::config::field::{List, Map};
-use crate::config::model::{Action, PathPattern, Route, Server};
+use crate::config::model::{Action, ClientLimits, ErrorPage, Forwarding, PathPattern, Route, Server};
 use crate::config::names;
 use crate::config::problem::{shown, suggestion};
+use crate::config::proxy_values::{RequestTemplate, ResponseTemplate};
 use crate::config::report::{Report, Reported, Span};
-use crate::config::values::{HeaderValue, Listen, ServerName};
+use crate::config::values::{Listen, ServerName};
+use crate::gateway::Template;
 
 /// Each address is a socket per worker.
 const MAX_LISTEN: usize = 64;
@@ -48,14 +52,74 @@ fn server(
 ) -> Result<Server, Reported> {
     check_listen(&entry, report);
     check_names(&entry, report);
-    let headers = entry.add_headers.take().and_then(|headers| add_headers(headers, report));
-    let routes = entry.routes.take().and_then(|list| routes(list, at, surroundings, report));
+    let headers = entry.add_headers.take().and_then(|headers| response_headers(headers, report));
+    let pages = entry.error_pages.take().and_then(|pages| error_pages(pages, surroundings, report));
+    let size = entry.client_max_body_size.copied();
+    let context = RouteContext { surroundings, client_max_body_size: size.ok().and_then(|size| size.0) };
+    let routes = entry.routes.take().and_then(|list| routes(list, at, &context, report));
     Ok(Server {
         listen: entry.listen.take()?.take()?.into_iter().map(|listen| listen.0).collect(),
         server_names: entry.server_names.take()?.take()?.into_iter().map(|name| name.0).collect(),
         add_headers: headers?,
+        error_pages: pages?,
+        client: ClientLimits {
+            client_header_timeout: entry.client_header_timeout.take()?.0,
+            keepalive_timeout: entry.keepalive_timeout.take()?.0,
+            keepalive_requests: entry.keepalive_requests.take()?.0,
+            client_body_timeout: entry.client_body_timeout.take()?.0,
+            send_timeout: entry.send_timeout.take()?.0,
+            client_max_body_size: size?.0,
+        },
         routes: routes?,
     })
+}
+
+/// What the routes of one server have in common.
+struct RouteContext<'a> {
+    surroundings: &'a Surroundings<'a>,
+    client_max_body_size: Option<u64>,
+}
+
+fn error_pages(
+    entries: List<ErrorPageEntry>,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Result<Vec<ErrorPage>, Reported> {
+    let mut seen = HashSet::new();
+    let mut pages = Vec::new();
+    for slot in entries.0 {
+        let page = slot.take().and_then(|entry| {
+            let (place, at) = (entry.status.at, entry.file.at);
+            let statuses = entry.status.take()?.take()?;
+            let statuses: Vec<u16> =
+                statuses.into_iter().map(|status| u16::try_from(status.0).unwrap_or(u16::MAX)).collect();
+            if let Some(twice) = statuses.iter().find(|status| !seen.insert(**status)) {
+                return Err(report.error(
+                    place,
+                    format!("{twice} has a page already"),
+                    "keep one of the two",
+                ));
+            }
+            let file = absolute(surroundings, &entry.file.take()?.0, at, report)?;
+            Ok(ErrorPage { statuses, file })
+        });
+        pages.push(page);
+    }
+    pages.into_iter().collect()
+}
+
+fn absolute(
+    surroundings: &Surroundings<'_>,
+    path: &str,
+    at: Span,
+    report: &mut Report<'_>,
+) -> Result<PathBuf, Reported> {
+    let path = surroundings.folder.join(path);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let what = format!("{} is relative to an unknown place", shown(&path.to_string_lossy()));
+    Err(report.error(at, what, "write an absolute path, or give the config file's absolute path"))
 }
 
 /// On one address, a name has one server, and so has "every name".
@@ -129,10 +193,25 @@ fn check_names(entry: &ServerEntry, report: &mut Report<'_>) {
     }
 }
 
-fn add_headers(
-    entries: Map<HeaderValue>,
+fn response_headers(
+    entries: Map<ResponseTemplate>,
     report: &mut Report<'_>,
-) -> Result<Vec<(String, String)>, Reported> {
+) -> Result<Vec<(String, Template)>, Reported> {
+    headers(entries, |value| value.0, report)
+}
+
+fn request_headers(
+    entries: Map<RequestTemplate>,
+    report: &mut Report<'_>,
+) -> Result<Vec<(String, Template)>, Reported> {
+    headers(entries, |value| value.0, report)
+}
+
+fn headers<T>(
+    entries: Map<T>,
+    template: impl Fn(T) -> Template,
+    report: &mut Report<'_>,
+) -> Result<Vec<(String, Template)>, Reported> {
     let mut seen = HashSet::new();
     let mut headers = Vec::new();
     for named in entries.0 {
@@ -142,10 +221,10 @@ fn add_headers(
                 if seen.insert(name.to_ascii_lowercase()) {
                     return Ok(name);
                 }
-                let what = format!("the header {} is already added", shown(&name));
+                let what = format!("the header {} is already there", shown(&name));
                 Err(report.error(named.at, what, "keep one of the two; case makes no difference"))
             });
-        headers.push(name.and_then(|name| Ok((name, named.slot.take()?.0))));
+        headers.push(name.and_then(|name| Ok((name, template(named.slot.take()?)))));
     }
     headers.into_iter().collect()
 }
@@ -153,7 +232,7 @@ fn add_headers(
 fn routes(
     entries: List<RouteEntry>,
     server: Span,
-    surroundings: &Surroundings<'_>,
+    context: &RouteContext<'_>,
     report: &mut Report<'_>,
 ) -> Result<Vec<Route>, Reported> {
     if entries.0.is_empty() {
@@ -169,7 +248,7 @@ fn routes(
         let at = slot.at;
         built.push(slot.take().and_then(|entry| {
             let place = entry.path.some().map_or(entry.exact.at, |_| entry.path.at);
-            let route = route(entry, at, surroundings, report)?;
+            let route = route(entry, at, context, report)?;
             match seen.get(&route.pattern) {
                 Some(first) => {
                     let what = format!("the route in line {} already matches this path", report.line(*first));
@@ -188,9 +267,13 @@ fn routes(
 fn route(
     entry: RouteEntry,
     at: Span,
-    surroundings: &Surroundings<'_>,
+    context: &RouteContext<'_>,
     report: &mut Report<'_>,
 ) -> Result<Route, Reported> {
+    let surroundings = context.surroundings;
+    let add_headers = entry.add_headers.take().and_then(|entries| response_headers(entries, report));
+    let size = entry.client_max_body_size.copied()?;
+    let access_log = entry.access_log.take()?;
     let pattern = match (entry.path.take(), entry.exact.take()) {
         (Ok(Some(path)), Ok(None)) => Ok(PathPattern::Prefix(path.0)),
         (Ok(None), Ok(Some(path))) => Ok(PathPattern::Exact(path.0)),
@@ -212,7 +295,13 @@ fn route(
             Err(report.error(at, "a route answers with one of files, proxy and respond", "keep one of them"))
         }
     };
-    Ok(Route { pattern: pattern?, action: action? })
+    Ok(Route {
+        pattern: pattern?,
+        action: action?,
+        add_headers: add_headers?,
+        client_max_body_size: size.map_or(context.client_max_body_size, |size| size.0),
+        access_log,
+    })
 }
 
 fn files_action(
@@ -221,15 +310,7 @@ fn files_action(
     report: &mut Report<'_>,
 ) -> Result<Action, Reported> {
     let at = entry.root.at;
-    let root = surroundings.folder.join(entry.root.take()?.0);
-    if !root.is_absolute() {
-        let what = format!("the folder {} is relative to an unknown place", shown(&root.to_string_lossy()));
-        return Err(report.error(
-            at,
-            what,
-            "write an absolute path, or give the config file's absolute path",
-        ));
-    }
+    let root = absolute(surroundings, &entry.root.take()?.0, at, report)?;
     Ok(Action::Files { root, index: entry.index.take()?.0 })
 }
 
@@ -239,9 +320,17 @@ fn proxy_action(
     report: &mut Report<'_>,
 ) -> Result<Action, Reported> {
     let at = entry.upstream.at;
+    let set_headers = entry.set_headers.take().and_then(|entries| request_headers(entries, report));
     let upstream = entry.upstream.take()?.0;
     if surroundings.upstreams.contains(&upstream) {
-        return Ok(Action::Proxy { upstream });
+        return Ok(Action::Proxy(Forwarding {
+            upstream,
+            uri: entry.uri.take()?.map(|uri| uri.0),
+            set_headers: set_headers?,
+            hide_headers: entry.hide_headers.take()?.take()?.into_iter().map(|name| name.0).collect(),
+            forwarded: entry.forwarded.take()?,
+            via: entry.via.take()?,
+        }));
     }
     let what = format!("there is no upstream {}", shown(&upstream));
     let remedy = if report.is_full() { String::new() } else { unknown_upstream(&upstream, surroundings) };

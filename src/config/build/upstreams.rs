@@ -4,8 +4,11 @@ use std::collections::HashSet;
 
 use crate::config::document::{CheckEntry, TimeoutsEntry, UpstreamEntry, UpstreamServerEntry};
 use crate::config::field::{List, Map, Named};
-use crate::config::model::{Check, CheckKind, Host, RetryOn, Upstream, UpstreamServer};
+use crate::config::model::{
+    Balance, Check, CheckKind, Host, NextUpstream, RetryOn, Upstream, UpstreamServer,
+};
 use crate::config::names;
+use crate::config::proxy_values::NextReason;
 use crate::config::report::{Report, Reported};
 use crate::config::values::{CheckType, RetryReason};
 
@@ -33,12 +36,25 @@ fn upstream(named: Named<UpstreamEntry>, report: &mut Report<'_>) -> Result<Upst
     let entry = slot.take()?;
     check_servers(&entry, report);
     check_retry(&entry, report);
+    check_next(&entry, report);
     let label = name.as_deref().unwrap_or_default();
     let check = entry.check.take()?.map(|check| health_check(check, label, report));
     let TimeoutsEntry { connect, first_byte, read, send } = entry.timeouts.take()?;
     let retry_on = entry.retry_on.take()?.take()?;
+    let next = entry.next_upstream.take()?.take()?;
+    let next_upstream = NextUpstream {
+        error: next.contains(&NextReason::Error),
+        timeout: next.contains(&NextReason::Timeout),
+        invalid_header: next.contains(&NextReason::InvalidHeader),
+        statuses: next.iter().filter_map(NextReason::status).collect(),
+        non_idempotent: next.contains(&NextReason::NonIdempotent),
+        tries: entry.next_upstream_tries.take()?.0,
+        timeout_after: entry.next_upstream_timeout.take()?.0,
+    };
     Ok(Upstream {
         name: name?,
+        balance: entry.balance.take()?,
+        next_upstream,
         servers: entry.servers.take()?.take()?.into_iter().map(server).collect::<Result<_, _>>()?,
         check: check.transpose()?,
         retries: entry.retries.take()?.0,
@@ -53,6 +69,8 @@ fn upstream(named: Named<UpstreamEntry>, report: &mut Report<'_>) -> Result<Upst
         read_timeout: read.take()?.0,
         send_timeout: send.take()?.0,
         keepalive: entry.keepalive.take()?.0,
+        keepalive_requests: entry.keepalive_requests.take()?.0,
+        keepalive_timeout: entry.keepalive_timeout.take()?.0,
     })
 }
 
@@ -60,7 +78,16 @@ fn server(entry: UpstreamServerEntry) -> Result<UpstreamServer, Reported> {
     let UpstreamServerEntry(entry) = entry;
     let address = entry.address.take()?;
     let weight = u16::try_from(entry.weight.copied()?.0).unwrap_or(u16::MAX);
-    Ok(UpstreamServer { host: address.host, port: address.port, weight })
+    Ok(UpstreamServer {
+        host: address.host,
+        port: address.port,
+        weight,
+        backup: entry.backup.take()?,
+        down: entry.down.take()?,
+        max_conns: entry.max_conns.take()?.0,
+        max_fails: entry.max_fails.take()?.0,
+        fail_timeout: entry.fail_timeout.take()?.0,
+    })
 }
 
 fn check_servers(entry: &UpstreamEntry, report: &mut Report<'_>) {
@@ -68,6 +95,22 @@ fn check_servers(entry: &UpstreamEntry, report: &mut Report<'_>) {
     if servers.0.is_empty() {
         let remedy = "add a server, such as [\"app:8080\"]";
         report.error(entry.servers.at, "an upstream without servers answers nothing", remedy);
+    }
+    // nginx refuses the same: these two choose by the client or by chance, among servers that are alike.
+    let alike = matches!(entry.balance.get(), Some(Balance::IpHash | Balance::Random));
+    for (UpstreamServerEntry(server), _) in servers.iter() {
+        if alike && server.backup.get() == Some(&true) {
+            let what = "a backup server does not go together with ip_hash and random";
+            report.error(server.backup.at, what, "remove backup, or use round_robin or least_conn");
+        }
+    }
+    let asked = |(entry, _): (&UpstreamServerEntry, _)| entry.0.down.get() != Some(&true);
+    if !servers.0.is_empty() && servers.iter().count() == servers.0.len() && !servers.iter().any(asked) {
+        report.warn(
+            entry.servers.at,
+            "every server is down: true, so that nothing is answered",
+            "remove one",
+        );
     }
     let mut seen: HashSet<(&Host, u16)> = HashSet::new();
     for (UpstreamServerEntry(server), at) in servers.iter() {
@@ -89,6 +132,29 @@ fn check_retry(entry: &UpstreamEntry, report: &mut Report<'_>) {
     if unbounded && entry.retry_on.get().is_some_and(wants) {
         let what = "response_timeout never happens without a bound for the first byte";
         report.warn(entry.retry_on.at, what, "add timeouts: {first_byte: ..}, or remove response_timeout");
+    }
+}
+
+fn check_next(entry: &UpstreamEntry, report: &mut Report<'_>) {
+    let Some(reasons) = entry.next_upstream.get() else { return };
+    let off = reasons.iter().find(|(reason, _)| **reason == NextReason::Off);
+    if let Some((_, at)) = off.filter(|_| reasons.0.len() > 1) {
+        report.error(at, "off stands beside reasons to ask another server", "write [off], or remove off");
+    }
+    let retries = entry.retries.get().is_none_or(|retries| retries.0 == 0);
+    let listed = entry.retry_on.get().is_some_and(|list| !list.0.is_empty());
+    for (key, written, at) in [
+        ("retry_on", entry.retry_on.written && listed, entry.retry_on.at),
+        ("redispatch", entry.redispatch.written, entry.redispatch.at),
+    ] {
+        if written && retries {
+            let what = format!("{key} means nothing without retries");
+            report.warn(
+                at,
+                what,
+                "add retries: 3, or remove it; other servers are asked as next_upstream says",
+            );
+        }
     }
 }
 

@@ -18,9 +18,7 @@ use seccompiler::{
 };
 
 use super::instance;
-use crate::config::{
-    Action, Config, Host, Log, LogFormat, LogLevel, PathPattern, Route, Server, Transport, VrrpInstance,
-};
+use crate::config::{Action, Config, Host, Server, Transport, VrrpInstance, example};
 use crate::link::{FromVrrp, Generation, ToVrrp, VrrpReport, VrrpState, frame};
 use crate::net::Priority;
 use crate::os::{descriptor, netns};
@@ -320,31 +318,17 @@ pub(super) fn forbid_nftables() {
 }
 
 pub(super) fn config(vrrp: Vec<VrrpInstance>) -> Config {
-    Config {
-        node: "test".to_owned(),
-        log: Log { level: LogLevel::Info, format: LogFormat::Text },
-        workers: None,
-        vrrp,
-        servers: vec![],
-        upstreams: vec![],
-    }
+    Config { node: "test".to_owned(), vrrp, servers: vec![], upstreams: vec![], ..example() }
 }
 
 /// A server on port 80 of every address.
 pub(super) fn server() -> Server {
-    Server {
-        listen: vec!["0.0.0.0:80".parse().unwrap()],
-        server_names: vec![],
-        add_headers: vec![],
-        routes: vec![Route {
-            pattern: PathPattern::Prefix("/".to_owned()),
-            action: Action::Respond {
-                status: 200,
-                content_type: "text/plain".to_owned(),
-                body: String::new(),
-            },
-        }],
+    let [mut server] = example().servers.try_into().unwrap();
+    for route in &mut server.routes {
+        route.action =
+            Action::Respond { status: 200, content_type: "text/plain".to_owned(), body: String::new() };
     }
+    server
 }
 
 /// Every node is listed, as in a file that all of them share.
