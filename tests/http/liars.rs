@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Duration;
 
+use crate::differ::final_response;
 use crate::peers::{Accepted, Client, Origin, Response, ok};
 use crate::support::{PATIENCE, Port, Vipgate, among_others, front};
 
@@ -250,16 +251,6 @@ fn goes_on(connection: &mut Accepted, then: Then, belated: &Belated) -> bool {
 struct Belated {
     read: Barrier,
     sent: Barrier,
-}
-
-/// The final answer: informational ones are passed over.
-fn final_response(client: &mut Client, method: &str) -> std::io::Result<Response> {
-    loop {
-        let response = client.response(method)?;
-        if response.status >= 200 {
-            return Ok(response);
-        }
-    }
 }
 
 fn check(number: usize, lie: &Lie, got: &std::io::Result<Response>) {

@@ -10,6 +10,8 @@
 
 mod differ;
 mod differ_cases;
+mod differ_paths;
+mod ends;
 mod liars;
 mod opponents;
 #[allow(dead_code, reason = "other tests need more of them")]
@@ -17,6 +19,7 @@ mod opponents;
 mod peers;
 mod pending;
 mod recorder;
+mod retries;
 mod smuggling;
 mod smuggling_table;
 mod support;

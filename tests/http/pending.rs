@@ -1,6 +1,21 @@
 //! What these tests know the engine not to do. With a constant `true`, the rule that it names is tried and what comes
 //! of it is printed, but nothing fails. Each is to become `false`, and then to go.
 
-/// A connection from the pool is used although bytes that nobody asked for wait in its socket, as long as the event
-/// loop has not turned since they came: the next request, if it is there already, gets them for its answer.
-pub(crate) const POOLED_CONNECTIONS_ARE_TAKEN_UNSEEN: bool = true;
+/// `uri` of a route's `proxy`.
+pub(crate) const NO_PATH_REPLACEMENT: bool = true;
+/// WebSockets and other upgrades.
+pub(crate) const NO_UPGRADES: bool = true;
+/// Trailers pass, in both directions.
+pub(crate) const NO_TRAILERS: bool = true;
+
+/// `next_upstream`, `max_fails`, `fail_timeout`.
+pub(crate) const NO_NEXT_UPSTREAM: bool = true;
+
+/// Fails with what was found, unless that is known.
+pub(crate) fn expect_none(is_pending: bool, complaints: Vec<String>) {
+    match (is_pending, complaints.is_empty()) {
+        (false, _) => assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n")),
+        (true, false) => println!("known, see tests/http/pending.rs:\n{}", complaints.join("\n")),
+        (true, true) => println!("nothing found: its constant in tests/http/pending.rs can go"),
+    }
+}
