@@ -22,4 +22,5 @@ mod recorder;
 mod retries;
 mod smuggling;
 mod smuggling_table;
+mod stopped;
 mod support;

@@ -11,6 +11,9 @@ pub(crate) const NO_TRAILERS: bool = true;
 /// `next_upstream`, `max_fails`, `fail_timeout`.
 pub(crate) const NO_NEXT_UPSTREAM: bool = true;
 
+/// A worker that does not run is helped out by its siblings.
+pub(crate) const NO_RESCUE_BY_SIBLINGS: bool = true;
+
 /// Fails with what was found, unless that is known.
 pub(crate) fn expect_none(is_pending: bool, complaints: Vec<String>) {
     match (is_pending, complaints.is_empty()) {
