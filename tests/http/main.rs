@@ -19,6 +19,7 @@ mod opponents;
 mod peers;
 mod pending;
 mod recorder;
+mod reloads;
 mod retries;
 mod smuggling;
 mod smuggling_table;
