@@ -21,6 +21,7 @@ mod pending;
 mod recorder;
 mod reloads;
 mod retries;
+mod slow;
 mod smuggling;
 mod smuggling_table;
 mod stopped;
