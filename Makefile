@@ -6,7 +6,7 @@ STACK = cd compose && $(COMPOSE)
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-.PHONY: help up down logs status image test e2e fmt lint bench sabotage
+.PHONY: help up down logs status image test e2e fmt lint bench sabotage fuzz
 
 up: ## build the image, start the stack, say what to try
 	@compose/preflight $(firstword $(COMPOSE))
@@ -51,3 +51,6 @@ bench: ## failover figures of this stack beside the tutorial one
 
 sabotage: ## break one thing after the other; each must turn a test red
 	@tests/sabotage/run
+
+fuzz: ## random bytes against the HTTP/1 codec, FUZZ_SECONDS=60 for each target
+	@fuzz/run

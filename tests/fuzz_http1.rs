@@ -13,19 +13,13 @@
 #[path = "fuzz/cases.rs"]
 mod cases;
 
-use cases::{Random, each};
-use vipgate::http1::*;
+use cases::{Random, each, watch};
+use vipgate::http1;
+
+#[path = "../fuzz/checks.rs"]
+mod checks;
 
 const ITERATIONS: u64 = 20_000;
-
-/// Ascending ends of pieces, the last one `length`.
-fn pieces(random: &mut Random, length: usize) -> Vec<usize> {
-    let mut cuts: Vec<_> = (0..random.below(6)).map(|_| random.below(length + 1)).collect();
-    cuts.push(length);
-    cuts.sort_unstable();
-    cuts.dedup();
-    cuts
-}
 
 /// Pieces that mean something, glued at random, mostly between `start` and `end`, with a few bytes changed, dropped or
 /// doubled.
@@ -73,6 +67,11 @@ const REQUEST: &[&[u8]] = &[
     b"X-A: b\r\n",
     b"Expect: 100-continue\r\n",
     b"X-Forwarded-For: 1.2.3.4\r\n",
+    b"Connection: upgrade\r\nUpgrade: websocket\r\n",
+    b"TE: trailers\r\n",
+    b"Trailer: X-A\r\n",
+    b"Forwarded: for=\"a\r\n",
+    b"A:\tb \r\n",
     b" folded\r\n",
     b"A : b\r\n",
     b"\r\n",
@@ -89,6 +88,8 @@ const RESPONSE: &[&[u8]] = &[
     b"Connection: close, X-A\r\n",
     b"X-A: b\r\n",
     b"Set-Cookie: a=b; \xe4\r\n",
+    b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: b\r\n",
+    b"Trailer: X-A\r\n",
     b"\r\n",
     b"\r\n",
 ];
@@ -101,131 +102,57 @@ const CHUNKS: &[&[u8]] = &[
     b"A\r\n0123456789\r\n",
     b";x=\"q\\\"\"",
     b"X: y\r\n",
+    b"0\r\nHost: y\r\nA:\t\r\n",
     b"fffffff",
     b"2",
     b"\r\nab\r\n",
     b"\n",
 ];
 
-/// The scan's verdict over growing prefixes, in the pieces of `cuts`.
-fn in_pieces<V, E>(
-    bytes: &[u8],
-    cuts: &[usize],
-    mut scan: impl FnMut(&[u8]) -> Result<V, E>,
-    is_final: impl Fn(&V) -> bool,
-) -> Result<V, E> {
-    let mut verdict = None;
-    for end in cuts {
-        let v = scan(&bytes[..*end])?;
-        if is_final(&v) {
-            return Ok(v);
-        }
-        verdict = Some(v);
-    }
-    Ok(verdict.expect("there is always a last piece"))
-}
-
 #[test]
 fn requests_read_the_same_however_they_come_and_wherever_they_go() {
     each(ITERATIONS, |random| {
-        let bytes = soup(random, b"POST / HTTP/1.1\r\nHost: a\r\n", REQUEST, b"\r\n");
-        let cuts = pieces(random, bytes.len());
-        let whole = HeadScan::default().request(&bytes);
-        let mut scan = HeadScan::default();
-        let pieces = in_pieces(&bytes, &cuts, |b| scan.request(b), |v| *v != Scanned::Incomplete);
-        assert_eq!(pieces, whole, "{:?} cut at {cuts:?}", String::from_utf8_lossy(&bytes));
-        let Ok(Scanned::Complete(length)) = whole else { return };
-        let Ok(head) = RequestHead::parse(&bytes[..length], Fields::default()) else { return };
-
-        let mut text = vec![];
-        let forwarded =
-            Forwarded { client: "192.0.2.1", scheme: "http", default_host: "d", keep_alive: true };
-        write_request(&mut text, &bytes[..length], &head, &forwarded);
-        assert_eq!(
-            HeadScan::default().request(&text),
-            Ok(Scanned::Complete(text.len())),
-            "one head, and whole"
-        );
-        let again = RequestHead::parse(&text, Fields::default())
-            .unwrap_or_else(|e| panic!("{e}: {:?}", String::from_utf8_lossy(&text)));
-        assert_eq!(again.framing, head.framing);
-        assert_eq!(again.method, head.method);
-        assert_eq!(again.host.map(|h| h.of(&text)), Some(head.host.map_or(&b"d"[..], |h| h.of(&bytes))));
-        assert!(again.fields.iter().all(|f| f.known != Known::Connection && f.known != Known::Upgrade));
-        // What has been rewritten once is rewritten to the same, but for the chain that grows.
-        assert_eq!(again.fields.values(Known::XForwardedFor).count(), 1);
+        _ = checks::request(&soup(random, b"POST / HTTP/1.1\r\nHost: a\r\n", REQUEST, b"\r\n"));
     });
 }
 
 #[test]
 fn responses_read_the_same_however_they_come_and_wherever_they_go() {
-    each(ITERATIONS, |random| {
-        let bytes = soup(random, b"HTTP/1.1 200 OK\r\n", RESPONSE, b"\r\n");
-        let cuts = pieces(random, bytes.len());
-        let whole = HeadScan::default().response(&bytes);
-        let mut scan = HeadScan::default();
-        let pieces = in_pieces(&bytes, &cuts, |b| scan.response(b), |v| *v != Scanned::Incomplete);
-        assert_eq!(pieces, whole, "{:?} cut at {cuts:?}", String::from_utf8_lossy(&bytes));
-        let Ok(Scanned::Complete(length)) = whole else { return };
-        let method = if random.below(4) == 0 { Method::Head } else { Method::Get };
-        let Ok(head) = ResponseHead::parse(&bytes[..length], method, Fields::default()) else { return };
-        let framing = if head.framing == Framing::Close { Framing::Chunked } else { head.framing };
-        let delivery = Delivery { version: Version::Http11, close: false, framing, add: b"X-Node: n\r\n" };
-        let mut text = vec![];
-        write_response(&mut text, &bytes[..length], &head, &delivery);
-        assert_eq!(HeadScan::default().response(&text), Ok(Scanned::Complete(text.len())));
-        let again = ResponseHead::parse(&text, method, Fields::default())
-            .unwrap_or_else(|e| panic!("{e}: {:?}", String::from_utf8_lossy(&text)));
-        assert_eq!((again.status, again.framing, again.keep_alive), (head.status, framing, true));
-    });
-}
-
-/// Body and the number of bytes it took; `None`: not complete.
-fn decode(bytes: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, Option<usize>), ChunkedError> {
-    let mut decoder = Chunked::default();
-    let (mut body, mut start) = (vec![], 0);
-    for end in cuts {
-        let mut piece = bytes[start..*end].to_vec();
-        let decoded = decoder.decode(&mut piece)?;
-        body.extend_from_slice(&piece[decoded.start..decoded.start + decoded.length]);
-        if decoder.is_done() {
-            return Ok((body, Some(start + decoded.consumed)));
-        }
-        assert_eq!(decoded.consumed, piece.len(), "an incomplete body takes everything");
-        start = *end;
-    }
-    Ok((body, None))
+    each(ITERATIONS, |random| checks::response(&soup(random, b"HTTP/1.1 200 OK\r\n", RESPONSE, b"\r\n")));
 }
 
 #[test]
 fn chunked_bodies_read_the_same_however_they_come() {
-    each(ITERATIONS, |random| {
-        let bytes = soup(random, b"", CHUNKS, b"0\r\n\r\n");
-        let cuts = pieces(random, bytes.len());
-        let whole = decode(&bytes, &[bytes.len()]);
-        assert_eq!(decode(&bytes, &cuts), whole, "{:?} cut at {cuts:?}", String::from_utf8_lossy(&bytes));
-        let Ok((body, _)) = whole else { return };
-        // What was decoded and framed anew is decoded to the same.
-        let mut text = vec![];
-        for piece in body.chunks(1 + random.below(7)) {
-            append_chunk(&mut text, piece, false);
-        }
-        append_chunk(&mut text, b"", true);
-        let cuts = pieces(random, text.len());
-        assert_eq!(decode(&text, &cuts), Ok((body, Some(text.len()))));
-    });
+    each(ITERATIONS, |random| checks::chunked(&soup(random, b"", CHUNKS, b"0\r\n\r\n")));
 }
 
 #[test]
 fn bytes_without_any_sense_are_survived() {
     each(ITERATIONS, |random| {
         let bytes: Vec<u8> = (0..random.below(200)).map(|_| random.draw() as u8).collect();
-        let _ = HeadScan::default().request(&bytes);
-        let _ = HeadScan::default().response(&bytes);
-        // Also what no scan would have let pass.
-        let _ = RequestHead::parse(&bytes, Fields::default());
-        let _ = ResponseHead::parse(&bytes, Method::Get, Fields::default());
-        let _ = decode(&bytes, &[bytes.len()]);
+        all(&bytes);
         let _ = vipgate::gateway::normalise(&bytes);
+    });
+}
+
+fn all(bytes: &[u8]) {
+    _ = checks::request(bytes);
+    checks::response(bytes);
+    checks::chunked(bytes);
+}
+
+/// What the fuzzer found worth keeping, and what it once found wrong.
+#[test]
+fn the_corpus_of_the_fuzzer_holds() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let mut files = vec![];
+    for target in ["request_head", "response_head", "chunked"] {
+        let before = files.len();
+        let folder = std::fs::read_dir(corpus.join(target)).unwrap();
+        files.extend(folder.map(|entry| entry.unwrap().path()));
+        assert!(files.len() > before, "{target} has no corpus");
+    }
+    watch(files.into_iter().map(|path| (path.display().to_string(), path)), |path| {
+        all(&std::fs::read(path).unwrap());
     });
 }

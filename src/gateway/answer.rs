@@ -109,13 +109,12 @@ fn escaped_path(path: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http1::{Framing, Version};
+    use crate::http1::Version;
 
     #[test]
     fn answers_as_a_client_gets_them() {
         const START: &str = "Server: vipgate\r\nDate: D\r\n";
-        let kept =
-            Delivery { version: Version::Http11, close: false, framing: Framing::None, add: b"A: b\r\n" };
+        let kept = Delivery { version: Version::Http11, add: b"A: b\r\n", ..Delivery::default() };
         let closed = Delivery { close: true, ..kept };
         let text = Answer::respond(200, "text/plain", "hello");
         let typed = "Content-Type: text/plain\r\nContent-Length: 5\r\nA: b\r\n";

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use super::chunked::{Chunked, ChunkedError, Decoded};
-
 use super::framing::Framing;
+use super::rules::Names;
 
 /// Takes a body's bytes out of what a connection delivers.
 #[derive(Clone, Debug)]
@@ -52,6 +52,14 @@ impl BodyDecoder {
         match self {
             Self::Close => true,
             Self::Length(_) | Self::Chunked(_) => false,
+        }
+    }
+
+    /// Trailers of a complete body, to be sent on behind the last chunk: see `Chunked::take_trailers`.
+    pub fn take_trailers(&mut self, hide: &Names) -> Option<Vec<u8>> {
+        match self {
+            Self::Chunked(chunked) => chunked.take_trailers(hide),
+            Self::Length(_) | Self::Close => None,
         }
     }
 
@@ -119,6 +127,21 @@ pub fn append_chunk(out: &mut Vec<u8>, data: &[u8], last: bool) {
     }
 }
 
+/// Ends a chunked body with trailers: whole lines as `take_trailers` gives them.
+pub fn append_last_chunk(out: &mut Vec<u8>, trailers: &[u8]) {
+    out.extend_from_slice(b"0\r\n");
+    out.extend_from_slice(trailers);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends `data`, which `body` has just decoded, in chunks; and the end with its trailers, if that was all.
+pub fn append_decoded(out: &mut Vec<u8>, data: &[u8], body: &mut BodyDecoder, hide: &Names) {
+    append_chunk(out, data, false);
+    if body.is_done() {
+        append_last_chunk(out, &body.take_trailers(hide).unwrap_or_default());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +179,24 @@ mod tests {
         let decoded = decoder.decode(framed).unwrap();
         assert_eq!(framed[decoded.start..decoded.start + decoded.length], data);
         assert!(decoder.is_done() && decoded.consumed == framed.len());
+    }
+
+    #[test]
+    fn trailers_go_on_behind_the_last_chunk() {
+        let table = [
+            ("0\r\n\r\n", "0\r\n\r\n"),
+            ("1\r\na\r\n1\r\nb\r\n0\r\nHost: a\r\n\r\n", "2\r\nab\r\n0\r\n\r\n"),
+            ("2;x\r\nab\r\n0\r\nX:y\r\nTe: b\r\nz: \r\n\r\n", "2\r\nab\r\n0\r\nX: y\r\nz: \r\n\r\n"),
+        ];
+        for (input, expect) in table {
+            let mut body = BodyDecoder::new(Framing::Chunked);
+            let mut bytes = input.as_bytes().to_vec();
+            let decoded = body.decode(&mut bytes).unwrap();
+            let data = &bytes[decoded.start..decoded.start + decoded.length];
+            let mut out = vec![];
+            append_decoded(&mut out, data, &mut body, Default::default());
+            assert_eq!(String::from_utf8(out).unwrap(), expect, "{input:?}");
+        }
     }
 
     #[test]

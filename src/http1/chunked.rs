@@ -1,10 +1,12 @@
 //! The chunked transfer coding (RFC 9112 section 7.1), byte by byte over input cut anywhere.
 //!
-//! Lines end in CRLF only; sizes are bare hexadecimal digits; extensions and trailers are held to their grammar,
-//! bounded, and dropped.
+//! Lines end in CRLF only; sizes are bare hexadecimal digits; extensions and trailers are held to their grammar and
+//! bounded. Extensions are dropped, trailers kept for whoever can send them on.
 
 use super::fields::is_token_byte;
 use super::limits::{CHUNK_EXTENSIONS_MAX, CHUNK_SIZE_DIGITS_MAX, TRAILERS_MAX};
+use super::rules::Names;
+use super::trailers::Trailers;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkedError {
@@ -80,19 +82,31 @@ pub struct Chunked {
     state: State,
     /// Bytes left in the current chunk.
     left: u64,
-    extensions: usize,
-    trailers: usize,
+    extensions: u32,
+    /// Bytes of trailers, those included that are dropped.
+    trailers: u32,
+    /// Few bodies have any.
+    kept: Option<Box<Trailers>>,
 }
 
 impl Default for Chunked {
     fn default() -> Self {
-        Self { state: State::Size { digits: 0 }, left: 0, extensions: 0, trailers: 0 }
+        Self { state: State::Size { digits: 0 }, left: 0, extensions: 0, trailers: 0, kept: None }
     }
 }
 
 impl Chunked {
     pub fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// The trailers of a complete body that may go on, as whole lines with their CRLF, without those that are hidden
+    /// here; once, and `None` if there are none. They must not be merged into a head (RFC 9110 section 6.5.1).
+    pub fn take_trailers(&mut self, hide: &Names) -> Option<Vec<u8>> {
+        if !self.is_done() {
+            return None;
+        }
+        self.kept.take().map(|kept| kept.into_lines(hide)).filter(|lines| !lines.is_empty())
     }
 
     /// Looks at the first bytes of `input`, at least one of them unless it is empty or the body is complete.
@@ -222,14 +236,20 @@ impl Chunked {
             | QuotedEscape
             | QuotedEnd => {
                 self.extensions += 1;
-                if self.extensions > CHUNK_EXTENSIONS_MAX {
+                if self.extensions as usize > CHUNK_EXTENSIONS_MAX {
                     return Err(ChunkedError::ExtensionsTooLong);
                 }
             }
             TrailerName | TrailerValue | TrailerLf => {
                 self.trailers += 1;
-                if self.trailers > TRAILERS_MAX {
+                if self.trailers as usize > TRAILERS_MAX {
                     return Err(ChunkedError::TrailersTooLong);
+                }
+                let kept = self.kept.get_or_insert_default();
+                if next == TrailerLf {
+                    kept.end_line();
+                } else {
+                    kept.push(byte);
                 }
             }
             Size { .. } | SizeLf | Data | DataCr | DataLf | TrailerStart | EndLf | Done | Failed(_) => (),
@@ -282,6 +302,31 @@ mod tests {
         check("3\r\nab", Ok(None));
         check("", Ok(None));
         check("0\r\n", Ok(None));
+    }
+
+    #[test]
+    fn trailers_are_kept_apart_and_clean() {
+        let hide = Names::from_iter(["x-hidden"]);
+        let table = [
+            ("0\r\n\r\n", None),
+            ("1\r\nx\r\n0\r\nA:b\r\nc:\t d \r\nE:\r\n\r\nF: g", Some("A: b\r\nc: d\r\nE: \r\n")),
+            ("0\r\nContent-Length: 5\r\nHOST: x\r\n\r\n", None),
+            ("0\r\nA: b\r\nTransfer-Encoding: chunked\r\nA: c\r\n\r\n", Some("A: b\r\nA: c\r\n")),
+            ("0\r\nX-Hidden: b\r\n\r\n", None),
+            ("0\r\nX-Hidden: b\r\nGrpc-Status: 0\r\n\r\n", Some("Grpc-Status: 0\r\n")),
+        ];
+        for (input, expect) in table {
+            for step in [1, 2, 3, 1000] {
+                let mut decoder = Chunked::default();
+                for piece in input.as_bytes().chunks(step) {
+                    assert!(decoder.is_done() || decoder.take_trailers(&hide).is_none());
+                    decoder.decode(&mut piece.to_vec()).unwrap();
+                }
+                let got = decoder.take_trailers(&hide).map(|lines| String::from_utf8(lines).unwrap());
+                assert_eq!(got.as_deref(), expect, "{input:?} in steps of {step}");
+                assert_eq!(decoder.take_trailers(&hide), None);
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,10 @@
-//! Header fields as spans into the head's bytes, and the names that this proxy has to know.
+//! Header fields as spans into the head's bytes.
+
+use super::connection::Options;
+use super::known::{Known, KnownSet};
+use super::lanes::token;
+use super::limits::FIELDS_MAX;
+use super::lines::{LineFault, Lines};
 
 /// A range of a head's bytes. Heads are shorter than 64 KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -8,14 +14,9 @@ pub struct Span {
 }
 
 impl Span {
-    /// Where `part` lies in `whole`, of which it must be a subslice; `None` beyond 64 KiB.
-    pub(super) fn within(whole: &[u8], part: &[u8]) -> Option<Self> {
-        let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
-        let end = start.checked_add(part.len())?;
-        if end > whole.len() {
-            return None;
-        }
-        Some(Self { start: u16::try_from(start).ok()?, end: u16::try_from(end).ok()? })
+    /// Of a head that is no longer than `u16::MAX`.
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u16, end: end as u16 }
     }
 
     /// The bytes meant; empty if `whole` is not the head that this span was made from.
@@ -26,6 +27,14 @@ impl Span {
     pub fn is_empty(self) -> bool {
         self.start == self.end
     }
+
+    pub(super) fn start(self) -> usize {
+        self.start.into()
+    }
+
+    pub(super) fn end(self) -> usize {
+        self.end.into()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,95 +42,111 @@ pub struct Field {
     pub name: Span,
     pub value: Span,
     pub known: Known,
+    /// Its line is name, colon, one space, value, CRLF: exactly what this proxy would write.
+    pub(super) canonical: bool,
+}
+
+impl Field {
+    /// The whole line, if it is canonical.
+    pub(super) fn line(&self) -> Span {
+        Span { start: self.name.start, end: self.value.end.saturating_add(2) }
+    }
 }
 
 /// A head's fields in their order. Give an old one to the next `parse` and its memory is used again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields(Vec<Field>);
+pub struct Fields {
+    list: Vec<Field>,
+    present: KnownSet,
+    repeated: KnownSet,
+    pub(super) options: Options,
+}
+
+/// Why the fields of a head are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FieldFault {
+    Line(LineFault),
+    Name,
+    TooMany,
+}
+
+impl FieldFault {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Line(LineFault::Cut) => "head ends somewhere else",
+            Self::Line(LineFault::End) => "line end",
+            Self::Line(LineFault::Control) => "control character",
+            Self::Name => "field name",
+            Self::TooMany => "too many fields",
+        }
+    }
+}
 
 impl Fields {
     pub fn iter(&self) -> impl Iterator<Item = Field> + '_ {
-        self.0.iter().copied()
+        self.list.iter().copied()
     }
 
     pub fn values(&self, known: Known) -> impl Iterator<Item = Span> + '_ {
-        self.iter().filter(move |f| f.known == known).map(|f| f.value)
+        let list = if self.has(known) { self.list.as_slice() } else { &[] };
+        list.iter().filter(move |f| f.known == known).map(|f| f.value)
     }
 
     /// The only value of a field, `None` where it is missing or repeated.
     pub fn only(&self, known: Known) -> Option<Span> {
-        let mut values = self.values(known);
-        values.next().filter(|_| values.next().is_none())
+        if self.repeated.has(known) { None } else { self.values(known).next() }
     }
 
-    /// Takes over what httparse found in `head`; `None` where a span would not fit.
-    pub(super) fn fill(mut self, head: &[u8], parsed: &[httparse::Header<'_>]) -> Option<Self> {
-        self.0.clear();
-        self.0.reserve(parsed.len());
-        for header in parsed {
-            self.0.push(Field {
-                name: Span::within(head, header.name.as_bytes())?,
-                value: Span::within(head, trim(header.value))?,
-                known: Known::of(header.name.as_bytes()),
-            });
-        }
-        Some(self)
+    pub fn has(&self, known: Known) -> bool {
+        self.present.has(known)
     }
-}
 
-/// The fields that mean something to a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    Connection,
-    ContentLength,
-    Date,
-    Expect,
-    Host,
-    IfMatch,
-    IfModifiedSince,
-    IfNoneMatch,
-    IfUnmodifiedSince,
-    KeepAlive,
-    ProxyConnection,
-    Server,
-    Te,
-    Trailer,
-    TransferEncoding,
-    Upgrade,
-    XForwardedFor,
-    XForwardedHost,
-    XForwardedProto,
-    XRealIp,
-    Other,
-}
+    pub(super) fn is_repeated(&self, known: Known) -> bool {
+        self.repeated.has(known)
+    }
 
-impl Known {
-    fn of(name: &[u8]) -> Self {
-        // By length first: most names are told apart without looking at a byte.
-        let candidates: &[(&[u8], Self)] = match name.len() {
-            2 => &[(b"te", Self::Te)],
-            4 => &[(b"host", Self::Host), (b"date", Self::Date)],
-            6 => &[(b"expect", Self::Expect), (b"server", Self::Server)],
-            7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer)],
-            8 => &[(b"if-match", Self::IfMatch)],
-            9 => &[(b"x-real-ip", Self::XRealIp)],
-            10 => &[(b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)],
-            13 => &[(b"if-none-match", Self::IfNoneMatch)],
-            14 => &[(b"content-length", Self::ContentLength)],
-            15 => &[(b"x-forwarded-for", Self::XForwardedFor)],
-            16 => {
-                &[(b"x-forwarded-host", Self::XForwardedHost), (b"proxy-connection", Self::ProxyConnection)]
+    /// Reads the lines that are left, up to the empty one that ends a head; the head's length, which a `Span` can
+    /// address. Nothing is left of what was in `self`.
+    pub(super) fn read(&mut self, head: &[u8], lines: &mut Lines<'_>) -> Result<usize, FieldFault> {
+        self.list.clear();
+        self.present = KnownSet::default();
+        self.repeated = KnownSet::default();
+        loop {
+            let (start, end) = lines.next().map_err(FieldFault::Line)?;
+            if start == end {
+                self.options = Options::of(head, self);
+                return Ok(end + 2);
             }
-            17 => &[
-                (b"x-forwarded-proto", Self::XForwardedProto),
-                (b"transfer-encoding", Self::TransferEncoding),
-                (b"if-modified-since", Self::IfModifiedSince),
-            ],
-            19 => &[(b"if-unmodified-since", Self::IfUnmodifiedSince)],
-            _ => &[],
-        };
-        candidates.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map_or(Self::Other, |(_, k)| *k)
+            if self.list.len() == FIELDS_MAX {
+                return Err(FieldFault::TooMany);
+            }
+            let name_end = start + token(head, start, end);
+            // Also a line that begins with white space, a continued one (RFC 9112 section 5.2), and white space in
+            // front of the colon (section 5.1).
+            let (true, Some([b':', rest @ ..])) = (name_end > start, head.get(name_end..end)) else {
+                return Err(FieldFault::Name);
+            };
+            let (value, canonical) = match rest {
+                [b' ', first, .., last] if !is_space(*first) && !is_space(*last) => (name_end + 2..end, true),
+                [b' ', only] if !is_space(*only) => (name_end + 2..end, true),
+                [b' '] => (end..end, true),
+                _ => {
+                    let value = trim(rest);
+                    let start = name_end + 1 + rest.iter().take_while(|b| is_space(**b)).count();
+                    (start..start + value.len(), false)
+                }
+            };
+            let known = Known::of(head.get(start..name_end).unwrap_or_default());
+            self.repeated.insert_if(known, self.present);
+            self.present.insert(known);
+            let (name, value) = (Span::new(start, name_end), Span::new(value.start, value.end));
+            self.list.push(Field { name, value, known, canonical });
+        }
     }
+}
+
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 /// The members of a comma-separated list, without white space and without the empty ones (RFC 9110 section 5.6.1.2).
@@ -139,9 +164,19 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 
 /// A character of a token (RFC 9110 section 5.6.2).
 pub(super) const fn is_token_byte(byte: u8) -> bool {
-    matches!(byte,
-        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+    const TABLE: [bool; 256] = table();
+    const fn table() -> [bool; 256] {
+        let mut table = [false; 256];
+        let mut at = 0;
+        while at < 256 {
+            table[at] = matches!(at as u8,
+                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|'
+                | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z');
+            at += 1;
+        }
+        table
+    }
+    TABLE[byte as usize]
 }
 
 #[cfg(test)]
@@ -149,27 +184,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_known_in_any_case_and_nothing_else_is() {
+    fn a_line_is_canonical_if_it_would_be_written_so() {
         let table = [
-            ("Host", Known::Host),
-            ("tRANSFER-eNCODING", Known::TransferEncoding),
-            ("X-Real-IP", Known::XRealIp),
-            ("Transfer_Encoding", Known::Other),
-            ("Hos", Known::Other),
-            ("", Known::Other),
+            ("A: b", "b", true),
+            ("A: b c", "b c", true),
+            ("A: ", "", true),
+            ("A:", "", false),
+            ("A:b", "b", false),
+            ("A:\tb", "b", false),
+            ("A:  b", "b", false),
+            ("A: b ", "b", false),
+            ("A: bc\t", "bc", false),
+            ("A:  ", "", false),
+            ("A: \t", "", false),
+            ("A::", ":", false),
         ];
-        for (name, expect) in table {
-            assert_eq!(Known::of(name.as_bytes()), expect, "{name}");
+        for (line, value, canonical) in table {
+            let head = format!("{line}\r\n\r\n").into_bytes();
+            let mut fields = Fields::default();
+            assert_eq!(fields.read(&head, &mut Lines::new(&head)), Ok(head.len()));
+            let field = fields.iter().next().unwrap();
+            assert_eq!(
+                (field.name.of(&head), field.value.of(&head)),
+                (&b"A"[..], value.as_bytes()),
+                "{line:?}"
+            );
+            assert_eq!(field.canonical, canonical, "{line:?}");
+            if canonical {
+                assert_eq!(field.line().of(&head), format!("{line}\r\n").as_bytes());
+            }
         }
     }
 
     #[test]
-    fn spans_are_found_and_foreign_ones_are_empty() {
-        let whole = b"Host: a";
-        assert_eq!(Span::within(whole, &whole[6..]).map(|s| s.of(whole)), Some(&b"a"[..]));
-        let other = vec![0; 1 << 17];
-        assert_eq!(Span::within(&other, &other[70_000..70_001]), None);
-        assert!(Span { start: 3, end: 9 }.of(b"Host").is_empty());
+    fn spans_of_another_head_are_empty() {
+        assert!(Span::new(3, 9).of(b"Host").is_empty());
+        assert_eq!(Span::new(1, 3).of(b"Host"), b"os");
     }
 
     #[test]

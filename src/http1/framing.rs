@@ -1,11 +1,13 @@
 //! Where a message's body ends (RFC 9112 section 6), decided once, from all fields that say something about it.
 
-use super::fields::{Fields, Known, members};
+use super::fields::{Fields, members};
 use super::head::{HeadError, ResponseError, Version};
+use super::known::Known;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// No body, and no field that speaks of one.
+    #[default]
     None,
     Length(u64),
     Chunked,
@@ -61,7 +63,7 @@ impl Framing {
 
 fn declared(head: &[u8], fields: &Fields, version: Version) -> Result<Declared, Fault> {
     let length = content_length(head, fields)?;
-    if fields.values(Known::TransferEncoding).next().is_none() {
+    if !fields.has(Known::TransferEncoding) {
         return Ok(length.map_or(Declared::Nothing, Declared::Length));
     }
     if length.is_some() {
@@ -86,11 +88,10 @@ fn declared(head: &[u8], fields: &Fields, version: Version) -> Result<Declared, 
 
 /// Repeated fields and lists are refused even where the values agree, as nginx does.
 fn content_length(head: &[u8], fields: &Fields) -> Result<Option<u64>, Fault> {
-    let mut values = fields.values(Known::ContentLength);
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
+    if fields.is_repeated(Known::ContentLength) {
         return Err(Fault::Bad("repeated Content-Length"));
     }
+    let Some(value) = fields.only(Known::ContentLength) else { return Ok(None) };
     let digits = value.of(head);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Fault::Bad("Content-Length is not a number"));

@@ -1,20 +1,37 @@
 //! What request and response heads have in common: the version, and why one is refused.
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
     Http10,
+    #[default]
     Http11,
 }
 
 impl Version {
-    pub(super) fn of(minor: Option<u8>) -> Option<Self> {
-        match minor {
-            Some(0) => Some(Self::Http10),
-            Some(1) => Some(Self::Http11),
+    /// Bytes that `suffix` finds.
+    pub(super) const SUFFIX: usize = b" HTTP/1.1".len();
+
+    /// Of a request line.
+    pub(super) fn suffix(line: &[u8]) -> Option<Self> {
+        match line.last_chunk()? {
+            b" HTTP/1.1" => Some(Self::Http11),
+            b" HTTP/1.0" => Some(Self::Http10),
+            _ => None,
+        }
+    }
+
+    /// Of a status line.
+    pub(super) fn prefix(line: &[u8]) -> Option<Self> {
+        match line.first_chunk()? {
+            b"HTTP/1.1 " => Some(Self::Http11),
+            b"HTTP/1.0 " => Some(Self::Http10),
             _ => None,
         }
     }
 }
+
+/// What is said of bytes that a caller took for one head.
+pub(super) const ENDS_BEFORE: &str = "head ends before its bytes do";
 
 /// Why a request head is refused. The connection is closed after the answer: where one message is malformed, nobody
 /// knows where the next begins.

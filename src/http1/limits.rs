@@ -21,5 +21,5 @@ pub const CHUNK_SIZE_DIGITS_MAX: u8 = 15;
 /// All chunk extensions of one message: they carry nothing that anybody uses.
 pub const CHUNK_EXTENSIONS_MAX: usize = 16 << 10;
 
-/// All trailers of one message; they are checked and dropped.
+/// All trailers of one message, those included that are dropped.
 pub const TRAILERS_MAX: usize = 16 << 10;

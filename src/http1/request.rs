@@ -1,10 +1,15 @@
-//! A request head: parsed by httparse, then held to the rules of RFC 9112 that httparse does not know.
+//! A request head (RFC 9112 section 3), read as strictly as its sections allow.
 
-use super::fields::{Fields, Known, Span, members};
+use super::connection::{accepts_trailers, upgrade};
+use super::fields::{FieldFault, Fields, Span};
 use super::framing::Framing;
-use super::head::{HeadError, Version};
-use super::limits::FIELDS_MAX;
-use super::target::{Target, checked_authority, same_authority};
+use super::head::{ENDS_BEFORE, HeadError, Version};
+use super::known::Known;
+use super::lanes::token;
+use super::limits::{REQUEST_HEAD_MAX, REQUEST_LINE_MAX};
+use super::lines::Lines;
+use super::scan::{HeadScan, Scanned};
+use super::target::{Target, check_authority, same_authority};
 
 /// Method names are case-sensitive (RFC 9110 section 9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,38 +70,82 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
+    /// The protocols that the client would rather speak on this connection: the value of Upgrade. Only for a GET of
+    /// HTTP/1.1 without a body; what else asks for it is answered as if it had not (RFC 9110 section 7.8).
+    pub upgrade: Option<Span>,
+    /// The client reads trailers.
+    pub accepts_trailers: bool,
     pub fields: Fields,
 }
 
 impl RequestHead {
-    /// `head` is what `HeadScan` found complete; `reuse` lends its memory.
-    pub fn parse(head: &[u8], reuse: Fields) -> Result<Self, HeadError> {
-        let mut headers = [const { httparse::EMPTY_HEADER }; FIELDS_MAX];
-        let mut parsed = httparse::Request::new(&mut headers);
-        match parsed.parse(head) {
-            Ok(httparse::Status::Complete(length)) if length == head.len() => (),
-            Ok(_) => return Err(HeadError::Bad("head ends somewhere else")),
-            Err(error) => return Err(head_error(error)),
+    /// The head at the start of `bytes`, what `scan` and `parse` would give one after the other, mostly in one pass.
+    /// `None`: not whole; to be given the same bytes again, and more, with the same scan. `spare` lends its memory.
+    pub fn read(bytes: &[u8], scan: &mut HeadScan, spare: &mut Fields) -> Result<Option<Self>, HeadError> {
+        if scan.is_fresh()
+            && let Ok(head) = Self::parse_start(bytes, spare)
+        {
+            return Ok(Some(head));
         }
-        let bad = HeadError::Bad;
-        let method_name = parsed.method.ok_or(bad("no method"))?.as_bytes();
-        let method = Method::of(method_name)?;
-        let version = Version::of(parsed.version).ok_or(bad("version"))?;
-        let target = parsed.path.ok_or(bad("no target"))?.as_bytes();
-        let target = Target::parse(head, target, method)?;
-        let fields = reuse.fill(head, parsed.headers).ok_or(HeadError::TooLarge)?;
-        let framing = Framing::of_request(head, &fields, version)?;
+        // What exactly is wrong, or missing.
+        match scan.request(bytes)? {
+            Scanned::Incomplete => Ok(None),
+            Scanned::Complete(length) => {
+                Self::parse(bytes.get(..length).unwrap_or_default(), std::mem::take(spare)).map(Some)
+            }
+        }
+    }
+
+    /// `head` is what `HeadScan` found complete; `reuse` lends its memory.
+    pub fn parse(head: &[u8], mut reuse: Fields) -> Result<Self, HeadError> {
+        let parsed = Self::parse_start(head, &mut reuse)?;
+        if parsed.length == head.len() { Ok(parsed) } else { Err(HeadError::Bad(ENDS_BEFORE)) }
+    }
+
+    /// The head that `bytes` begin with. The memory of `spare` is taken only if there is one.
+    fn parse_start(bytes: &[u8], spare: &mut Fields) -> Result<Self, HeadError> {
+        let head = bytes.get(..REQUEST_HEAD_MAX).unwrap_or(bytes);
+        let mut lines = Lines::new(head);
+        let mut next = || lines.next().map_err(|fault| HeadError::Bad(FieldFault::Line(fault).text()));
+        let (mut start, mut end) = next()?;
+        // RFC 9112 section 2.2: one empty line in front is ignored.
+        if start == end {
+            (start, end) = next()?;
+        }
+        let line = head.get(start..end).unwrap_or_default();
+        let version = Version::suffix(line).ok_or(HeadError::Bad("version"))?;
+        if line.len() > REQUEST_LINE_MAX {
+            return Err(HeadError::LineTooLong);
+        }
+        let method_end = start + token(head, start, end);
+        let target_end = end - Version::SUFFIX;
+        if method_end == start || method_end >= target_end || head.get(method_end) != Some(&b' ') {
+            return Err(HeadError::Bad("request line"));
+        }
+        let length = spare.read(head, &mut lines).map_err(|fault| match fault {
+            FieldFault::TooMany => HeadError::TooLarge,
+            fault => HeadError::Bad(fault.text()),
+        })?;
+        let method = Method::of(head.get(start..method_end).unwrap_or_default())?;
+        let target = Target::parse(head, method_end + 1, target_end, method)?;
+        let framing = Framing::of_request(head, spare, version)?;
+        let upgrade = match (method, framing) {
+            (Method::Get, Framing::None | Framing::Length(0)) => upgrade(head, spare, version),
+            _ => None,
+        };
         Ok(Self {
-            length: head.len(),
+            length,
             method,
-            method_name: Span::within(head, method_name).ok_or(HeadError::TooLarge)?,
+            method_name: Span::new(start, method_end),
             target,
             version,
-            host: host(head, &fields, &target, version)?,
+            host: host(head, spare, &target, version)?,
             framing,
-            keep_alive: keep_alive(head, &fields, version),
-            expects_continue: expects_continue(head, &fields, version)?,
-            fields,
+            keep_alive: spare.options.persists(version),
+            expects_continue: expects_continue(head, spare, version)?,
+            upgrade,
+            accepts_trailers: accepts_trailers(head, spare, version),
+            fields: std::mem::take(spare),
         })
     }
 
@@ -109,15 +158,14 @@ impl RequestHead {
 /// RFC 9112 section 3.2: exactly one in HTTP/1.1. An absolute-form target overrides it (section 3.2.2), and one that
 /// disagrees is refused, because whoever looks at Host alone would route the request elsewhere.
 fn host(head: &[u8], fields: &Fields, target: &Target, version: Version) -> Result<Option<Span>, HeadError> {
-    let mut values = fields.values(Known::Host);
-    let host = values.next();
-    if values.next().is_some() {
+    if fields.is_repeated(Known::Host) {
         return Err(HeadError::Bad("repeated Host"));
     }
+    let host = fields.only(Known::Host);
     match (host, version) {
         (None, Version::Http11) => return Err(HeadError::Bad("no Host")),
         (None, Version::Http10) => (),
-        (Some(host), _) => _ = checked_authority(host.of(head))?,
+        (Some(host), _) => check_authority(head, host)?,
     }
     match (target.authority, host) {
         (Some(authority), Some(host)) if !same_authority(authority.of(head), host.of(head)) => {
@@ -126,20 +174,6 @@ fn host(head: &[u8], fields: &Fields, target: &Target, version: Version) -> Resu
         (Some(authority), _) => Ok(Some(authority)),
         (None, host) => Ok(host),
     }
-}
-
-/// RFC 9112 section 9.3.
-pub(super) fn keep_alive(head: &[u8], fields: &Fields, version: Version) -> bool {
-    let mut keep_alive = version == Version::Http11;
-    for value in fields.values(Known::Connection) {
-        for option in members(value.of(head)) {
-            if option.eq_ignore_ascii_case(b"close") {
-                return false;
-            }
-            keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-    keep_alive
 }
 
 /// RFC 9110 section 10.1.1: ignored in HTTP/1.0.
@@ -154,18 +188,6 @@ fn expects_continue(head: &[u8], fields: &Fields, version: Version) -> Result<bo
         }
     }
     Ok(expected)
-}
-
-fn head_error(error: httparse::Error) -> HeadError {
-    match error {
-        httparse::Error::TooManyHeaders => HeadError::TooLarge,
-        httparse::Error::HeaderName => HeadError::Bad("field name"),
-        httparse::Error::HeaderValue => HeadError::Bad("field value"),
-        httparse::Error::NewLine => HeadError::Bad("line end"),
-        httparse::Error::Status => HeadError::Bad("status"),
-        httparse::Error::Token => HeadError::Bad("request line"),
-        httparse::Error::Version => HeadError::Bad("version"),
-    }
 }
 
 #[cfg(test)]

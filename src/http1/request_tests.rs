@@ -1,6 +1,7 @@
 //! The checklist of RFC 9110 and 9112 for what a proxy receives, as tables.
 
 use super::*;
+use crate::http1::FIELDS_MAX;
 use crate::http1::{HeadScan, Scanned};
 
 fn parse(bytes: &[u8]) -> Result<RequestHead, HeadError> {
@@ -199,5 +200,39 @@ fn only_what_can_be_done_twice_is_repeatable() {
     for (method, line, expect) in table {
         let head = parse(format!("{method} / HTTP/1.1\r\nHost: a\r\n{line}\r\n").as_bytes()).unwrap();
         assert_eq!(head.is_repeatable(), expect, "{method} {line}");
+    }
+}
+
+#[test]
+fn only_a_whole_wish_for_another_protocol_counts() {
+    let wish = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let with = |value: &str| format!("Connection: keep-alive, upgrade\r\nUpgrade: {value}\r\n");
+    let table = [
+        ("GET", "HTTP/1.1", wish.to_owned(), Some("websocket")),
+        ("GET", "HTTP/1.1", format!("{wish}Content-Length: 0\r\n"), Some("websocket")),
+        ("GET", "HTTP/1.1", with("foo/2, websocket"), Some("foo/2, websocket")),
+        ("get", "HTTP/1.1", wish.to_owned(), None),
+        ("HEAD", "HTTP/1.1", wish.to_owned(), None),
+        ("POST", "HTTP/1.1", wish.to_owned(), None),
+        ("GET", "HTTP/1.0", wish.to_owned(), None),
+        ("GET", "HTTP/1.1", format!("{wish}Content-Length: 1\r\n"), None),
+        ("GET", "HTTP/1.1", format!("{wish}Transfer-Encoding: chunked\r\n"), None),
+        ("GET", "HTTP/1.1", format!("{wish}Upgrade: b\r\n"), None),
+        ("GET", "HTTP/1.1", "Upgrade: websocket\r\n".to_owned(), None),
+        ("GET", "HTTP/1.1", "Connection: upgrade\r\n".to_owned(), None),
+        ("GET", "HTTP/1.1", "Connection: x-upgrade\r\nUpgrade: websocket\r\n".to_owned(), None),
+        ("GET", "HTTP/1.1", with(""), None),
+        ("GET", "HTTP/1.1", with(" , "), None),
+        ("GET", "HTTP/1.1", with("a;b"), None),
+        // Frames of HTTP/2 would carry requests that nobody here reads.
+        ("GET", "HTTP/1.1", with("h2c"), None),
+        ("GET", "HTTP/1.1", with("websocket, H2C"), None),
+        ("GET", "HTTP/1.1", with("h2c/1"), None),
+        ("GET", "HTTP/1.1", with("h2"), None),
+    ];
+    for (method, version, lines, expect) in table {
+        let text = format!("{method} / {version}\r\nHost: a\r\n{lines}\r\n");
+        let head = parse(text.as_bytes()).unwrap();
+        assert_eq!(head.upgrade.map(|u| u.of(text.as_bytes())), expect.map(str::as_bytes), "{text:?}");
     }
 }

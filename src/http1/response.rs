@@ -1,11 +1,14 @@
 //! A response head from an upstream: as strictly read as a request, because its framing decides where the next
 //! response on that connection begins, and whose it is.
 
-use super::fields::{Fields, Span};
+use super::connection::upgrade;
+use super::fields::{FieldFault, Fields, Span};
 use super::framing::Framing;
-use super::head::{ResponseError, Version};
-use super::limits::FIELDS_MAX;
-use super::request::{Method, keep_alive};
+use super::head::{ENDS_BEFORE, ResponseError, Version};
+use super::limits::RESPONSE_HEAD_MAX;
+use super::lines::Lines;
+use super::request::Method;
+use super::scan::{HeadScan, Scanned};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
@@ -16,35 +19,75 @@ pub struct ResponseHead {
     pub framing: Framing,
     /// The upstream lets the connection be used again.
     pub keep_alive: bool,
+    /// Of a 101 that says properly what the connection is from here on (RFC 9110 section 15.2.2): the value of Upgrade.
+    /// Whether anybody asked for it is for the caller to know. Any other 101 is malformed.
+    pub upgrade: Option<Span>,
     pub fields: Fields,
 }
 
 impl ResponseHead {
-    /// `head` is what `HeadScan` found complete; `method` that of the request; `reuse` lends its memory.
-    pub fn parse(head: &[u8], method: Method, reuse: Fields) -> Result<Self, ResponseError> {
-        let mut headers = [const { httparse::EMPTY_HEADER }; FIELDS_MAX];
-        let mut parsed = httparse::Response::new(&mut headers);
-        match parsed.parse(head) {
-            Ok(httparse::Status::Complete(length)) if length == head.len() => (),
-            Ok(_) => return Err(ResponseError::Bad("head ends somewhere else")),
-            Err(httparse::Error::TooManyHeaders) => return Err(ResponseError::TooLarge),
-            Err(_) => return Err(ResponseError::Bad("head")),
+    /// The head at the start of `bytes`, what `scan` and `parse` would give one after the other, mostly in one pass.
+    /// `None`: not whole; to be given the same bytes again, and more, with the same scan. `spare` lends its memory.
+    pub fn read(
+        bytes: &[u8],
+        method: Method,
+        scan: &mut HeadScan,
+        spare: &mut Fields,
+    ) -> Result<Option<Self>, ResponseError> {
+        if scan.is_fresh()
+            && let Ok(head) = Self::parse_start(bytes, method, spare)
+        {
+            return Ok(Some(head));
         }
-        let version = Version::of(parsed.version).ok_or(ResponseError::Bad("version"))?;
-        let status =
-            parsed.code.filter(|code| (100..=999).contains(code)).ok_or(ResponseError::Bad("status"))?;
-        let reason = match parsed.reason {
-            Some(reason) if !reason.is_empty() => {
-                Span::within(head, reason.as_bytes()).ok_or(ResponseError::Bad("reason"))?
+        // What exactly is wrong, or missing.
+        match scan.response(bytes)? {
+            Scanned::Incomplete => Ok(None),
+            Scanned::Complete(length) => {
+                Self::parse(bytes.get(..length).unwrap_or_default(), method, std::mem::take(spare)).map(Some)
             }
-            _ => Span::default(),
+        }
+    }
+
+    /// `head` is what `HeadScan` found complete; `method` that of the request; `reuse` lends its memory.
+    pub fn parse(head: &[u8], method: Method, mut reuse: Fields) -> Result<Self, ResponseError> {
+        let parsed = Self::parse_start(head, method, &mut reuse)?;
+        if parsed.length == head.len() { Ok(parsed) } else { Err(ResponseError::Bad(ENDS_BEFORE)) }
+    }
+
+    /// The head that `bytes` begin with. The memory of `spare` is taken only if there is one.
+    fn parse_start(bytes: &[u8], method: Method, spare: &mut Fields) -> Result<Self, ResponseError> {
+        let head = bytes.get(..RESPONSE_HEAD_MAX).unwrap_or(bytes);
+        let mut lines = Lines::new(head);
+        let (start, end) =
+            lines.next().map_err(|fault| ResponseError::Bad(FieldFault::Line(fault).text()))?;
+        let line = head.get(start..end).unwrap_or_default();
+        let version = Version::prefix(line).ok_or(ResponseError::Bad("version"))?;
+        let (status, has_reason) = match line.get(Version::SUFFIX..).unwrap_or_default() {
+            // RFC 9112 section 4 wants a space even before an empty phrase; some leave it out.
+            [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..]
+                if matches!(rest, [] | [b' ', ..]) =>
+            {
+                let digit = |b: &u8| u16::from(b - b'0');
+                (digit(a) * 100 + digit(b) * 10 + digit(c), rest.len() > 1)
+            }
+            _ => return Err(ResponseError::Bad("status")),
         };
-        let fields = reuse.fill(head, parsed.headers).ok_or(ResponseError::TooLarge)?;
+        // A phrase in a character set that nobody knows says nothing.
+        let reason = match has_reason && line.is_ascii() {
+            true => Span::new(start + Version::SUFFIX + 4, end),
+            false => Span::default(),
+        };
+        let length = spare.read(head, &mut lines).map_err(|fault| match fault {
+            FieldFault::TooMany => ResponseError::TooLarge,
+            fault => ResponseError::Bad(fault.text()),
+        })?;
         // RFC 9112 section 6.3 rule 1.
         let bodiless = method == Method::Head || matches!(status, 100..=199 | 204 | 304);
-        let framing = Framing::of_response(head, &fields, version, bodiless)?;
-        let keep_alive = framing != Framing::Close && keep_alive(head, &fields, version);
-        Ok(Self { length: head.len(), status, reason, version, framing, keep_alive, fields })
+        let framing = Framing::of_response(head, spare, version, bodiless)?;
+        let keep_alive = framing != Framing::Close && spare.options.persists(version);
+        let upgrade = if status == 101 { upgrade(head, spare, version) } else { None };
+        let fields = std::mem::take(spare);
+        Ok(Self { length, status, reason, version, framing, keep_alive, upgrade, fields })
     }
 
     /// Informational: another head follows (RFC 9110 section 15.2).
@@ -111,6 +154,22 @@ mod tests {
         for (lines, method, expect) in table {
             let got = parse(lines, *method).ok().map(|h| (h.framing, h.keep_alive));
             assert_eq!(got, *expect, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_101_says_what_follows() {
+        let table = [
+            ("HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket", true),
+            ("HTTP/1.1 101 S\r\nConnection: upgrade", false),
+            ("HTTP/1.1 101 S\r\nUpgrade: websocket", false),
+            ("HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: h2c", false),
+            ("HTTP/1.0 101 S\r\nConnection: upgrade\r\nUpgrade: websocket", false),
+            ("HTTP/1.1 426 S\r\nConnection: upgrade\r\nUpgrade: websocket", false),
+        ];
+        for (lines, expect) in table {
+            let head = parse(lines, Method::Get).unwrap();
+            assert_eq!(head.upgrade.is_some(), expect, "{lines:?}");
         }
     }
 }

@@ -1,15 +1,21 @@
-//! Heads written anew: no head is ever copied raw from one side to the other.
+//! Requests written anew: no head is ever copied raw from one side to the other.
 //!
 //! What belongs to one connection stays on it (RFC 9110 section 7.6.1); framing is stated once, by whoever frames.
 
-use super::fields::{Fields, Known, members};
+use std::net::IpAddr;
+
+use super::connection::is_named;
+use super::copy::{Run, copy_fields, framing_line, line};
+use super::fields::{Field, is_token_byte};
 use super::framing::Framing;
 use super::head::Version;
+use super::known::{Known, KnownSet, Scope};
 use super::request::{Method, RequestHead};
-use super::response::ResponseHead;
+use super::rules::{Rules, is_value};
+use super::target::is_target_byte;
 
 /// What an upstream is told about the client, and how the body follows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Forwarded<'a> {
     /// The client's address.
     pub client: &'a str,
@@ -19,378 +25,253 @@ pub struct Forwarded<'a> {
     pub default_host: &'a str,
     /// The upstream connection may be used again.
     pub keep_alive: bool,
+    /// Pass on the wish for another protocol, if the request has a valid one.
+    pub upgrade: bool,
+    /// In place of path and query. What a target must not contain is percent-encoded.
+    pub target: Option<&'a [u8]>,
+    /// Add an element to Forwarded (RFC 7239).
+    pub forwarded: bool,
+    /// Name of this proxy in Via (RFC 9110 section 7.6.3), a token or host.
+    pub via: Option<&'a str>,
+    pub rules: Rules<'a>,
 }
+
+/// Room for the lines that are written besides the client's.
+const OWN_LINES: usize = 512;
 
 /// Appends the head of `request`, which was parsed from `head`, as an upstream gets it: HTTP/1.1, origin-form, Host as
 /// the client wrote it (nginx's `proxy_set_header Host $http_host`). The body, if there is one, follows with the
 /// framing it came with. Expect stays here, because the 100 is ours to send.
 pub fn write_request(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, forwarded: &Forwarded<'_>) {
+    let rules = &forwarded.rules;
+    out.reserve(head.len() + OWN_LINES);
+    let run = request_line(out, head, request, forwarded.target);
+    let own_host = request.host.map(|h| h.of(head)).unwrap_or(forwarded.default_host.as_bytes());
+    let host = rules.host.filter(|v| is_value(v) && !v.is_empty());
+    let run = host_line(out, head, request, run, host, own_host);
+
+    let named = request.fields.options.named;
+    let plain = !named && rules.drop.is_empty();
+    let mut stays_here = STAYS_HERE;
+    if forwarded.forwarded {
+        stays_here.insert(Known::Forwarded);
+    }
+    if request.framing != Framing::Chunked {
+        // It speaks of a chunked body's end.
+        stays_here.insert(Known::Trailer);
+    }
+    copy_fields(out, head, &request.fields, run, |field| {
+        let name = field.name;
+        !stays_here.has(field.known)
+            && (plain || !(is_named(head, &request.fields, name.of(head)) || rules.drop.has(name.of(head))))
+    });
+    out.extend_from_slice(rules.add);
+
+    if !set(out, b"X-Forwarded-For", rules.forwarded_for) {
+        // One line with the whole chain, as nginx's `$proxy_add_x_forwarded_for`.
+        chain(out, head, request, b"X-Forwarded-For", Known::XForwardedFor, |_| true);
+        out.extend_from_slice(forwarded.client.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if !set(out, b"X-Forwarded-Proto", rules.forwarded_proto) {
+        line(out, b"X-Forwarded-Proto", forwarded.scheme.as_bytes());
+    }
+    if !set(out, b"X-Forwarded-Host", rules.forwarded_host) {
+        line(out, b"X-Forwarded-Host", own_host);
+    }
+    if !set(out, b"X-Real-IP", rules.real_ip) {
+        line(out, b"X-Real-IP", forwarded.client.as_bytes());
+    }
+    if forwarded.forwarded {
+        chain(out, head, request, b"Forwarded", Known::Forwarded, is_balanced);
+        forwarded_element(out, forwarded, own_host);
+    }
+    if let Some(via) = forwarded.via {
+        via_line(out, request.version, via);
+    }
+    framing_line(out, request.framing);
+    connection_lines(out, head, request, forwarded);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The request line; as a run if it is to be written just as it came.
+fn request_line(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, replaced: Option<&[u8]>) -> Run {
+    let target = &request.target;
+    match (replaced, target.authority, request.version) {
+        (None, None, Version::Http11) => {
+            return Run::new(
+                request.method_name.start(),
+                target.path_and_query.end() + b" HTTP/1.1\r\n".len(),
+            );
+        }
+        (_, _, Version::Http10 | Version::Http11) => (),
+    }
     out.extend_from_slice(request.method_name.of(head));
     out.push(b' ');
-    match (request.target.path_and_query.of(head), request.method) {
+    match (replaced, target.path_and_query.of(head), request.method) {
+        (Some(target), _, _) => {
+            if !matches!(target, [b'/', ..] | b"*") {
+                out.push(b'/');
+            }
+            for byte in target {
+                escaped(out, *byte, is_target_byte(*byte));
+            }
+        }
         // RFC 9112 sections 3.2.1 and 3.2.4: an absolute-form target without a path.
-        (b"", Method::Options) => out.push(b'*'),
-        (b"", _) => out.push(b'/'),
-        (target, _) => out.extend_from_slice(target),
+        (None, b"", Method::Options) => out.push(b'*'),
+        (None, b"", _) => out.push(b'/'),
+        (None, target, _) => out.extend_from_slice(target),
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    let host = request.host.map(|h| h.of(head)).unwrap_or(forwarded.default_host.as_bytes());
-    line(out, b"Host", host);
-    let named = has_named(head, &request.fields);
-    for field in request.fields.iter() {
-        let name = field.name.of(head);
-        let keep = match field.known {
-            Known::Host | Known::ContentLength | Known::Expect => false,
-            Known::XForwardedFor | Known::XForwardedHost | Known::XForwardedProto | Known::XRealIp => false,
-            known => !(is_hop_by_hop(known) || named && is_named(head, &request.fields, name)),
-        };
-        if keep {
-            line(out, name, field.value.of(head));
+    Run::default()
+}
+
+/// Appends a path as it is meant, so that it can stand in a target: what nginx escapes when it replaces one.
+pub fn append_path(out: &mut Vec<u8>, path: &[u8]) {
+    for byte in path {
+        escaped(out, *byte, is_target_byte(*byte) && !matches!(byte, b'%' | b'?'));
+    }
+}
+
+fn escaped(out: &mut Vec<u8>, byte: u8, legal: bool) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    if legal {
+        out.push(byte);
+    } else {
+        let digit = |n: u8| DIGITS.get(usize::from(n & 15)).copied().unwrap_or_default();
+        out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
+    }
+}
+
+/// Host comes first. It belongs to the run if that is where and how it came.
+fn host_line(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    request: &RequestHead,
+    mut run: Run,
+    replaced: Option<&[u8]>,
+    own: &[u8],
+) -> Run {
+    let is_first =
+        |field: &Field| field.known == Known::Host && field.canonical && field.name.of(head) == b"Host";
+    match (replaced, request.target.authority, request.fields.iter().next()) {
+        (None, None, Some(field)) if is_first(&field) => {
+            run.add(out, head, field.line());
+            run
+        }
+        _ => {
+            run.write(out, head);
+            line(out, b"Host", replaced.unwrap_or(own));
+            Run::default()
         }
     }
-    // One line with the whole chain, as nginx's `$proxy_add_x_forwarded_for`.
-    out.extend_from_slice(b"X-Forwarded-For: ");
-    if !(named && is_named(head, &request.fields, b"X-Forwarded-For")) {
-        for value in request.fields.values(Known::XForwardedFor).filter(|v| !v.is_empty()) {
-            out.extend_from_slice(value.of(head));
+}
+
+/// Whether a rule speaks of the field, which is then written as it says.
+fn set(out: &mut Vec<u8>, name: &[u8], rule: Option<&[u8]>) -> bool {
+    let Some(value) = rule.filter(|v| is_value(v)) else { return false };
+    if !value.is_empty() {
+        line(out, name, value);
+    }
+    true
+}
+
+/// The start of a line, and what the client wrote in such fields, each followed by a comma.
+fn chain(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    request: &RequestHead,
+    name: &[u8],
+    known: Known,
+    legal: impl Fn(&[u8]) -> bool,
+) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    if request.fields.has(known) && !is_named(head, &request.fields, name) {
+        let values = request.fields.values(known).map(|v| v.of(head));
+        for value in values.filter(|v| !v.is_empty() && legal(v)) {
+            out.extend_from_slice(value);
             out.extend_from_slice(b", ");
         }
     }
-    out.extend_from_slice(forwarded.client.as_bytes());
-    out.extend_from_slice(b"\r\n");
-    line(out, b"X-Forwarded-Proto", forwarded.scheme.as_bytes());
-    line(out, b"X-Forwarded-Host", host);
-    line(out, b"X-Real-IP", forwarded.client.as_bytes());
-    framing_line(out, request.framing);
-    if !forwarded.keep_alive {
-        line(out, b"Connection", b"close");
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
-/// How a response reaches the client.
-#[derive(Clone, Copy, Debug)]
-pub struct Delivery<'a> {
-    pub version: Version,
-    /// The connection ends with this response.
-    pub close: bool,
-    /// How the body is framed for the client.
-    pub framing: Framing,
-    /// Whole lines to add, each with its CRLF.
-    pub add: &'a [u8],
-}
-
-impl Delivery<'_> {
-    fn connection_line(&self, out: &mut Vec<u8>) {
-        match (self.close, self.version) {
-            (true, _) => line(out, b"Connection", b"close"),
-            // A client of HTTP/1.0 has to be told that its wish was granted.
-            (false, Version::Http10) => line(out, b"Connection", b"keep-alive"),
-            (false, Version::Http11) => (),
+/// Every quoted string ends: else what is added behind it would be a part of it.
+fn is_balanced(value: &[u8]) -> bool {
+    let mut quoted = false;
+    let mut bytes = value.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => _ = bytes.next(),
+            _ => (),
         }
     }
+    !quoted
 }
 
-/// Appends the head of `response`, which was parsed from `head`, as the client gets it.
-pub fn write_response(out: &mut Vec<u8>, head: &[u8], response: &ResponseHead, delivery: &Delivery<'_>) {
-    status_line(out, response.status, response.reason.of(head));
-    end_to_end_fields(out, head, &response.fields);
-    match (delivery.framing, response.status) {
-        // RFC 9110 section 8.6: the length that a GET would have had.
-        (Framing::None, status) if !matches!(status, 100..=199 | 204) => {
-            if let Some(length) = response.fields.only(Known::ContentLength) {
-                line(out, b"Content-Length", length.of(head));
-            }
+/// RFC 7239 section 4; addresses as in section 6.
+fn forwarded_element(out: &mut Vec<u8>, forwarded: &Forwarded<'_>, host: &[u8]) {
+    out.extend_from_slice(b"for=");
+    match forwarded.client.parse() {
+        Ok(IpAddr::V4(_)) => out.extend_from_slice(forwarded.client.as_bytes()),
+        Ok(IpAddr::V6(_)) => {
+            out.extend_from_slice(b"\"[");
+            out.extend_from_slice(forwarded.client.as_bytes());
+            out.extend_from_slice(b"]\"");
         }
-        (framing, _) => framing_line(out, framing),
+        Err(_) => out.extend_from_slice(b"unknown"),
     }
-    out.extend_from_slice(delivery.add);
-    delivery.connection_line(out);
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(forwarded.scheme.as_bytes());
+    if !host.is_empty() && host.iter().all(|b| is_token_byte(*b)) {
+        out.extend_from_slice(b";host=");
+        out.extend_from_slice(host);
+    } else if host.iter().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\')) {
+        out.extend_from_slice(b";host=\"");
+        out.extend_from_slice(host);
+        out.push(b'"');
+    }
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends an informational response. Never for a client of HTTP/1.0 (RFC 9110 section 15.2).
-pub fn write_interim(out: &mut Vec<u8>, head: &[u8], response: &ResponseHead) {
-    status_line(out, response.status, response.reason.of(head));
-    end_to_end_fields(out, head, &response.fields);
+/// A line of its own continues the chain of the lines above it (RFC 9110 section 5.3).
+pub(super) fn via_line(out: &mut Vec<u8>, received: Version, name: &str) {
+    out.extend_from_slice(match received {
+        Version::Http10 => b"Via: 1.0 ",
+        Version::Http11 => b"Via: 1.1 ",
+    });
+    out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
-/// The head of an answer that no upstream gave.
-#[derive(Clone, Copy, Debug)]
-pub struct OwnHead<'a> {
-    pub status: u16,
-    pub content_type: Option<&'a str>,
-    /// Not for 1xx, 204 and 304.
-    pub content_length: Option<u64>,
-    /// Date in the form of RFC 9110 section 5.6.7.
-    pub date: &'a str,
-    /// Whole lines, each with its CRLF: validators, Location, Allow.
-    pub lines: &'a [u8],
-}
-
-pub fn write_own(out: &mut Vec<u8>, own: &OwnHead<'_>, delivery: &Delivery<'_>) {
-    status_line(out, own.status, super::reason(own.status).as_bytes());
-    line(out, b"Server", b"vipgate");
-    line(out, b"Date", own.date.as_bytes());
-    if let Some(content_type) = own.content_type {
-        line(out, b"Content-Type", content_type.as_bytes());
+fn connection_lines(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, forwarded: &Forwarded<'_>) {
+    let upgrade = request.upgrade.filter(|_| forwarded.upgrade);
+    if let Some(protocols) = upgrade {
+        line(out, b"Upgrade", protocols.of(head));
     }
-    if let Some(length) = own.content_length {
-        framing_line(out, Framing::Length(length));
+    // RFC 9110 section 10.1.4: of TE, only this may be said again, and as an option of the connection.
+    let te = request.accepts_trailers;
+    if te {
+        out.extend_from_slice(b"TE: trailers\r\n");
     }
-    out.extend_from_slice(own.lines);
-    out.extend_from_slice(delivery.add);
-    delivery.connection_line(out);
-    out.extend_from_slice(b"\r\n");
+    let options: &[u8] = match (upgrade.is_some(), te, forwarded.keep_alive) {
+        (true, false, _) => b"Connection: upgrade\r\n",
+        (true, true, _) => b"Connection: upgrade, TE\r\n",
+        (false, true, true) => b"Connection: TE\r\n",
+        (false, true, false) => b"Connection: close, TE\r\n",
+        (false, false, false) => b"Connection: close\r\n",
+        (false, false, true) => b"",
+    };
+    out.extend_from_slice(options);
 }
 
-fn end_to_end_fields(out: &mut Vec<u8>, head: &[u8], fields: &Fields) {
-    let named = has_named(head, fields);
-    for field in fields.iter() {
-        let name = field.name.of(head);
-        let keep = field.known != Known::ContentLength
-            && !is_hop_by_hop(field.known)
-            && !(named && is_named(head, fields, name));
-        if keep {
-            line(out, name, field.value.of(head));
-        }
-    }
-}
+/// Ends at this hop whether or not Connection names it (RFC 9110 section 7.6.1).
+pub(super) const HOP_BY_HOP: KnownSet = KnownSet::of_those(Scope::Hop);
 
-/// Ends at this hop whether or not Connection names it (RFC 9110 section 7.6.1). TE and Trailer go because trailers
-/// are dropped.
-fn is_hop_by_hop(known: Known) -> bool {
-    match known {
-        Known::Connection
-        | Known::KeepAlive
-        | Known::ProxyConnection
-        | Known::Te
-        | Known::Trailer
-        | Known::TransferEncoding
-        | Known::Upgrade => true,
-        Known::ContentLength
-        | Known::Date
-        | Known::Expect
-        | Known::Host
-        | Known::IfMatch
-        | Known::IfModifiedSince
-        | Known::IfNoneMatch
-        | Known::IfUnmodifiedSince
-        | Known::Server
-        | Known::XForwardedFor
-        | Known::XForwardedHost
-        | Known::XForwardedProto
-        | Known::XRealIp
-        | Known::Other => false,
-    }
-}
-
-/// Connection has options that may be field names, so that the fields have to be compared with them.
-fn has_named(head: &[u8], fields: &Fields) -> bool {
-    options(head, fields).any(|o| !o.eq_ignore_ascii_case(b"close") && !o.eq_ignore_ascii_case(b"keep-alive"))
-}
-
-fn is_named(head: &[u8], fields: &Fields, name: &[u8]) -> bool {
-    options(head, fields).any(|o| o.eq_ignore_ascii_case(name))
-}
-
-fn options<'a>(head: &'a [u8], fields: &'a Fields) -> impl Iterator<Item = &'a [u8]> {
-    fields.values(Known::Connection).flat_map(move |v| members(v.of(head)))
-}
-
-fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    number(out, u64::from(status));
-    out.push(b' ');
-    out.extend_from_slice(reason);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn framing_line(out: &mut Vec<u8>, framing: Framing) {
-    match framing {
-        Framing::Length(n) => {
-            out.extend_from_slice(b"Content-Length: ");
-            number(out, n);
-            out.extend_from_slice(b"\r\n");
-        }
-        Framing::Chunked => line(out, b"Transfer-Encoding", b"chunked"),
-        Framing::None | Framing::Close => (),
-    }
-}
-
-fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn number(out: &mut Vec<u8>, n: u64) {
-    let mut digits = [0; 20];
-    let mut rest = n;
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        used += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
-}
+/// Not copied from a request: of this hop, or written anew.
+const STAYS_HERE: KnownSet = HOP_BY_HOP.with(KnownSet::of_those(Scope::Anew));
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FORWARDED: Forwarded<'static> =
-        Forwarded { client: "192.0.2.7", scheme: "http", default_host: "fallback", keep_alive: true };
-
-    fn request(lines: &str) -> String {
-        let text = format!("{lines}\r\n\r\n");
-        let head = RequestHead::parse(text.as_bytes(), Fields::default()).unwrap();
-        let mut out = vec![];
-        write_request(&mut out, text.as_bytes(), &head, &FORWARDED);
-        String::from_utf8(out).unwrap()
-    }
-
-    /// Without the lines that every forwarded request ends with.
-    fn check_request(lines: &str, expect: &str) {
-        let host = expect.split("Host: ").nth(1).and_then(|h| h.split("\r\n").next()).unwrap();
-        let tail = format!("X-Forwarded-Proto: http\r\nX-Forwarded-Host: {host}\r\nX-Real-IP: 192.0.2.7\r\n");
-        assert_eq!(request(lines).replacen(&tail, "", 1), format!("{expect}\r\n"), "{lines:?}");
-    }
-
-    #[test]
-    fn requests_as_an_upstream_gets_them() {
-        let xff = "X-Forwarded-For: 192.0.2.7\r\n";
-        check_request(
-            "GET /a?b HTTP/1.1\r\nhost: A:8000",
-            &format!("GET /a?b HTTP/1.1\r\nHost: A:8000\r\n{xff}"),
-        );
-        check_request("GET / HTTP/1.0", &format!("GET / HTTP/1.1\r\nHost: fallback\r\n{xff}"));
-        check_request("GET http://b/x HTTP/1.1\r\nHost: b", &format!("GET /x HTTP/1.1\r\nHost: b\r\n{xff}"));
-        check_request("GET http://b HTTP/1.1\r\nHost: b:80", &format!("GET / HTTP/1.1\r\nHost: b\r\n{xff}"));
-        check_request(
-            "OPTIONS http://b HTTP/1.1\r\nHost: b",
-            &format!("OPTIONS * HTTP/1.1\r\nHost: b\r\n{xff}"),
-        );
-        check_request(
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 03\r\nExpect: 100-continue\r\nA:  b ",
-            &format!("POST / HTTP/1.1\r\nHost: a\r\nA: b\r\n{xff}Content-Length: 3\r\n"),
-        );
-        check_request(
-            "POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: Chunked",
-            &format!("POST / HTTP/1.1\r\nHost: a\r\n{xff}Transfer-Encoding: chunked\r\n"),
-        );
-    }
-
-    #[test]
-    fn what_belongs_to_one_hop_stays_there() {
-        let xff = "X-Forwarded-For: 192.0.2.7\r\n";
-        check_request(
-            "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-A,Host\r\nKeep-Alive: 5\r\nX-A: 1\r\nx-b: 2\r\n\
-             Proxy-Connection: x\r\nTE: trailers\r\nTrailer: y\r\nUpgrade: websocket",
-            &format!("GET / HTTP/1.1\r\nHost: a\r\nx-b: 2\r\n{xff}"),
-        );
-        // A client cannot make this proxy hide where the request came from, nor unframe it.
-        check_request(
-            "POST / HTTP/1.1\r\nHost: a\r\nConnection: X-Forwarded-For, Content-Length, X-Real-IP\r\n\
-             X-Forwarded-For: 1.1.1.1\r\nContent-Length: 1",
-            &format!("POST / HTTP/1.1\r\nHost: a\r\n{xff}Content-Length: 1\r\n"),
-        );
-    }
-
-    #[test]
-    fn the_chain_of_clients_grows_by_one() {
-        check_request(
-            "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\nX-Real-IP: 6.6.6.6\r\n\
-             X-Forwarded-For: 2.2.2.2, 3.3.3.3\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil",
-            "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7\r\n",
-        );
-    }
-
-    fn response(lines: &str, method: Method, delivery: Delivery<'_>) -> String {
-        let text = format!("{lines}\r\n\r\n");
-        let head = ResponseHead::parse(text.as_bytes(), method, Fields::default()).unwrap();
-        let mut out = vec![];
-        write_response(&mut out, text.as_bytes(), &head, &delivery);
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn responses_as_a_client_gets_them() {
-        let kept = Delivery { version: Version::Http11, close: false, framing: Framing::None, add: b"" };
-        let length = Delivery { framing: Framing::Length(3), ..kept };
-        let table = [
-            (
-                "HTTP/1.0 200 Fine\r\nContent-Length: 3\r\nConnection: keep-alive, x\r\nX: y\r\nServer: s",
-                Method::Get,
-                length,
-                "HTTP/1.1 200 Fine\r\nServer: s\r\nContent-Length: 3\r\n\r\n",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 3",
-                Method::Get,
-                Delivery { close: true, add: b"A: b\r\n", ..length },
-                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nA: b\r\nConnection: close\r\n\r\n",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 3",
-                Method::Get,
-                Delivery { version: Version::Http10, ..length },
-                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n",
-            ),
-            (
-                "HTTP/1.1 200 OK",
-                Method::Get,
-                Delivery { framing: Framing::Chunked, ..kept },
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 7",
-                Method::Head,
-                kept,
-                "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n",
-            ),
-            ("HTTP/1.1 204 x\r\nContent-Length: 7", Method::Get, kept, "HTTP/1.1 204 x\r\n\r\n"),
-            (
-                "HTTP/1.1 304 x\r\nContent-Length: 7\r\nETag: \"a\"",
-                Method::Get,
-                kept,
-                "HTTP/1.1 304 x\r\nETag: \"a\"\r\nContent-Length: 7\r\n\r\n",
-            ),
-            (
-                "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\nTrailer: a\r\nUpgrade: h2c",
-                Method::Head,
-                kept,
-                "HTTP/1.1 200 \r\n\r\n",
-            ),
-        ];
-        for (lines, method, delivery, expect) in table {
-            assert_eq!(response(lines, method, delivery), expect, "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn own_answers_say_who_answers() {
-        let own = OwnHead {
-            status: 404,
-            content_type: Some("text/html"),
-            content_length: Some(12345678901234567890),
-            date: "D",
-            lines: b"Allow: GET\r\n",
-        };
-        let delivery =
-            Delivery { version: Version::Http11, close: true, framing: Framing::None, add: b"A: b\r\n" };
-        let mut out = vec![];
-        write_own(&mut out, &own, &delivery);
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "HTTP/1.1 404 Not Found\r\nServer: vipgate\r\nDate: D\r\nContent-Type: text/html\r\n\
-             Content-Length: 12345678901234567890\r\nAllow: GET\r\nA: b\r\nConnection: close\r\n\r\n"
-        );
-    }
-}
+#[path = "rewrite_tests.rs"]
+mod tests;

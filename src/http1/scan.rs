@@ -5,6 +5,7 @@
 
 use super::fields::is_token_byte;
 use super::head::{HeadError, ResponseError};
+use super::lanes::{BareLf, empty_line};
 use super::limits::{LEADING_EMPTY_LINES_MAX, REQUEST_HEAD_MAX, REQUEST_LINE_MAX, RESPONSE_HEAD_MAX};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,80 +20,88 @@ pub enum Scanned {
 pub struct HeadScan {
     /// Bytes that have been looked at.
     seen: usize,
-    /// Where the current line starts.
+    /// Where the current line starts, until the first one with content has ended.
     line: usize,
-    /// Lines with content.
-    lines: usize,
     leading_empty: usize,
+    /// The request or status line has been seen to its end.
+    in_fields: bool,
 }
 
 impl HeadScan {
     pub fn request(&mut self, bytes: &[u8]) -> Result<Scanned, HeadError> {
-        loop {
-            if self.lines == 0 {
-                self.check_first_byte(bytes)?;
-            }
+        while !self.in_fields {
+            self.check_first_byte(bytes)?;
             let Some(end) = self.next_line(bytes, REQUEST_HEAD_MAX) else {
                 // Where the limit is passed must not depend on how the bytes were cut: all of them count, also those
                 // behind the limit that came along.
-                let pending = bytes.len() - self.line;
-                if self.lines == 0 && pending > REQUEST_LINE_MAX + 1 {
+                if bytes.len() - self.line > REQUEST_LINE_MAX + 1 {
                     return Err(HeadError::LineTooLong);
-                }
-                if bytes.len() >= REQUEST_HEAD_MAX {
-                    return Err(HeadError::TooLarge);
                 }
                 return Ok(Scanned::Incomplete);
             };
             let line = bytes.get(self.line..end).unwrap_or_default();
-            if self.lines == 0 && line.len() > REQUEST_LINE_MAX + 2 {
+            if line.len() > REQUEST_LINE_MAX + 2 {
                 return Err(HeadError::LineTooLong);
             }
             let Some(content) = line.strip_suffix(b"\r\n") else {
                 return Err(HeadError::Bad("line ends in a bare LF"));
             };
             self.line = end;
-            match (content.is_empty(), self.lines) {
-                (true, 0) => {
-                    self.leading_empty += 1;
-                    if self.leading_empty > LEADING_EMPTY_LINES_MAX {
-                        return Err(HeadError::Bad("empty lines before the request line"));
-                    }
+            if content.is_empty() {
+                self.leading_empty += 1;
+                if self.leading_empty > LEADING_EMPTY_LINES_MAX {
+                    return Err(HeadError::Bad("empty lines before the request line"));
                 }
-                (true, _) => return Ok(Scanned::Complete(end)),
-                (false, 0) => {
-                    // Said now: a client of HTTP/0.9 or of another protocol sends no empty line to wait for.
-                    if !content.ends_with(b" HTTP/1.1") && !content.ends_with(b" HTTP/1.0") {
-                        return Err(HeadError::Bad("request line does not end in HTTP/1.1 or HTTP/1.0"));
-                    }
-                    self.lines = 1;
-                }
-                (false, _) => self.lines += 1,
+                continue;
             }
+            // Said now: a client of HTTP/0.9 or of another protocol sends no empty line to wait for.
+            if !content.ends_with(b" HTTP/1.1") && !content.ends_with(b" HTTP/1.0") {
+                return Err(HeadError::Bad("request line does not end in HTTP/1.1 or HTTP/1.0"));
+            }
+            self.in_fields = true;
+        }
+        match self.fields(bytes, REQUEST_HEAD_MAX) {
+            Ok(Scanned::Incomplete) if bytes.len() >= REQUEST_HEAD_MAX => Err(HeadError::TooLarge),
+            Ok(scanned) => Ok(scanned),
+            Err(BareLf) => Err(HeadError::Bad("line ends in a bare LF")),
         }
     }
 
     pub fn response(&mut self, bytes: &[u8]) -> Result<Scanned, ResponseError> {
-        loop {
+        if !self.in_fields {
             let Some(end) = self.next_line(bytes, RESPONSE_HEAD_MAX) else {
                 if bytes.len() >= RESPONSE_HEAD_MAX {
                     return Err(ResponseError::TooLarge);
                 }
                 return Ok(Scanned::Incomplete);
             };
-            let line = bytes.get(self.line..end).unwrap_or_default();
-            let Some(content) = line.strip_suffix(b"\r\n") else {
+            let line = bytes.get(..end).unwrap_or_default();
+            if !line.ends_with(b"\r\n") {
                 return Err(ResponseError::Bad("line ends in a bare LF"));
-            };
-            self.line = end;
-            if self.lines == 0 && !content.starts_with(b"HTTP/1.") {
+            }
+            if !line.starts_with(b"HTTP/1.") {
                 return Err(ResponseError::Bad("status line does not start with HTTP/1."));
             }
-            if content.is_empty() {
-                return Ok(Scanned::Complete(end));
-            }
-            self.lines += 1;
+            self.in_fields = true;
         }
+        match self.fields(bytes, RESPONSE_HEAD_MAX) {
+            Ok(Scanned::Incomplete) if bytes.len() >= RESPONSE_HEAD_MAX => Err(ResponseError::TooLarge),
+            Ok(scanned) => Ok(scanned),
+            Err(BareLf) => Err(ResponseError::Bad("line ends in a bare LF")),
+        }
+    }
+
+    /// It has not looked at anything.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.seen == 0
+    }
+
+    /// Looks for the empty line behind the fields.
+    fn fields(&mut self, bytes: &[u8], limit: usize) -> Result<Scanned, BareLf> {
+        let window = bytes.get(..limit).unwrap_or(bytes);
+        let found = empty_line(window, self.seen)?;
+        self.seen = window.len();
+        Ok(found.map_or(Scanned::Incomplete, Scanned::Complete))
     }
 
     /// A client that speaks TLS, or anything else binary, gets its answer at once.

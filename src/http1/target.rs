@@ -2,6 +2,7 @@
 
 use super::fields::Span;
 use super::head::HeadError;
+use super::lanes;
 use super::request::Method;
 
 /// Where a request goes, as it was written.
@@ -16,32 +17,29 @@ pub struct Target {
 }
 
 impl Target {
-    pub(super) fn parse(head: &[u8], target: &[u8], method: Method) -> Result<Self, HeadError> {
-        if !target.iter().all(|b| matches!(b, 0x21..=0x7e) && *b != b'#') {
+    /// It lies at `head[start..end]`.
+    pub(super) fn parse(head: &[u8], start: usize, end: usize, method: Method) -> Result<Self, HeadError> {
+        if lanes::target(head, start, end) != end - start {
             return Err(HeadError::Bad("target with a byte outside printable ASCII, or with a fragment"));
         }
-        let (authority, path_and_query) = match target {
-            [b'/', ..] => (None, target),
-            b"*" if method == Method::Options => (None, target),
-            _ => {
-                let rest =
-                    strip_scheme(target).ok_or(HeadError::Bad("target is neither a path nor a URL"))?;
-                let end = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
-                let (authority, path) = rest.split_at_checked(end).unwrap_or_default();
-                if path.starts_with(b"?") {
+        let (authority, start) = match head.get(start..end).unwrap_or_default() {
+            [b'/', ..] => (None, start),
+            b"*" if method == Method::Options => (None, start),
+            target => {
+                let scheme = scheme(target).ok_or(HeadError::Bad("target is neither a path nor a URL"))?;
+                let rest = target.get(scheme..).unwrap_or_default();
+                let length = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
+                if rest.get(length) == Some(&b'?') {
                     return Err(HeadError::Bad("target URL without a path"));
                 }
-                (Some(checked_authority(authority)?), path)
+                let authority = Span::new(start + scheme, start + scheme + length);
+                check_authority(head, authority)?;
+                (Some(authority), authority.end())
             }
         };
-        let end = memchr::memchr(b'?', path_and_query).unwrap_or(path_and_query.len());
-        let path = path_and_query.get(..end).unwrap_or_default();
-        let span = |part| Span::within(head, part).ok_or(HeadError::TooLarge);
-        Ok(Self {
-            authority: authority.map(span).transpose()?,
-            path_and_query: span(path_and_query)?,
-            path: span(path)?,
-        })
+        let path_and_query = head.get(start..end).unwrap_or_default();
+        let length = memchr::memchr(b'?', path_and_query).unwrap_or(path_and_query.len());
+        Ok(Self { authority, path_and_query: Span::new(start, end), path: Span::new(start, start + length) })
     }
 
     /// With its question mark; empty if there is none. `head` is what the target was parsed from.
@@ -51,17 +49,18 @@ impl Target {
     }
 }
 
-fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
-    [&b"http://"[..], b"https://"].iter().find_map(|scheme| {
-        let (start, rest) = target.split_at_checked(scheme.len())?;
-        start.eq_ignore_ascii_case(scheme).then_some(rest)
-    })
+/// Bytes of `http://` or `https://`.
+fn scheme(target: &[u8]) -> Option<usize> {
+    let starts =
+        |scheme: &[u8]| target.get(..scheme.len())?.eq_ignore_ascii_case(scheme).then_some(scheme.len());
+    starts(b"http://").or_else(|| starts(b"https://"))
 }
 
 /// `uri-host [":" port]` (RFC 9110 section 7.2) without user information, lists, or an empty host. The comma, which
 /// RFC 3986 allows in a registered name, is refused: some recipients read a list.
-pub(super) fn checked_authority(text: &[u8]) -> Result<&[u8], HeadError> {
+pub(super) fn check_authority(head: &[u8], authority: Span) -> Result<(), HeadError> {
     let error = Err(HeadError::Bad("Host is not a name or address with an optional port"));
+    let text = authority.of(head);
     let (host_end, legal) = match text {
         [b'[', rest @ ..] => {
             let Some(end) = memchr::memchr(b']', rest) else { return error };
@@ -69,8 +68,8 @@ pub(super) fn checked_authority(text: &[u8]) -> Result<&[u8], HeadError> {
             (end + 2, inside.contains(&b':') && inside.iter().all(|b| is_ipv6_byte(*b)))
         }
         _ => {
-            let end = memchr::memchr(b':', text).unwrap_or(text.len());
-            (end, end > 0 && text.get(..end).unwrap_or_default().iter().all(|b| is_name_byte(*b)))
+            let end = lanes::host_name(head, authority.start(), authority.end());
+            (end, end > 0)
         }
     };
     let legal_port = match text.get(host_end..).unwrap_or_default() {
@@ -83,7 +82,7 @@ pub(super) fn checked_authority(text: &[u8]) -> Result<&[u8], HeadError> {
         }
         _ => false,
     };
-    if legal && legal_port { Ok(text) } else { error }
+    if legal && legal_port { Ok(()) } else { error }
 }
 
 /// Whether an absolute-form target and Host name the same place: case and the port 80 make no difference.
@@ -94,26 +93,50 @@ pub(super) fn same_authority(a: &[u8], b: &[u8]) -> bool {
     bare(a).eq_ignore_ascii_case(bare(b))
 }
 
+/// Printable ASCII without the fragment's mark.
+pub(super) const fn is_target_byte(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut at = 0x21;
+        while at <= 0x7e {
+            table[at] = at != b'#' as usize;
+            at += 1;
+        }
+        table
+    };
+    TABLE[byte as usize]
+}
+
 /// Unreserved, percent, sub-delims without the comma (RFC 3986 section 3.2.2).
-const fn is_name_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric()
-        || matches!(
-            b,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'%'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b';'
-                | b'='
-        )
+pub(super) const fn is_name_byte(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut at = 0;
+        while at < 128 {
+            let byte = at as u8;
+            let mark = matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b';'
+                    | b'='
+            );
+            table[at] = byte.is_ascii_alphanumeric() || mark;
+            at += 1;
+        }
+        table
+    };
+    TABLE[byte as usize]
 }
 
 const fn is_ipv6_byte(b: u8) -> bool {
@@ -151,25 +174,26 @@ mod tests {
         ];
         for (text, expect) in table {
             let text = text.as_bytes();
-            let got = Target::parse(text, text, Method::Get).ok();
+            let got = Target::parse(text, 0, text.len(), Method::Get).ok();
             let got =
                 got.map(|t| (t.authority.map(|a| a.of(text)), t.path_and_query.of(text), t.path.of(text)));
             let expect = expect.map(|(a, pq, p)| (a.map(str::as_bytes), pq.as_bytes(), p.as_bytes()));
             assert_eq!(got, expect, "{}", String::from_utf8_lossy(text));
         }
-        assert!(Target::parse(b"*", b"*", Method::Options).is_ok());
+        assert!(Target::parse(b"*", 0, 1, Method::Options).is_ok());
     }
 
     #[test]
     fn authorities() {
+        let check = |text: &str| check_authority(text.as_bytes(), Span::new(0, text.len()));
         for good in ["a", "A-b.c_d", "1.2.3.4:80", "[::1]", "[::ffff:1.2.3.4]:65535", "a:", "a:0080"] {
-            assert!(checked_authority(good.as_bytes()).is_ok(), "{good}");
+            assert!(check(good).is_ok(), "{good}");
         }
         for bad in [
             "", ":80", "a b", "a,b", "a@b", "a/b", "a?b", "a:x", "a:65536", "a:123456", "a:1:2", "[::1",
             "[]", "[a]", "[::1]x", "::1", "a\\b", "\u{e4}", "a\tb", "<a>",
         ] {
-            assert!(checked_authority(bad.as_bytes()).is_err(), "{bad}");
+            assert!(check(bad).is_err(), "{bad}");
         }
         let table = [
             ("a", "A", true),

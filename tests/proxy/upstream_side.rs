@@ -48,7 +48,7 @@ fn heads_are_written_anew() {
         origin.requests(),
         ["GET /a%20b?c=%2F HTTP/1.1\r\nHost: example.org:8000\r\nAccept: */*\r\n\
           X-Forwarded-For: 192.0.2.1, 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\
-          X-Forwarded-Host: example.org:8000\r\nX-Real-IP: 127.0.0.1\r\n\r\n"]
+          X-Forwarded-Host: example.org:8000\r\nX-Real-IP: 127.0.0.1\r\nTE: trailers\r\nConnection: TE\r\n\r\n"]
     );
 }
 

@@ -9,7 +9,7 @@ use crate::source::Source;
 const MAX_LINES: usize = 500;
 
 /// What a newcomer sees first: every name has a reason.
-const TOP_LEVEL: [&str; 21] = [
+const TOP_LEVEL: [&str; 22] = [
     ".ci",
     ".dockerignore",
     ".git",
@@ -26,6 +26,7 @@ const TOP_LEVEL: [&str; 21] = [
     "deny.toml",
     "docker",
     "docs",
+    "fuzz",
     "haproxy-sim",
     "html",
     "rustfmt.toml",

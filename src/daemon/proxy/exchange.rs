@@ -203,6 +203,7 @@ fn plan<'a>(
                 scheme: "http",
                 default_host: &site.name,
                 keep_alive: group.config.keepalive > 0,
+                ..Forwarded::default()
             };
             write_request(&mut text, bytes, head, &forwarded);
             Plan::Forward { upstream: *upstream, head: text }

@@ -77,7 +77,7 @@ impl Relay<'_> {
                 (100, _) | (_, Version::Http10) => (),
                 (_, Version::Http11) => {
                     let mut text = self.worker.buffers.take_text();
-                    write_interim(&mut text, bytes, &head);
+                    write_interim(&mut text, bytes, &head, Default::default());
                     self.may_begin().await?;
                     let written = write_all(&mut self.to, &text).await;
                     self.worker.buffers.give_text(text);
@@ -141,7 +141,8 @@ impl Relay<'_> {
             || self.progress.request.get() != Sending::Complete;
         let mut text = self.worker.buffers.take_text();
         let bytes = buffer.filled().get(..head.length).unwrap_or_default();
-        let delivery = Delivery { version: self.request.version, close, framing, add: self.add };
+        let delivery =
+            Delivery { version: self.request.version, close, framing, add: self.add, ..Delivery::default() };
         write_response(&mut text, bytes, &head, &delivery);
         buffer.consume(head.length);
 

@@ -9,7 +9,7 @@ use super::client::{Client, within};
 use super::limits::{LARGE_FROM, SEND_TIMEOUT};
 use super::worker::Worker;
 use crate::gateway::Answer;
-use crate::http1::{Delivery, Framing, Method, OwnHead, Version, write_own};
+use crate::http1::{Delivery, Method, OwnHead, Version, write_own};
 
 /// Sent together with the head, up to so many bytes of a file.
 const WITH_HEAD_MAX: usize = 16 << 10;
@@ -60,7 +60,7 @@ pub(super) async fn respond(
     let mut text = worker.buffers.take_text();
     let date = worker.date();
     let delivery =
-        Delivery { version: manner.version, close: manner.close, framing: Framing::None, add: manner.add };
+        Delivery { version: manner.version, close: manner.close, add: manner.add, ..Delivery::default() };
     let result = match reply {
         Reply::Whole(answer) => {
             answer.write(&mut text, manner.method, &date, &delivery);
