@@ -89,8 +89,9 @@ fn read_strictly(connection: &mut Accepted) -> io::Result<Seen> {
             "content-length" => length = value.parse().ok(),
             "transfer-encoding" if is_chunked || value != "chunked" => return broken("Transfer-Encoding"),
             "transfer-encoding" => is_chunked = true,
-            "upgrade" if !value.eq_ignore_ascii_case("websocket") => return broken("Upgrade"),
-            "te" | "keep-alive" | "proxy-connection" | "http2-settings" => return broken("hop-by-hop field"),
+            "upgrade" if value.to_ascii_lowercase().contains("h2") => return broken("Upgrade"),
+            "te" if value != "trailers" => return broken("TE"),
+            "keep-alive" | "proxy-connection" | "http2-settings" => return broken("hop-by-hop field"),
             _ => (),
         }
     }
