@@ -18,6 +18,7 @@ mod opponents;
 #[path = "../proxy/peers.rs"]
 mod peers;
 mod pending;
+mod queue;
 mod recorder;
 mod reloads;
 mod retries;
