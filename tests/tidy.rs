@@ -33,11 +33,11 @@ fn root() -> PathBuf {
     std::env::var_os("TIDY_ROOT").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
 
-/// All Rust files of `src` and `tests`.
+/// All Rust files of `src`, `benches` and `tests`.
 fn sources() -> Vec<Source> {
     let root = root();
     let mut paths = Vec::new();
-    for folder in ["src", "tests"] {
+    for folder in ["src", "benches", "tests"] {
         collect(&root.join(folder), &mut paths);
     }
     paths.sort();

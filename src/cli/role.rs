@@ -5,13 +5,16 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::exit;
-use crate::daemon::role;
+use crate::daemon::role::{self, Filter};
 
 /// Play a role for the vipgate that started this process
 #[derive(Args)]
 pub(super) struct Arguments {
     #[arg(value_enum)]
     role: Role,
+    /// Leave out the seccomp filter: valgrind, which counts instructions, cannot install one
+    #[arg(long)]
+    without_filter: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -28,7 +31,8 @@ impl Arguments {
             Role::Proxy => role::Role::Proxy,
             Role::Vrrp => role::Role::Vrrp,
         };
-        match role::play(role) {
+        let filter = if self.without_filter { Filter::LeftOut } else { Filter::Installed };
+        match role::play_with(role, filter) {
             Ok(code) => code,
             Err(error) => {
                 eprintln!("vipgate role {}: {error}; roles are started by vipgate run", role.name());

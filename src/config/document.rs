@@ -296,7 +296,10 @@ object! {
 }
 
 object! {
-    /// The file beneath `root` that the whole path names.
+    /// The file beneath `root` that the whole path names. Ranges (up to 16 in a request) and conditional requests are
+    /// understood. A file is replaced by renaming a new one over it: whoever is being sent the old one gets it whole.
+    /// One that is written to in place while it is sent is never passed off as whole: the connection is reset, or,
+    /// where nothing has been sent yet, the answer is 503 with `Retry-After`.
     FilesEntry, "files" {
         /// A folder, absolute or relative to the config file's.
         root: Folder,

@@ -33,9 +33,19 @@ impl<'a> Answer<'a> {
         Self { lines: lines.into(), ..Self::error(status, node) }
     }
 
+    /// An error page for whoever asked for bytes that are not there, with `lines` that say which are.
+    pub fn unsatisfiable(node: &str, lines: Vec<u8>) -> Self {
+        Self { lines: lines.into(), ..Self::error(416, node) }
+    }
+
+    /// An error page for what may be had in a moment (RFC 9110 section 10.2.3).
+    pub fn retry_soon(node: &str) -> Self {
+        Self { lines: Cow::Borrowed(b"Retry-After: 1\r\n"), ..Self::error(503, node) }
+    }
+
     /// For a client that has the same already.
-    pub fn not_modified(lines: Vec<u8>) -> Self {
-        Self { status: 304, content_type: "", lines: lines.into(), body: Cow::Borrowed(b"") }
+    pub fn not_modified(lines: String) -> Self {
+        Self { status: 304, content_type: "", lines: lines.into_bytes().into(), body: Cow::Borrowed(b"") }
     }
 
     /// What `Action::Respond` says.
@@ -129,7 +139,7 @@ mod tests {
                 format!("200 OK\r\n{START}Content-Type: text/plain\r\nContent-Length: 0\r\nA: b\r\n\r\n"),
             ),
             (
-                Answer::not_modified(b"ETag: x\r\n".to_vec()),
+                Answer::not_modified("ETag: x\r\n".into()),
                 Method::Get,
                 kept,
                 format!("304 Not Modified\r\n{START}ETag: x\r\nA: b\r\n\r\n"),
@@ -161,6 +171,11 @@ mod tests {
         assert_eq!(refused.body, page(405, "n").as_bytes());
         assert!(Answer::error(502, "n").lines.is_empty());
         assert_eq!(Answer::redirect(301, "n", b"Location: /\r\n".to_vec()).lines, &b"Location: /\r\n"[..]);
+        let unsatisfiable = Answer::unsatisfiable("n", b"Content-Range: bytes */1\r\n".to_vec());
+        assert_eq!(unsatisfiable.status, 416);
+        assert_eq!(unsatisfiable.lines, &b"Content-Range: bytes */1\r\n"[..]);
+        let busy = Answer::retry_soon("n");
+        assert_eq!((busy.status, &*busy.lines), (503, &b"Retry-After: 1\r\n"[..]));
     }
 
     #[test]

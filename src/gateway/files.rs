@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::answer::redirect_lines;
 use super::conditional::{Conditions, Validators, Verdict, verdict};
+use super::ranges::{Segment, Selection, Slice, partial, select, unsatisfied_lines};
 use crate::http1::Method;
 
 /// The name to open beneath the root, relative to it; else the status that says why there is none.
@@ -41,37 +42,79 @@ pub enum Entry {
     Broken,
 }
 
+/// `lines` are whole lines for the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serving {
-    /// 200 with the file; its content is left out for HEAD.
-    Content { content_type: &'static str, length: u64, lines: Vec<u8> },
+    /// 200 or 206 with content, which is left out for HEAD.
+    Content { status: u16, content_type: Cow<'static, str>, lines: String, segments: Vec<Segment> },
     /// 304.
-    NotModified { lines: Vec<u8> },
+    NotModified { lines: String },
     /// 301 to the same path with a slash.
     Redirect { lines: Vec<u8> },
+    /// 416.
+    Unsatisfiable { lines: Vec<u8> },
     /// An error page of this status.
     Refused(u16),
 }
 
-/// `path` as `file_name` got it, `name` as it gave it; `query` with its question mark, or empty. `lines` of the result
-/// are whole lines for the head.
-pub fn serve(path: &[u8], query: &[u8], name: &[u8], entry: Entry, conditions: &Conditions<'_>) -> Serving {
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub method: Method,
+    /// As `file_name` got it.
+    pub path: &'a [u8],
+    /// With its question mark, or empty.
+    pub query: &'a [u8],
+    pub conditions: Conditions<'a>,
+}
+
+/// `name` as `file_name` gave it; `now` since 1970, and before the file was looked at.
+pub fn serve(asked: &Asked<'_>, name: &[u8], entry: Entry, now: Duration) -> Serving {
     let (length, modified) = match entry {
         Entry::File { length, modified } => (length, modified),
         // A folder where the index file should be: there is no list of files to show.
-        Entry::Directory if path.ends_with(b"/") => return Serving::Refused(403),
-        Entry::Directory => return Serving::Redirect { lines: redirect_lines(path, query) },
+        Entry::Directory if asked.path.ends_with(b"/") => return Serving::Refused(403),
+        Entry::Directory => return Serving::Redirect { lines: redirect_lines(asked.path, asked.query) },
         Entry::Special | Entry::Missing => return Serving::Refused(404),
         Entry::Denied => return Serving::Refused(403),
         Entry::Broken => return Serving::Refused(500),
     };
-    let validators = Validators::new(length, modified);
-    match verdict(conditions, &validators) {
-        Verdict::Send => {
-            Serving::Content { content_type: content_type(name), length, lines: validators.lines() }
-        }
+    let validators = Validators::new(length, modified, now);
+    match verdict(&asked.conditions, &validators) {
+        Verdict::Send => content(asked, content_type(name), length, &validators, now),
         Verdict::NotModified => Serving::NotModified { lines: validators.lines() },
         Verdict::PreconditionFailed => Serving::Refused(412),
+    }
+}
+
+fn content(
+    asked: &Asked<'_>,
+    content_type: &'static str,
+    length: u64,
+    validators: &Validators,
+    now: Duration,
+) -> Serving {
+    let selection = match (asked.conditions.range, asked.conditions.if_range) {
+        // RFC 9110 section 14.2: of these methods, ranges are for GET only.
+        (Some(_), _) if asked.method != Method::Get => Selection::Whole,
+        (Some(_), Some(if_range)) if !validators.are(if_range) => Selection::Whole,
+        (Some(range), _) => select(range, length),
+        (None, _) => Selection::Whole,
+    };
+    let mut lines = validators.lines();
+    match selection {
+        Selection::Whole => {
+            lines.push_str("Accept-Ranges: bytes\r\n");
+            let segments = vec![Segment::File(Slice { start: 0, length })];
+            Serving::Content { status: 200, content_type: content_type.into(), lines, segments }
+        }
+        Selection::Parts(parts) => {
+            let partial = partial(&parts, length, content_type, now.as_nanos());
+            lines.push_str(&partial.lines);
+            let content_type = partial.content_type.map_or(content_type.into(), Cow::from);
+            Serving::Content { status: 206, content_type, lines, segments: partial.segments }
+        }
+        Selection::Unsatisfiable => Serving::Unsatisfiable { lines: unsatisfied_lines(length) },
     }
 }
 
@@ -114,21 +157,34 @@ mod tests {
         }
     }
 
+    const FILE: Entry = Entry::File { length: 16, modified: Duration::from_secs(1_000_000_000) };
+    const NOW: Duration = Duration::from_secs(1_000_000_009);
+    const ETAG: &[u8] = b"\"de0b6b3a7640000-10\"";
+    const LINES: &str = "ETag: \"de0b6b3a7640000-10\"\r\nLast-Modified: Sun, 09 Sep 2001 01:46:40 GMT\r\n";
+
+    fn get<'a>(path: &'a str, query: &'a str, conditions: Conditions<'a>) -> Asked<'a> {
+        Asked { method: Method::Get, path: path.as_bytes(), query: query.as_bytes(), conditions }
+    }
+
+    fn whole() -> Serving {
+        Serving::Content {
+            status: 200,
+            content_type: "text/html".into(),
+            lines: format!("{LINES}Accept-Ranges: bytes\r\n"),
+            segments: vec![Segment::File(Slice { start: 0, length: 16 })],
+        }
+    }
+
     #[test]
     fn what_is_found_decides() {
-        const FILE: Entry = Entry::File { length: 16, modified: Duration::from_secs(1_000_000_000) };
-        const ETAG: &[u8] = b"\"de0b6b3a7640000-10\"";
-        let lines = "ETag: \"de0b6b3a7640000-10\"\r\nLast-Modified: Sun, 09 Sep 2001 01:46:40 GMT\r\n";
-        let lines = || lines.as_bytes().to_vec();
-        let html = || Serving::Content { content_type: "text/html", length: 16, lines: lines() };
         let location = |to: &str| Serving::Redirect { lines: format!("Location: {to}\r\n").into_bytes() };
         let none = Conditions::default();
         let same = Conditions { if_none_match: Some(ETAG), ..none };
         let other = Conditions { if_match: Some(b"\"x\""), ..none };
         let table = [
-            ("/a.html", "", "a.html", FILE, none, html()),
-            ("/", "", "index.html", FILE, none, html()),
-            ("/a.html", "?q", "a.html", FILE, same, Serving::NotModified { lines: lines() }),
+            ("/a.html", "", "a.html", FILE, none, whole()),
+            ("/", "", "index.html", FILE, none, whole()),
+            ("/a.html", "?q", "a.html", FILE, same, Serving::NotModified { lines: LINES.into() }),
             ("/a.html", "", "a.html", FILE, other, Serving::Refused(412)),
             ("/a", "?q=/", "a", Entry::Directory, same, location("/a/?q=/")),
             ("/a\\b", "", "a\\b", Entry::Directory, none, location("/a%5Cb/")),
@@ -139,8 +195,55 @@ mod tests {
             ("/a", "", "a", Entry::Broken, none, Serving::Refused(500)),
         ];
         for (path, query, name, entry, conditions, expect) in table {
-            let got = serve(path.as_bytes(), query.as_bytes(), name.as_bytes(), entry, &conditions);
+            let got = serve(&get(path, query, conditions), name.as_bytes(), entry, NOW);
             assert_eq!(got, expect, "{path} {entry:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_come_last_and_for_get_only() {
+        const RANGE: Conditions<'_> = Conditions {
+            if_match: None,
+            if_none_match: None,
+            if_modified_since: None,
+            if_unmodified_since: None,
+            range: Some(b"bytes=4-7"),
+            if_range: None,
+        };
+        let part = Serving::Content {
+            status: 206,
+            content_type: "text/html".into(),
+            lines: format!("{LINES}Content-Range: bytes 4-7/16\r\n"),
+            segments: vec![Segment::File(Slice { start: 4, length: 4 })],
+        };
+        let beyond = Conditions { range: Some(b"bytes=16-"), ..RANGE };
+        let unsatisfiable = Serving::Unsatisfiable { lines: b"Content-Range: bytes */16\r\n".to_vec() };
+        let unchanged = Serving::NotModified { lines: LINES.into() };
+        let table = [
+            (Method::Get, RANGE, part.clone()),
+            (Method::Head, RANGE, whole()),
+            (Method::Get, Conditions { if_range: Some(ETAG), ..RANGE }, part.clone()),
+            (Method::Get, Conditions { if_range: Some(b"\"x\""), ..RANGE }, whole()),
+            (Method::Get, Conditions { if_range: Some(ETAG), range: None, ..RANGE }, whole()),
+            (Method::Get, Conditions { range: Some(b"lines=1"), ..RANGE }, whole()),
+            (Method::Get, beyond, unsatisfiable),
+            (Method::Head, beyond, whole()),
+            (Method::Get, Conditions { if_range: Some(b"\"x\""), ..beyond }, whole()),
+            (Method::Get, Conditions { if_none_match: Some(ETAG), ..RANGE }, unchanged),
+            (Method::Get, Conditions { if_match: Some(ETAG), ..RANGE }, part),
+            (Method::Get, Conditions { if_match: Some(b"\"x\""), ..beyond }, Serving::Refused(412)),
+        ];
+        for (method, conditions, expect) in table {
+            let asked = Asked { method, ..get("/a.html", "", conditions) };
+            assert_eq!(serve(&asked, b"a.html", FILE, NOW), expect, "{method:?} {conditions:?}");
+        }
+        let several = Conditions { range: Some(b"bytes=0-0,-1"), ..RANGE };
+        match serve(&get("/a.html", "", several), b"a.html", FILE, NOW) {
+            Serving::Content { status: 206, content_type, lines, segments } => {
+                assert_eq!(content_type, "multipart/byteranges; boundary=000001000000009000000000");
+                assert_eq!((&*lines, segments.len()), (LINES, 5));
+            }
+            other => panic!("{other:?}"),
         }
     }
 

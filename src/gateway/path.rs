@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::http1::append_path;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     #[error("path with a broken percent encoding")]
@@ -84,6 +86,14 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|n| n as u8)
 }
 
+/// What is asked for in the place of a normalised `path` (nginx's `proxy_pass` with a URI): `uri`, then what follows the
+/// first `matched` bytes of the path (nothing if they were all of it), encoded anew, then `query` with its question mark.
+pub fn replaced_target(out: &mut Vec<u8>, uri: &str, path: &[u8], matched: Option<usize>, query: &[u8]) {
+    out.extend_from_slice(uri.as_bytes());
+    append_path(out, matched.and_then(|matched| path.get(matched..)).unwrap_or_default());
+    out.extend_from_slice(query);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +156,24 @@ mod tests {
             {
                 assert_eq!(normalise(&once).as_deref(), Ok(&once[..]), "twice: {path:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_path_is_replaced_as_proxy_pass_does_it() {
+        let table = [
+            ("/", "/api/v1", Some("/api"), "", "//v1"),
+            ("/", "/api/v1", Some("/api/"), "?q", "/v1?q"),
+            ("/v2/", "/api/a b%/\u{e4}", Some("/api/"), "", "/v2/a%20b%25/%C3%A4"),
+            ("/v2", "/api", Some("/api"), "", "/v2"),
+            ("/one", "/exact", None, "?q=1", "/one?q=1"),
+            ("/x", "/a?b#c", Some("/a"), "", "/x%3Fb%23c"),
+        ];
+        for (uri, path, matched, query, expect) in table {
+            let mut out = vec![];
+            let matched = matched.map(str::len);
+            replaced_target(&mut out, uri, path.as_bytes(), matched, query.as_bytes());
+            assert_eq!(String::from_utf8(out).unwrap(), expect, "{uri} {path}");
         }
     }
 }

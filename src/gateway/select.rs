@@ -8,18 +8,25 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::{Action, Config, Forwarding, PathPattern};
+use super::prefixes::Prefixes;
+use crate::config::{Action, ClientLimits, Config, Forwarding, PathPattern, Server};
+use crate::http1::Names;
+
+/// DNS's bound on a name (RFC 1035 section 2.3.4).
+const NAME_MAX: usize = 255;
 
 /// A configuration's servers, laid out for looking up.
 #[derive(Debug, Default)]
 pub struct Gateway {
-    addresses: HashMap<SocketAddr, Address>,
+    places: HashMap<SocketAddr, usize>,
+    addresses: Vec<Address>,
     sites: Vec<Site>,
 }
 
 #[derive(Debug)]
 struct Address {
-    names: HashMap<String, usize>,
+    /// Lower-case, sorted.
+    names: Vec<(Vec<u8>, usize)>,
     default: usize,
     /// The default is one without names, and no other can take its place.
     catches_all: bool,
@@ -28,26 +35,33 @@ struct Address {
 /// A server as requests see it.
 #[derive(Debug)]
 pub struct Site {
-    exact: HashMap<Vec<u8>, Deed>,
-    /// Longest first.
-    prefixes: Vec<(Vec<u8>, Deed)>,
-    /// Whole lines, each with its CRLF, for every answer.
-    pub add: Vec<u8>,
+    exact: HashMap<Vec<u8>, usize>,
+    prefixes: Prefixes<usize>,
+    routes: Vec<Route>,
     /// Host for clients that name none.
     pub name: String,
+    pub client: ClientLimits,
 }
 
-/// What is done for a request.
+/// What is done for the requests of one path.
+#[derive(Debug)]
+pub struct Route {
+    pub deed: Deed,
+    /// Bytes of the matched path that a forwarded request's replacement takes the place of; `None`: all of them.
+    pub prefix: Option<usize>,
+    /// Longest body in bytes.
+    pub body_max: Option<u64>,
+    /// Requests are in the access log.
+    pub is_logged: bool,
+}
+
 #[derive(Debug)]
 pub enum Deed {
     Files {
         root: PathBuf,
         index: String,
     },
-    /// The place of the upstream in `Config::upstreams`.
-    Proxy {
-        upstream: usize,
-    },
+    Proxy(Forward),
     Respond {
         status: u16,
         content_type: String,
@@ -57,118 +71,161 @@ pub enum Deed {
     AddSlash,
 }
 
+#[derive(Debug)]
+pub struct Forward {
+    /// The place of the upstream in `Config::upstreams`.
+    pub upstream: usize,
+    /// Takes the place of the matched path.
+    pub uri: Option<String>,
+    /// `Forwarded` is sent as well.
+    pub forwarded: bool,
+    pub via: bool,
+    /// Fields of the response that the client does not get.
+    pub hide: Names,
+}
+
 impl Gateway {
     /// An error only where `config` breaks its own promises; then the configuration has to be refused.
     pub fn try_new(config: &Config) -> Result<Self, String> {
         let mut gateway = Self::default();
         for (index, server) in config.servers.iter().enumerate() {
-            let mut site = Site {
-                exact: HashMap::new(),
-                prefixes: vec![],
-                add: vec![],
-                name: server.server_names.first().cloned().unwrap_or_else(|| config.node.clone()),
-            };
-            for (name, value) in &server.add_headers {
-                let value = value.constant().unwrap_or_default();
-                if name.bytes().chain(value.bytes()).any(|b| b.is_ascii_control() && b != b'\t') {
-                    return Err(format!("add_headers of a server: {name:?} has a control character"));
-                }
-                site.add.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-            }
-            for route in &server.routes {
-                let deed = deed(&route.action, config)?;
-                match &route.pattern {
-                    PathPattern::Exact(path) => {
-                        _ = site.exact.entry(path.clone().into_bytes()).or_insert(deed)
-                    }
-                    PathPattern::Prefix(path) => site.prefixes.push((path.clone().into_bytes(), deed)),
-                }
-            }
-            site.add_slashes();
-            // Stable: of two equal prefixes the first one written wins.
-            site.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-            gateway.sites.push(site);
+            gateway.sites.push(Site::try_new(server, config)?);
             for address in &server.listen {
-                let entry = gateway.addresses.entry(*address).or_insert_with(|| Address {
-                    names: HashMap::new(),
-                    default: index,
-                    catches_all: false,
-                });
+                let next = gateway.addresses.len();
+                let place = *gateway.places.entry(*address).or_insert(next);
+                if place == next {
+                    gateway.addresses.push(Address { names: vec![], default: index, catches_all: false });
+                }
+                let Some(entry) = gateway.addresses.get_mut(place) else { continue };
                 if server.server_names.is_empty() && !entry.catches_all {
                     (entry.default, entry.catches_all) = (index, true);
                 }
-                for name in &server.server_names {
-                    entry.names.entry(name.clone()).or_insert(index);
-                }
+                entry.names.extend(server.server_names.iter().map(|n| (n.clone().into_bytes(), index)));
             }
+        }
+        for address in &mut gateway.addresses {
+            // Stable: of two equal names the first one written wins.
+            address.names.sort_by(|(a, _), (b, _)| a.cmp(b));
+            address.names.dedup_by(|(later, _), (earlier, _)| later == earlier);
         }
         Ok(gateway)
     }
 
     /// Every address that has a server.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.addresses.keys().copied()
+        self.places.keys().copied()
     }
 
     pub fn serves(&self, address: SocketAddr) -> bool {
-        self.addresses.contains_key(&address)
+        self.places.contains_key(&address)
     }
 
-    /// The server for a request that came in on the listener of `address`; `None`: the address is not served any
-    /// more. `host` is the authority as the client wrote it.
-    pub fn site(&self, address: SocketAddr, host: Option<&[u8]>) -> Option<&Site> {
-        let entry = self.addresses.get(&address)?;
+    /// The place of `address`, for `site`: looked up once per connection, not once per request.
+    pub fn place(&self, address: SocketAddr) -> Option<usize> {
+        self.places.get(&address).copied()
+    }
+
+    /// The server for a request that came in on the listener of the address at `place`. `host` is the authority as the
+    /// client wrote it.
+    pub fn site(&self, place: usize, host: Option<&[u8]>) -> Option<&Site> {
+        let entry = self.addresses.get(place)?;
         let named = match host {
             // Most configurations have one server per address: no name to look up.
-            Some(host) if !entry.names.is_empty() => {
-                entry.names.get(&String::from_utf8_lossy(host_name(host)).to_ascii_lowercase())
-            }
+            Some(host) if !entry.names.is_empty() => entry.named(host_name(host)),
             _ => None,
         };
-        self.sites.get(named.copied().unwrap_or(entry.default))
+        self.sites.get(named.unwrap_or(entry.default))
+    }
+}
+
+impl Address {
+    fn named(&self, name: &[u8]) -> Option<usize> {
+        let mut lower = [0; NAME_MAX];
+        let lower = lower.get_mut(..name.len())?;
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        let at = self.names.binary_search_by(|(name, _)| name.as_slice().cmp(lower)).ok()?;
+        self.names.get(at).map(|(_, site)| *site)
     }
 }
 
 impl Site {
+    fn try_new(server: &Server, config: &Config) -> Result<Self, String> {
+        let mut site = Self {
+            exact: HashMap::new(),
+            prefixes: Prefixes::default(),
+            routes: vec![],
+            name: server.server_names.first().cloned().unwrap_or_else(|| config.node.clone()),
+            client: server.client,
+        };
+        let mut prefixes = vec![];
+        for route in &server.routes {
+            let place = site.routes.len();
+            let prefix = match &route.pattern {
+                PathPattern::Exact(path) => {
+                    site.exact.entry(path.clone().into_bytes()).or_insert(place);
+                    None
+                }
+                PathPattern::Prefix(path) => {
+                    prefixes.push((path.clone().into_bytes(), place));
+                    Some(path.len())
+                }
+            };
+            site.routes.push(Route {
+                deed: deed(&route.action, config)?,
+                prefix,
+                body_max: route.client_max_body_size,
+                is_logged: route.access_log,
+            });
+        }
+        site.prefixes = Prefixes::new(prefixes);
+        site.add_slashes();
+        Ok(site)
+    }
+
     /// A proxied path that ends with a slash is asked for with its slash, as nginx does it: what an application links to
     /// relatively would lead elsewhere without. A route of the path itself comes first.
     fn add_slashes(&mut self) {
-        let is_proxied = |deed: &Deed| match deed {
-            Deed::Proxy { .. } => true,
-            Deed::Files { .. } | Deed::Respond { .. } | Deed::AddSlash => false,
+        let is_proxied = |place: &usize| match self.routes.get(*place).map(|route| &route.deed) {
+            Some(Deed::Proxy(_)) => true,
+            Some(Deed::Files { .. } | Deed::Respond { .. } | Deed::AddSlash) | None => false,
         };
-        let prefixes: HashMap<&[u8], &Deed> =
-            self.prefixes.iter().map(|(path, deed)| (path.as_slice(), deed)).collect();
-        let exact = self.exact.iter().map(|(path, deed)| (path.as_slice(), deed));
+        let exact = self.exact.iter().map(|(path, place)| (path.as_slice(), place));
         let bare: Vec<Vec<u8>> = exact
-            .chain(prefixes.iter().map(|(path, deed)| (*path, *deed)))
-            .filter(|(_, deed)| is_proxied(deed))
+            .chain(self.prefixes.iter())
+            .filter(|(_, place)| is_proxied(place))
             .filter_map(|(path, _)| path.strip_suffix(b"/"))
-            .filter(|bare| !bare.is_empty() && !prefixes.contains_key(bare))
+            .filter(|bare| !bare.is_empty() && !self.prefixes.contains(bare))
             .map(<[u8]>::to_vec)
             .collect();
+        let slash = self.routes.len();
+        self.routes.push(Route { deed: Deed::AddSlash, prefix: None, body_max: None, is_logged: true });
         for path in bare {
-            self.exact.entry(path).or_insert(Deed::AddSlash);
+            self.exact.entry(path).or_insert(slash);
         }
     }
 
     /// `path` in the form that `normalise` gives it.
-    pub fn route(&self, path: &[u8]) -> Option<&Deed> {
-        self.exact.get(path).or_else(|| {
-            self.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, deed)| deed)
-        })
+    pub fn route(&self, path: &[u8]) -> Option<&Route> {
+        let exact = if self.exact.is_empty() { None } else { self.exact.get(path) };
+        self.routes.get(*exact.or_else(|| self.prefixes.longest(path))?)
     }
 }
 
 fn deed(action: &Action, config: &Config) -> Result<Deed, String> {
     Ok(match action {
         Action::Files { root, index } => Deed::Files { root: root.clone(), index: index.clone() },
-        Action::Proxy(Forwarding { upstream, .. }) => {
-            Deed::Proxy {
-                upstream: config.upstreams.iter().position(|u| u.name == *upstream).ok_or_else(|| {
+        Action::Proxy(Forwarding { upstream, uri, forwarded, via, hide_headers, .. }) => {
+            let place = config.upstreams.iter().position(|u| u.name == *upstream);
+            Deed::Proxy(Forward {
+                upstream: place.ok_or_else(|| {
                     format!("a route names the upstream {upstream:?}, which does not exist")
                 })?,
-            }
+                uri: uri.clone(),
+                forwarded: *forwarded,
+                via: *via,
+                hide: hide_headers.iter().map(String::as_str).collect(),
+            })
         }
         Action::Respond { status, content_type, body } => {
             Deed::Respond { status: *status, content_type: content_type.clone(), body: body.clone() }
@@ -177,7 +234,7 @@ fn deed(action: &Action, config: &Config) -> Result<Deed, String> {
 }
 
 /// Without the port and the root's dot, as nginx's `$host`.
-fn host_name(host: &[u8]) -> &[u8] {
+pub(super) fn host_name(host: &[u8]) -> &[u8] {
     let end = match host {
         [b'[', ..] => memchr::memchr(b']', host).map(|n| n + 1),
         _ => memchr::memchr(b':', host),
@@ -190,7 +247,6 @@ fn host_name(host: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::config::{Route, Server, example};
-    use crate::gateway::{Moment, Template};
 
     fn respond(body: &str) -> Action {
         Action::Respond { status: 200, content_type: "text/plain".into(), body: body.into() }
@@ -221,8 +277,8 @@ mod tests {
         Config { servers, ..example() }
     }
 
-    fn body(deed: Option<&Deed>) -> &str {
-        match deed {
+    fn body(route: Option<&super::Route>) -> &str {
+        match route.map(|route| &route.deed) {
             Some(Deed::Respond { body, .. }) => body,
             Some(Deed::AddSlash) => "slash",
             Some(_) => "other",
@@ -255,7 +311,8 @@ mod tests {
             ("0.0.0.0:82", Some("a"), "none"),
         ];
         for (address, host, expect) in table {
-            let site = gateway.site(address.parse().unwrap(), host.map(str::as_bytes));
+            let place = gateway.place(address.parse().unwrap());
+            let site = place.and_then(|place| gateway.site(place, host.map(str::as_bytes)));
             assert_eq!(body(site.and_then(|s| s.route(b"/"))), expect, "{address} {host:?}");
         }
     }
@@ -275,7 +332,7 @@ mod tests {
             ],
         )]))
         .unwrap();
-        let site = gateway.site("0.0.0.0:80".parse().unwrap(), None).unwrap();
+        let site = gateway.site(0, None).unwrap();
         for (path, expect) in [
             ("/a", "prefix"),
             ("/ab", "prefix"),
@@ -310,7 +367,7 @@ mod tests {
         let exact = Exact("/one/".into());
         config.servers[0].routes.push(proxied(exact));
         let gateway = Gateway::try_new(&config).unwrap();
-        let site = gateway.site("0.0.0.0:80".parse().unwrap(), None).unwrap();
+        let site = gateway.site(0, None).unwrap();
         for (path, expect) in [
             ("/api", "slash"),
             ("/api/", "other"),
@@ -334,9 +391,5 @@ mod tests {
         lost.servers[0].routes.push(proxied(PathPattern::Prefix("/".into())));
         lost.upstreams.clear();
         assert!(Gateway::try_new(&lost).unwrap_err().contains("\"app\""));
-        let mut split = config(vec![server("0.0.0.0:80", &[], &[])]);
-        let broken = Template::parse("b\r\nC: d", Moment::Response).unwrap();
-        split.servers[0].add_headers.push(("A".into(), broken));
-        assert!(Gateway::try_new(&split).is_err());
     }
 }

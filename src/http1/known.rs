@@ -25,9 +25,11 @@ known! {
     IfMatch = "if-match",
     IfModifiedSince = "if-modified-since",
     IfNoneMatch = "if-none-match",
+    IfRange = "if-range",
     IfUnmodifiedSince = "if-unmodified-since",
     KeepAlive = "keep-alive",
     ProxyConnection = "proxy-connection",
+    Range = "range",
     Server = "server",
     Te = "te",
     Trailer = "trailer",
@@ -71,7 +73,9 @@ impl Known {
             | Self::IfMatch
             | Self::IfModifiedSince
             | Self::IfNoneMatch
+            | Self::IfRange
             | Self::IfUnmodifiedSince
+            | Self::Range
             | Self::Server
             | Self::Trailer
             | Self::Other => Scope::End,
@@ -130,7 +134,8 @@ impl Known {
                 n if n == const { half(b"trai") } => whole(b"trailer", Self::Trailer),
                 _ => Self::Other,
             },
-            8 => pick!(b"if-match" => IfMatch),
+            5 => whole(b"range", Self::Range),
+            8 => pick!(b"if-match" => IfMatch, b"if-range" => IfRange),
             9 => pick!(b"x-real-ip" => XRealIp, b"forwarded" => Forwarded),
             10 => pick!(b"connection" => Connection, b"keep-alive" => KeepAlive),
             13 => pick!(b"if-none-match" => IfNoneMatch),

@@ -91,7 +91,9 @@ fn is_settable(name: &[u8]) -> bool {
         | Known::IfMatch
         | Known::IfModifiedSince
         | Known::IfNoneMatch
+        | Known::IfRange
         | Known::IfUnmodifiedSince
+        | Known::Range
         | Known::Server
         | Known::XForwardedFor
         | Known::XForwardedHost

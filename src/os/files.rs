@@ -14,15 +14,34 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 #[derive(Debug)]
 pub enum Found {
     /// A regular file, open for reading.
-    File {
-        file: File,
-        length: u64,
-        /// Since 1970.
-        modified: Duration,
-    },
+    File(File, State),
     Directory,
     /// A device, pipe or socket.
     Other,
+}
+
+/// What changes when a file is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    pub length: u64,
+    /// Since 1970.
+    pub modified: Duration,
+}
+
+impl State {
+    pub fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::from(&fstat(file)?))
+    }
+}
+
+impl From<&FileStat> for State {
+    fn from(stat: &FileStat) -> Self {
+        let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default().min(999_999_999);
+        Self {
+            length: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified: Duration::new(u64::try_from(stat.st_mtime).unwrap_or_default(), nanoseconds),
+        }
+    }
 }
 
 /// Opens `path`, which is relative, beneath `root`: neither dots nor symbolic links lead out of it, and none of
@@ -39,11 +58,7 @@ pub fn open_beneath(root: &Path, path: &Path) -> io::Result<Found> {
     };
     let stat = fstat(&opened)?;
     Ok(match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
-        SFlag::S_IFREG => Found::File {
-            length: u64::try_from(stat.st_size).unwrap_or_default(),
-            modified: modified(&stat),
-            file: opened.into(),
-        },
+        SFlag::S_IFREG => Found::File(opened.into(), State::from(&stat)),
         SFlag::S_IFDIR => Found::Directory,
         _ => Found::Other,
     })
@@ -71,11 +86,6 @@ fn walk(root: &OwnedFd, path: &Path) -> nix::Result<OwnedFd> {
         folder = Some(openat(at, *name, flags | OFlag::O_DIRECTORY, Mode::empty())?);
     }
     openat(folder.as_ref().unwrap_or(root), *last, flags, Mode::empty())
-}
-
-fn modified(stat: &FileStat) -> Duration {
-    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
-    Duration::new(u64::try_from(stat.st_mtime).unwrap_or_default(), nanoseconds.min(999_999_999))
 }
 
 #[cfg(test)]
@@ -110,7 +120,7 @@ mod tests {
 
     fn shown(result: io::Result<Found>) -> String {
         match result {
-            Ok(Found::File { length, .. }) => format!("file {length}"),
+            Ok(Found::File(_, state)) => format!("file {}", state.length),
             Ok(Found::Directory) => "directory".into(),
             Ok(Found::Other) => "other".into(),
             Err(error) => format!("{:?}", Errno::from_raw(error.raw_os_error().unwrap())),

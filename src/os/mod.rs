@@ -18,6 +18,7 @@ pub mod nft;
 pub mod packet;
 pub mod process;
 pub mod raw;
+pub mod read;
 pub mod seccomp;
 pub mod signals;
 pub mod snapshot;

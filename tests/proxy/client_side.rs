@@ -40,6 +40,21 @@ fn connections_live_as_long_as_both_sides_want() {
     }
 }
 
+/// More wait than a worker takes in one turn.
+#[test]
+fn a_burst_of_connections_loses_none() {
+    let (proxy, address) = site();
+    proxy.freeze();
+    let mut clients: Vec<Client> = (0..200).map(|_| Client::connect(address)).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    proxy.thaw();
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.response("GET").map(|r| r.status).ok(), Some(200), "connection {n}");
+    }
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let mut proxy = Proxy::start(1);

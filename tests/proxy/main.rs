@@ -9,9 +9,12 @@
 
 mod client_side;
 mod control;
+mod edits;
 mod fence;
+mod like_nginx;
 mod pages;
 mod peers;
+mod ranges;
 mod smuggling;
 mod support;
 mod upstream_side;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use vipgate::config::*;
 use vipgate::daemon::link::Link;
@@ -270,12 +270,21 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 impl Folder {
     pub(crate) fn new(name: &str, files: &[(&str, &str)]) -> Self {
         let path = std::env::temp_dir().join(format!("vipgate-proxy-{name}-{}", std::process::id()));
+        let folder = Self(path);
         for (file, content) in files {
-            let file = path.join(file);
-            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(file, content).unwrap();
+            folder.put(file, content);
         }
-        Self(path)
+        folder
+    }
+
+    /// A file that nobody has written to for a while.
+    pub(crate) fn put(&self, file: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        let before = SystemTime::now() - Duration::from_secs(3600);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
+        path
     }
 
     pub(crate) fn action(&self) -> Action {

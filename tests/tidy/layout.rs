@@ -21,6 +21,7 @@ const TOP_LEVEL: [&str; 22] = [
     "LICENSE",
     "Makefile",
     "README.md",
+    "benches",
     "clippy.toml",
     "compose",
     "deny.toml",

@@ -1,46 +1,53 @@
 //! One try at one address: connect or reuse, send and receive at the same time, see how it ended.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::rc::Rc;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
-use super::buffers::Lent;
-use super::client::{Client, unless_gone, within};
+use super::client::GoneWatch;
+use super::deadline::Wait;
+use super::exchange::Exchange;
 use super::forward::Call;
-use super::pool::Pool;
+use super::pool::Upstream;
 use super::relay::{Down, Relay};
-use super::respond::write_all;
-use super::snapshot::Group;
-use super::upload::{Up, Upload};
-use crate::balance::Failure;
+use super::tunnel::tunnel;
+use super::upload::{Up, Upload, send};
+use super::wire::Wire;
+use crate::balance::{Failure, PeerId};
 
 /// Where to try.
-pub(super) struct Start<'a> {
-    pub(super) group: &'a Group,
-    pub(super) pool: &'a Rc<Pool>,
+pub(super) struct Start {
+    pub(super) id: PeerId,
     pub(super) address: SocketAddr,
     /// A connection that has been used before will do.
     pub(super) reuse: bool,
+    pub(super) now: Instant,
 }
 
 pub(super) enum End {
     /// To the last byte. `close`: the client has been told that its connection ends.
     Answered {
-        status: u16,
         close: bool,
     },
+    /// Another protocol was spoken, until one side had enough.
+    Upgraded,
+    /// This status is a reason to ask another server.
+    NextServer(u16),
     Failed(Failed),
     /// The request turned out to be faulty.
     Refuse(u16),
     /// The client left.
     Gone,
     /// The client holds a part of an answer that will not be completed.
-    Cut,
+    Cut {
+        /// And it is the upstream's fault.
+        upstream: bool,
+    },
     /// The request may have been another node's to answer.
     Fenced,
 }
@@ -71,140 +78,159 @@ pub(super) enum Sending {
     Broken,
 }
 
-pub(super) async fn attempt(
-    call: &mut Call<'_, '_>,
-    client: &mut Client,
-    input: &mut Lent<'_>,
-    start: Start<'_>,
-) -> End {
-    let config = &start.group.config;
-    let first_byte =
-        config.first_byte_timeout.filter(|_| call.request.repeatable && call.request.method.is_retrieval());
-    let begun = Instant::now();
-    let (mut stream, reused) = match start.reuse.then(|| start.pool.take(start.address)).flatten() {
-        Some(stream) => (stream, true),
+pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>, start: Start) -> End {
+    let config = &call.group.config;
+    // A second answer to it would do no harm.
+    let repeatable = exchange.head.is_repeatable() && exchange.method().is_retrieval();
+    let first_byte = config.first_byte_timeout.filter(|_| repeatable);
+    let reusable = if start.reuse { call.pool.take(call.group, start.id, start.now) } else { None };
+    let (upstream, reused) = match reusable {
+        Some(upstream) => (upstream, true),
         None => {
             let bound = first_byte.map_or(config.connect_timeout, |b| b.min(config.connect_timeout));
-            match connect(call, client, start.address, bound).await {
-                Ok(stream) => (stream, false),
+            match connect(exchange, call, start.address, bound).await {
+                Ok(wire) => (Upstream::new(wire, start.now), false),
                 Err(end) => return end,
             }
         }
     };
+    exchange.tally.note(|t| t.connected = Some(if reused { Duration::ZERO } else { t.began.elapsed() }));
     // The last look at the clock before the first byte leaves.
-    if !client.is_cleared(call.worker).await {
+    if !exchange.client.is_cleared(exchange.worker).await {
         return End::Fenced;
     }
-    if call.request.expects_continue
+    if exchange.head.expects_continue
         && !call.body.is_done()
-        && input.is_empty()
-        && write_all(&mut client.stream, b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err()
+        && call.total == 0
+        && exchange.write(b"HTTP/1.1 100 Continue\r\n\r\n", 0).await.is_err()
     {
         return End::Gone;
     }
     let progress = Progress::default();
-    let first_byte = first_byte.map(|b| begun + b);
-    let end = both_ways(call, client, input, &mut stream, &progress, &start, first_byte).await;
+    let first_byte = first_byte.map(|bound| bound.saturating_sub(start.now.elapsed()));
+    let end = both_ways(exchange, call, &upstream.wire, &progress, &start, first_byte).await;
     match end {
-        Ended::Down(Down::Complete { status, reusable, close }) => {
+        Ended::Down(Down::Complete { reusable, close }) => {
             if reusable && progress.request.get() == Sending::Complete {
-                start.pool.keep(stream, start.address, config.keepalive);
+                call.pool.keep(call.group, start.id, upstream, Instant::now());
             }
-            End::Answered { status, close }
+            End::Answered { close }
         }
+        Ended::Down(Down::Switched(left)) => {
+            // Both may say what they like, for as long as they like.
+            tunnel(exchange, &upstream.wire, call.behind, left, config.read_timeout).await;
+            End::Upgraded
+        }
+        Ended::Down(Down::NextServer(status)) => End::NextServer(status),
         Ended::Down(Down::Failed(failure)) => End::Failed(Failed {
             failure,
             reused,
             sent: progress.sent.get(),
             answered: progress.answered.get(),
         }),
-        Ended::Down(Down::Cut) => End::Cut,
+        Ended::Down(Down::Cut) => End::Cut { upstream: true },
         Ended::Down(Down::ClientGone) | Ended::Up(Up::Gone) => End::Gone,
         Ended::Down(Down::Fenced) | Ended::Up(Up::Fenced) => End::Fenced,
-        Ended::Up(Up::Faulty(_)) if progress.answered.get() => End::Cut,
+        Ended::Up(Up::Faulty(_)) if progress.answered.get() => End::Cut { upstream: false },
         Ended::Up(Up::Faulty(status)) => End::Refuse(status),
-        Ended::Up(Up::Broken) => End::Cut,
+        // The relay goes on then, and says how it ends.
+        Ended::Up(Up::Broken) => End::Cut { upstream: true },
     }
 }
 
 async fn connect(
+    exchange: &Exchange<'_, '_>,
     call: &Call<'_, '_>,
-    client: &Client,
     address: SocketAddr,
     bound: Duration,
-) -> Result<TcpStream, End> {
+) -> Result<Wire, End> {
+    let (worker, client) = (exchange.worker, exchange.client);
     let failed = |failure| End::Failed(Failed { failure, reused: false, sent: false, answered: false });
-    let connecting = within(bound, TcpStream::connect(address));
-    let stream = match unless_gone(&client.stream, call.body.is_done(), connecting).await {
-        None => return Err(End::Gone),
-        Some(None) => return Err(failed(Failure::ConnectTimeout)),
-        Some(Some(Err(error))) => {
-            tracing::debug!(%address, "cannot connect: {error}");
-            return Err(failed(Failure::Connect));
+    let gone = GoneWatch::default();
+    client.arm(&worker.deadlines, Wait::UpstreamRead, bound);
+    let mut connecting = pin!(TcpStream::connect(address));
+    let connected = poll_fn(|cx| {
+        if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
+            return Poll::Ready(result.map_err(|error| {
+                tracing::debug!(%address, "cannot connect: {error}");
+                failed(Failure::Connect)
+            }));
         }
-        Some(Some(Ok(stream))) => stream,
-    };
+        if call.body.is_done() && !client.wire.is_fresh() && gone.poll(&client.wire, cx).is_ready() {
+            return Poll::Ready(Err(End::Gone));
+        }
+        let up = worker.deadlines.poll(&client.shared.alarm, Wait::UpstreamRead, cx);
+        up.map(|()| Err(failed(Failure::ConnectTimeout)))
+    });
+    let stream = connected.await?;
     // Without it only speed is lost.
     let _ = stream.set_nodelay(true);
-    Ok(stream)
+    Ok(Wire::watched(stream))
 }
 
-enum Ended {
-    Down(Down),
+enum Ended<'w> {
+    Down(Down<'w>),
     Up(Up),
 }
 
-async fn both_ways(
-    call: &mut Call<'_, '_>,
-    client: &mut Client,
-    input: &mut Lent<'_>,
-    stream: &mut TcpStream,
+async fn both_ways<'w>(
+    exchange: &Exchange<'_, 'w>,
+    call: &mut Call<'_, 'w>,
+    wire: &Wire,
     progress: &Progress,
-    start: &Start<'_>,
-    first_byte: Option<Instant>,
-) -> Ended {
-    let config = &start.group.config;
-    let (from_client, to_client) = client.stream.split();
-    let (from_upstream, to_upstream) = stream.split();
-    let up = Upload {
-        worker: call.worker,
-        facts: &client.facts,
-        from: from_client,
-        to: to_upstream,
-        head: &mut *call.head,
-        framing: call.request.framing,
-        body: call.body,
-        input,
+    start: &Start,
+    first_byte: Option<Duration>,
+) -> Ended<'w> {
+    let config = &call.group.config;
+    let relay = Relay {
+        exchange,
+        pool: call.pool,
+        judge: call.judge,
+        hide: call.hide,
+        from: wire,
         progress,
-        send_timeout: config.send_timeout,
-    };
-    let down = Relay {
-        worker: call.worker,
-        request: call.request,
-        facts: &client.facts,
-        add: &call.site.add,
-        from: from_upstream,
-        to: to_client,
-        progress,
-        first_byte,
+        first_byte: Cell::new(first_byte),
         read_timeout: config.read_timeout,
         address: start.address,
+        gone: GoneWatch::default(),
     };
-    let (mut up, mut down) = (pin!(up.run()), pin!(down.run()));
-    // Sending first: it usually ends at once, and there is nothing to receive before.
+    match send(exchange, wire, &call.text, progress, config.send_timeout).await {
+        Ok(()) if call.body.is_done() => progress.request.set(Sending::Complete),
+        Ok(()) => return at_once(exchange, call, wire, progress, relay).await,
+        // An upstream that does not read to the end may have answered before.
+        Err(()) => progress.request.set(Sending::Broken),
+    }
+    Ended::Down(relay.run().await)
+}
+
+/// The rest of a long body goes up while the answer may already come down.
+async fn at_once<'w>(
+    exchange: &Exchange<'_, 'w>,
+    call: &mut Call<'_, 'w>,
+    wire: &Wire,
+    progress: &Progress,
+    relay: Relay<'_, 'w>,
+) -> Ended<'w> {
+    call.judge.consume();
+    let upload = Upload { exchange, call, to: wire, progress };
+    let (mut up, mut down) = (pin!(upload.run()), pin!(relay.run()));
     let mut sending = true;
-    loop {
-        tokio::select! {
-            biased;
-            end = &mut up, if sending => match end {
-                // An upstream that does not read to the end may have answered before.
-                Up::Broken => {
+    poll_fn(|cx| {
+        if sending {
+            match up.as_mut().poll(cx) {
+                Poll::Pending => (),
+                Poll::Ready(Ok(())) => {
+                    sending = false;
+                    progress.request.set(Sending::Complete);
+                }
+                Poll::Ready(Err(Up::Broken)) => {
                     sending = false;
                     progress.request.set(Sending::Broken);
                 }
-                end => return Ended::Up(end),
-            },
-            end = &mut down => return Ended::Down(end),
+                Poll::Ready(Err(up)) => return Poll::Ready(Ended::Up(up)),
+            }
         }
-    }
+        down.as_mut().poll(cx).map(Ended::Down)
+    })
+    .await
 }

@@ -31,6 +31,12 @@ impl Buffer {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
+    /// The first `n` bytes, and those behind them.
+    pub(super) fn parts(&mut self, n: usize) -> (&[u8], &mut [u8]) {
+        let (front, behind) = self.filled_mut().split_at_mut_checked(n).unwrap_or_default();
+        (front, behind)
+    }
+
     pub(super) fn filled_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
@@ -81,6 +87,8 @@ impl Buffer {
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     small: RefCell<Vec<Buffer>>,
+    /// So many small ones lay here unused since the last `trim`.
+    unused: Cell<usize>,
     large: RefCell<Vec<Buffer>>,
     large_in_use: Cell<usize>,
     texts: RefCell<Vec<Vec<u8>>>,
@@ -88,7 +96,9 @@ pub(super) struct Buffers {
 
 impl Buffers {
     pub(super) fn take(&self) -> Lent<'_> {
-        let buffer = self.small.borrow_mut().pop().unwrap_or_else(|| Buffer::new(BUFFER));
+        let mut small = self.small.borrow_mut();
+        let buffer = small.pop().unwrap_or_else(|| Buffer::new(BUFFER));
+        self.unused.set(self.unused.get().min(small.len()));
         Lent { buffer, owner: self }
     }
 
@@ -100,6 +110,15 @@ impl Buffers {
         self.large_in_use.set(self.large_in_use.get() + 1);
         let buffer = self.large.borrow_mut().pop().unwrap_or_else(|| Buffer::new(LARGE_BUFFER));
         Some(Lent { buffer, owner: self })
+    }
+
+    /// From time to time: what nobody needed since goes back to the system, by and by.
+    pub(super) fn trim(&self) {
+        let mut small = self.small.borrow_mut();
+        let keep = small.len().saturating_sub(self.unused.get().div_ceil(2));
+        small.truncate(keep);
+        self.unused.set(small.len());
+        self.large.borrow_mut().truncate(SPARE_LARGE_BUFFERS);
     }
 
     fn give(&self, mut buffer: Buffer) {

@@ -1,53 +1,40 @@
-//! One client's connection: its socket, and what the worker knows about it.
+//! One client's connection: its wire, and what the worker knows about it.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
+use std::future::poll_fn;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
-
+use super::buffers::Lent;
+use super::deadline::{Alarm, Deadlines, Wait};
 use super::fence::Standing;
-use super::limits::{HEADER_TIMEOUT, KEEPALIVE_TIMEOUT, LINGER_IDLE, LINGER_SLICE, LINGER_TOTAL};
+use super::limits::{LINGER_IDLE, LINGER_SLICE, LINGER_TOTAL};
 use super::listener::Listener;
+use super::wire::Wire;
 use super::worker::Worker;
-use crate::os::accept;
+use crate::config::ClientLimits;
 
 pub(super) struct Client {
-    pub(super) stream: TcpStream,
-    pub(super) facts: Facts,
-}
-
-/// Everything but the socket, so that both can be borrowed at once.
-pub(super) struct Facts {
+    pub(super) wire: Wire,
     pub(super) peer: SocketAddr,
     pub(super) listener: Rc<Listener>,
     pub(super) standing: Standing,
     pub(super) shared: Rc<Shared>,
+    /// Requests that it has made so far, the one under way included.
+    pub(super) requests: Cell<u32>,
+    /// Those of the server that it asked last.
+    pub(super) limits: Cell<ClientLimits>,
     name: OnceCell<String>,
-}
-
-impl Facts {
-    pub(super) fn new(peer: SocketAddr, listener: Rc<Listener>, standing: Standing) -> Self {
-        Self { peer, listener, standing, shared: Rc::default(), name: OnceCell::new() }
-    }
-
-    /// The client's address as upstreams are told.
-    pub(super) fn name(&self) -> &str {
-        self.name.get_or_init(|| self.peer.ip().to_canonical().to_string())
-    }
 }
 
 /// What the worker tells a connection from outside.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     leaving: Cell<Leaving>,
-    /// Of a connection that waits for a request.
-    waker: RefCell<Option<Waker>>,
+    pub(super) alarm: Alarm,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,14 +47,21 @@ pub(super) enum Leaving {
     WhenIdle,
 }
 
+/// How waiting for a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    Readable,
+    TimeUp,
+    /// The connection broke, or is to end.
+    Over,
+}
+
 impl Shared {
     /// Never takes back what was said before.
     pub(super) fn leave(&self, leaving: Leaving) {
         if leaving > self.leaving.get() {
             self.leaving.set(leaving);
-            if let Some(waker) = self.waker.take() {
-                waker.wake();
-            }
+            self.alarm.wake();
         }
     }
 
@@ -85,102 +79,179 @@ impl Shared {
 }
 
 impl Client {
-    /// Waits, without a buffer, until there is something to read. False: the connection has had its time.
-    pub(super) async fn has_request(&self, first: bool) -> bool {
-        let bound = if first { HEADER_TIMEOUT } else { KEEPALIVE_TIMEOUT };
-        let readable = std::future::poll_fn(|cx| self.poll_request(cx, first));
-        let result = timeout(bound, readable).await.unwrap_or(false);
-        self.facts.shared.waker.take();
-        result
+    pub(super) fn new(
+        wire: Wire,
+        peer: SocketAddr,
+        listener: Rc<Listener>,
+        standing: Standing,
+        limits: ClientLimits,
+    ) -> Self {
+        Self {
+            wire,
+            peer,
+            listener,
+            standing,
+            shared: Rc::default(),
+            requests: Cell::new(0),
+            limits: Cell::new(limits),
+            name: OnceCell::new(),
+        }
     }
 
-    fn poll_request(&self, cx: &mut Context<'_>, first: bool) -> Poll<bool> {
-        if let Poll::Ready(result) = self.stream.poll_read_ready(cx) {
-            return Poll::Ready(result.is_ok());
+    /// The client's address as upstreams are told.
+    pub(super) fn name(&self) -> &str {
+        self.name.get_or_init(|| self.peer.ip().to_canonical().to_string())
+    }
+
+    pub(super) fn arm(&self, deadlines: &Deadlines, wait: Wait, bound: Duration) {
+        deadlines.arm(&self.shared.alarm, wait, bound);
+    }
+
+    /// Waits, without a buffer, until there is something to read.
+    pub(super) async fn has_request(&self, worker: &Worker, bound: Duration) -> Waited {
+        let first = self.requests.get() == 0;
+        self.arm(&worker.deadlines, Wait::ClientRead, bound);
+        let waited = poll_fn(|cx| {
+            if let Poll::Ready(result) = self.wire.poll_readable(cx) {
+                return Poll::Ready(if result.is_ok() { Waited::Readable } else { Waited::Over });
+            }
+            if !self.shared.may_wait(first) {
+                return Poll::Ready(Waited::Over);
+            }
+            worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx).map(|()| Waited::TimeUp)
+        })
+        .await;
+        self.shared.alarm.disarm(Wait::ClientRead);
+        waited
+    }
+
+    /// Reads once into the free part of `buffer`; `None` when the time of `Wait::ClientRead` is up.
+    pub(super) async fn read(&self, worker: &Worker, buffer: &mut Lent<'_>) -> Option<io::Result<usize>> {
+        let read = poll_fn(|cx| match self.wire.poll_read(cx, buffer.space()) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx).map(|()| None),
+        })
+        .await;
+        if let Some(Ok(n)) = read {
+            buffer.fill(n);
         }
-        if !self.facts.shared.may_wait(first) {
-            return Poll::Ready(false);
+        read
+    }
+
+    /// Reads what is here already; `None`: nothing.
+    pub(super) async fn read_now(&self, buffer: &mut Lent<'_>) -> Option<io::Result<usize>> {
+        let read = poll_fn(|cx| match self.wire.poll_read(cx, buffer.space()) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await;
+        if let Some(Ok(n)) = read {
+            buffer.fill(n);
         }
-        let mut waker = self.facts.shared.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
+        read
+    }
+
+    /// All of `bytes`, to a client that takes some of them at least once per `bound`.
+    pub(super) async fn write_all(&self, worker: &Worker, bytes: &[u8], bound: Duration) -> io::Result<()> {
+        let (mut rest, mut armed) = (bytes, false);
+        poll_fn(|cx| {
+            while !rest.is_empty() {
+                match self.wire.poll_write(cx, rest) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(n)) => {
+                        rest = rest.get(n..).unwrap_or_default();
+                        armed = false;
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        if !std::mem::replace(&mut armed, true) {
+                            self.arm(&worker.deadlines, Wait::ClientWrite, bound);
+                        }
+                        let up = worker.deadlines.poll(&self.shared.alarm, Wait::ClientWrite, cx);
+                        return up.map(|()| Err(io::ErrorKind::TimedOut.into()));
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     /// Whether what was just read may be acted upon.
     pub(super) async fn is_cleared(&self, worker: &Worker) -> bool {
-        worker.fence.clears(&self.facts.standing, || local(self.stream.local_addr())).await
+        worker.fence.clears(&self.standing, || local(self.wire.local_addr())).await
     }
 
     /// Ends the connection so that the client sees an error and nothing of an answer.
     pub(super) fn reset(self) {
         // Where this fails the connection is already gone.
-        let _ = accept::reset_on_close(self.stream.as_fd());
+        let _ = self.wire.reset_on_close();
     }
 
     /// Ends the connection while the client may still be sending: closing at once would make the kernel send a reset,
     /// which can overtake the answer.
-    pub(super) async fn linger(mut self) {
-        use tokio::io::AsyncWriteExt;
-        if self.stream.shutdown().await.is_err() {
+    pub(super) async fn linger(self, worker: &Worker) {
+        if self.wire.shut_write().is_err() {
             return;
         }
-        let end = Instant::now() + LINGER_TOTAL;
-        let mut idle_end = Instant::now() + LINGER_IDLE;
+        let (mut idle, mut total) = (Duration::ZERO, Duration::ZERO);
         // Small: a connection that is about to end holds no buffer of the pool.
         let mut trash = [0; 512];
         loop {
             // In slices: a worker that drains does not wait for clients that neither send nor close.
-            let slice = Instant::now() + LINGER_SLICE;
-            match timeout_at(slice, self.stream.read(&mut trash)).await {
-                Ok(Ok(1..)) if Instant::now() < end => idle_end = Instant::now() + LINGER_IDLE,
-                Err(_) if Instant::now() < idle_end.min(end) && !self.facts.shared.is_leaving() => (),
-                Ok(_) | Err(_) => return,
+            self.arm(&worker.deadlines, Wait::ClientRead, LINGER_SLICE);
+            let read = poll_fn(|cx| {
+                loop {
+                    match self.wire.poll_read(cx, &mut trash) {
+                        Poll::Ready(Ok(1..)) => {
+                            idle = Duration::ZERO;
+                            // Whoever sends without end is cut off by the clock all the same.
+                            if worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx).is_ready() {
+                                return Poll::Ready(false);
+                            }
+                        }
+                        Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(true),
+                        Poll::Pending => {
+                            let up = worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx);
+                            return up.map(|()| false);
+                        }
+                    }
+                }
+            });
+            if read.await {
+                return;
+            }
+            (idle, total) = (idle + LINGER_SLICE, total + LINGER_SLICE);
+            if idle >= LINGER_IDLE || total >= LINGER_TOTAL || self.shared.is_leaving() {
+                return;
             }
         }
     }
 }
 
-pub(super) fn local(address: std::io::Result<SocketAddr>) -> Option<IpAddr> {
+pub(super) fn local(address: io::Result<SocketAddr>) -> Option<IpAddr> {
     address.ok().map(|a| a.ip())
 }
 
-/// `future` within `bound`; `None` when the time is up.
-pub(super) async fn within<T>(bound: Duration, future: impl Future<Output = T>) -> Option<T> {
-    timeout(bound, future).await.ok()
+/// Tells when the client has closed its side; never, once it has sent more than the request, since then nothing more
+/// can be known without taking it.
+#[derive(Debug, Default)]
+pub(super) struct GoneWatch {
+    more: Cell<bool>,
 }
 
-/// Ends when the client has closed its side; never, once it has sent more than the request, since then nothing more
-/// can be known without taking it.
-pub(super) async fn gone(stream: &TcpStream) {
-    let mut more = false;
-    std::future::poll_fn(|cx| {
-        if more {
+impl GoneWatch {
+    pub(super) fn poll(&self, wire: &Wire, cx: &mut Context<'_>) -> Poll<()> {
+        if self.more.get() {
             return Poll::Pending;
         }
-        let mut byte = [0];
-        match stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+        match wire.poll_peek(cx) {
             Poll::Ready(Ok(1..)) => {
-                more = true;
+                self.more.set(true);
                 Poll::Pending
             }
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
             Poll::Pending => Poll::Pending,
         }
-    })
-    .await;
-}
-
-/// `future`, given up (`None`) when the client leaves. `watch`: the whole request has been read.
-pub(super) async fn unless_gone<T>(
-    stream: &TcpStream,
-    watch: bool,
-    future: impl Future<Output = T>,
-) -> Option<T> {
-    tokio::select! {
-        biased;
-        result = future => Some(result),
-        () = gone(stream), if watch => None,
     }
 }

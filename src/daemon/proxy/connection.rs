@@ -1,25 +1,54 @@
 //! The life of one client connection: wait without a buffer, exchange, wait again.
 
-use super::client::Client;
+use super::client::{Client, Waited};
 use super::exchange::{Outcome, exchange};
+use super::limits::IDLE_GRACE;
 use super::worker::Worker;
 
-pub(super) async fn run(worker: &Worker, mut client: Client) {
-    let mut first = true;
+/// How a busy spell of a connection ended.
+enum Spell {
+    /// The client has been silent for a while.
+    Idle,
+    Close,
+    /// Close once the client has had time to read the answer.
+    Linger,
+    Reset,
+}
+
+pub(super) async fn run(worker: &Worker, client: Client) {
+    loop {
+        // Boxed: a connection that has been silent for a while holds nothing of this.
+        match Box::pin(spell(worker, &client)).await {
+            Spell::Idle => (),
+            Spell::Close => return,
+            Spell::Linger => return client.linger(worker).await,
+            Spell::Reset => return client.reset(),
+        }
+        let bound = client.limits.get().keepalive_timeout.saturating_sub(IDLE_GRACE);
+        match client.has_request(worker, bound).await {
+            Waited::Readable => (),
+            Waited::TimeUp | Waited::Over => return,
+        }
+    }
+}
+
+/// One request after the other, for as long as they follow each other closely.
+async fn spell(worker: &Worker, client: &Client) -> Spell {
     let mut pipelined = None;
     loop {
-        if pipelined.is_none() && !client.has_request(first).await {
-            return;
-        }
-        first = false;
-        let input = pipelined.take().unwrap_or_else(|| worker.buffers.take());
-        // Boxed: a connection that waits for its next request holds nothing of this.
-        let outcome = Box::pin(exchange(worker, &mut client, input)).await;
-        match outcome {
-            Outcome::Next(input) => pipelined = input,
-            Outcome::Close => return,
-            Outcome::Linger => return client.linger().await,
-            Outcome::Reset => return client.reset(),
+        match exchange(worker, client, pipelined.take()).await {
+            Outcome::Next(Some(input)) => pipelined = Some(input),
+            Outcome::Next(None) => {
+                let bound = client.limits.get().keepalive_timeout.min(IDLE_GRACE);
+                match client.has_request(worker, bound).await {
+                    Waited::Readable => (),
+                    Waited::TimeUp => return Spell::Idle,
+                    Waited::Over => return Spell::Close,
+                }
+            }
+            Outcome::Close => return Spell::Close,
+            Outcome::Linger => return Spell::Linger,
+            Outcome::Reset => return Spell::Reset,
         }
     }
 }

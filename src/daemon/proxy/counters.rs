@@ -16,6 +16,7 @@ pub(super) enum Count {
     Cut,
     FenceGaps,
     FenceRefused,
+    FilesChanged,
 }
 
 const NAMES: &[(Count, &str)] = &[
@@ -31,6 +32,7 @@ const NAMES: &[(Count, &str)] = &[
     (Count::Cut, "responses_cut"),
     (Count::FenceGaps, "fence_gaps"),
     (Count::FenceRefused, "fence_refused"),
+    (Count::FilesChanged, "files_changed"),
 ];
 
 /// One worker's vital signs.

@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
-/// A whole request head (nginx's `client_header_timeout`).
-pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Between two reads of a request body (`client_body_timeout`).
-pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// Between two writes to a client (`send_timeout`).
-pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// A connection without a request (`keepalive_timeout`).
-pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(75);
-/// An idle connection to an upstream (`keepalive_timeout` of an upstream).
-pub(super) const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// A request body in bytes (`client_max_body_size`).
-pub(super) const BODY_MAX: u64 = 1 << 20;
+/// A connection to an upstream is not used any more after so long (`keepalive_time` of an upstream).
+pub(super) const UPSTREAM_AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// A connection that has been silent for so long gives back all it holds for a busy spell.
+pub(super) const IDLE_GRACE: Duration = Duration::from_secs(1);
+/// An answer that takes longer is worth a look at whether its client is still there, where that costs something.
+pub(super) const FRESH_PATIENCE: Duration = Duration::from_millis(20);
 
 /// After an answer that leaves input unread, a client is listened to for so long, and so long between two reads, that
 /// it can read the answer before a reset throws it away (`lingering_time`, `lingering_timeout`).
@@ -29,18 +24,32 @@ pub(super) const INTERIM_MAX: u32 = 16;
 /// buffer.
 pub(super) const BUFFER: usize = 16 << 10;
 pub(super) const LARGE_BUFFER: usize = 1 << 20;
-/// A body with so many bytes to come gets a large buffer.
-pub(super) const LARGE_FROM: u64 = 64 << 10;
+/// A body with so many bytes to come gets a large buffer: more than a small one holds.
+pub(super) const LARGE_FROM: u64 = BUFFER as u64;
 /// Large buffers in use per worker; further transfers make do with small ones.
 pub(super) const LARGE_BUFFERS_MAX: usize = 16;
-/// Unused buffers kept per worker; the rest goes back to the system.
-pub(super) const SPARE_BUFFERS: usize = 64;
+/// Unused buffers kept per worker; the rest goes back to the system, as do those that were not needed for a while.
+pub(super) const SPARE_BUFFERS: usize = 512;
 pub(super) const SPARE_LARGE_BUFFERS: usize = 1;
+/// Memory of heads' fields kept per worker.
+pub(super) const SPARE_FIELDS: usize = 512;
+
+/// A file that was written to within this time may be in the middle of it, and the next write may leave its times as
+/// they are: the kernel's clock for files moves every 10 ms at worst. Within so many looks it has to come to rest.
+pub(super) const FILE_REST: Duration = Duration::from_millis(20);
+pub(super) const FILE_LOOKS: u32 = 5;
+/// Reads that have to wait for a disk: threads per worker for them, bytes of each, and how long one may take.
+pub(super) const FILE_THREADS: usize = 4;
+pub(super) const FILE_READ_MAX: usize = 128 << 10;
+pub(super) const FILE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Connections taken from a queue before the others get a turn.
 pub(super) const ACCEPTS_PER_TURN: usize = 64;
 /// Client connections per worker, where the limit of open files allows as many. Each may need a second descriptor.
 pub(super) const CONNECTIONS_MAX: usize = 16_384;
+/// So many siblings of a worker hold copies of its listening sockets, to accept in its place when it hangs: one hung
+/// worker is likely, several at once are not, and descriptors are few.
+pub(super) const RESCUERS: usize = 3;
 /// Pause after accepting failed for want of descriptors or memory.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Between two warnings of that by one worker.
@@ -49,7 +58,9 @@ pub(super) const SHORTAGE_WARNING: Duration = Duration::from_secs(10);
 /// How often PID 1 hears a beat.
 pub(super) const BEAT: Duration = Duration::from_millis(50);
 /// How often a worker's loop turns at the latest, in time for every beat.
-pub(super) const TURN: Duration = Duration::from_millis(40);
+pub(super) const TURN: Duration = Duration::from_millis(25);
+/// A worker whose loop has not turned for so long hangs: its siblings accept from its queue.
+pub(super) const SIBLING_LATE: Duration = Duration::from_millis(50);
 /// A worker looks at the clock so often within the fence's bound.
 pub(super) const TURNS_PER_FENCE_BOUND: u32 = 4;
 pub(super) const TURN_MIN: Duration = Duration::from_millis(2);

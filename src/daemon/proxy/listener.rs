@@ -3,18 +3,19 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::task::Poll;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::client::{Client, Facts};
+use super::client::Client;
 use super::fence::Standing;
 use super::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN};
-use super::worker::Worker;
+use super::wire::Wire;
+use super::worker::{View, Worker};
 use crate::os::accept::accept;
 
 /// One worker's socket of one address.
@@ -24,82 +25,99 @@ pub(super) struct Listener {
     good: Cell<u64>,
     /// Empty the queue, then close.
     stop: Notify,
+    /// The address's place in the configuration with this number.
+    place: Cell<(u64, Option<usize>)>,
+}
+
+/// How a look into the queue ended.
+pub(super) enum Taken {
+    /// There may be more.
+    More,
+    Empty,
+    /// Too few descriptors, or too little memory.
+    Short,
 }
 
 impl Listener {
     pub(super) fn new(address: SocketAddr, gaps: u64) -> Self {
-        Self { address, good: Cell::new(gaps), stop: Notify::new() }
+        Self { address, good: Cell::new(gaps), stop: Notify::new(), place: Cell::new((0, None)) }
     }
 
     pub(super) fn stop(&self) {
         self.stop.notify_one();
     }
+
+    /// Where this address is in the gateway of `view`.
+    pub(super) fn place(&self, view: &View) -> Option<usize> {
+        let (number, place) = self.place.get();
+        if number == view.number {
+            return place;
+        }
+        let place = view.snapshot.gateway.place(self.address);
+        self.place.set((view.number, place));
+        place
+    }
 }
 
 /// Accepts until the listener is stopped and its queue is empty.
-pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpListener) {
+pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: AsyncFd<OwnedFd>) {
     loop {
         let found = worker.fence.found.notified();
         if listener.good.get() != worker.fence.gaps() {
             // What waited through a gap is told from what comes after it by emptying the queue at once.
             empty(&worker, &listener, &socket);
         }
-        let accepted = tokio::select! {
+        let ready = tokio::select! {
             biased;
             () = listener.stop.notified() => break,
             () = found => continue,
-            accepted = async { worker.has_room().await; socket.accept().await } => accepted,
+            ready = async { worker.has_room().await; socket.ready(Interest::READABLE).await } => ready,
         };
-        let mut next = Some(accepted);
-        for _ in 0..ACCEPTS_PER_TURN {
-            match next {
-                None => break,
-                Some(Ok((stream, peer))) => serve(&worker, &listener, stream, peer),
-                Some(Err(error)) if worker.shortage.explains(&error, listener.address) => {
-                    sleep(ACCEPT_PAUSE).await;
-                    break;
-                }
-                // That connection failed before it was taken.
-                Some(Err(_)) => (),
-            }
-            if worker.is_full() {
-                break;
-            }
-            next = std::future::poll_fn(|cx| match socket.poll_accept(cx) {
-                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-                Poll::Pending => Poll::Ready(None),
-            })
-            .await;
+        let Ok(mut ready) = ready else { break };
+        match take(&worker, &listener, &socket, ACCEPTS_PER_TURN) {
+            Taken::Empty => ready.clear_ready(),
+            Taken::More => (),
+            Taken::Short => sleep(ACCEPT_PAUSE).await,
         }
         tokio::task::yield_now().await;
     }
     empty(&worker, &listener, &socket);
 }
 
-/// Takes everything that waits, by asking the kernel: the runtime may not have heard of it yet.
-fn empty(worker: &Rc<Worker>, listener: &Rc<Listener>, socket: &TcpListener) {
+/// Takes everything that waits.
+fn empty(worker: &Rc<Worker>, listener: &Rc<Listener>, socket: &AsyncFd<OwnedFd>) {
     let gaps = worker.fence.gaps();
     loop {
-        match accept(socket.as_fd()) {
-            Ok((stream, peer)) => {
-                if let Ok(stream) = TcpStream::from_std(stream) {
-                    serve(worker, listener, stream, peer);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+        match take(worker, listener, socket, usize::MAX) {
+            Taken::Empty => {
                 listener.good.set(gaps);
                 return;
             }
+            Taken::More => (),
             // The rest stays suspect until the queue has been seen empty.
-            Err(error) if worker.shortage.explains(&error, listener.address) => return,
-            // That connection failed before it was taken.
-            Err(_) => (),
+            Taken::Short => return,
         }
     }
 }
 
-fn serve(worker: &Rc<Worker>, listener: &Rc<Listener>, stream: TcpStream, peer: SocketAddr) {
-    let standing = Standing::good_up_to(listener.good.get());
-    let facts = Facts::new(peer, Rc::clone(listener), standing);
-    worker.serve(Client { stream, facts });
+/// Takes what waits, by asking the kernel, but at most so many, and no more than the worker has room for if that is a
+/// bound.
+pub(super) fn take(worker: &Rc<Worker>, listener: &Rc<Listener>, socket: &impl AsFd, most: usize) -> Taken {
+    for _ in 0..most {
+        match accept(socket.as_fd()) {
+            Ok((stream, peer)) => {
+                let standing = Standing::good_up_to(listener.good.get());
+                let limits = worker.limits_of(listener);
+                worker.serve(Client::new(Wire::fresh(stream), peer, Rc::clone(listener), standing, limits));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Taken::Empty,
+            Err(error) if worker.shortage.explains(&error, listener.address) => return Taken::Short,
+            // That connection failed before it was taken.
+            Err(_) => (),
+        }
+        if most != usize::MAX && worker.is_full() {
+            break;
+        }
+    }
+    Taken::More
 }

@@ -1,107 +1,234 @@
 //! One worker's side of an upstream: whose turn it is, and the connections that wait to be used again.
 
 use std::cell::{Cell, RefCell};
-use std::io;
-use std::net::SocketAddr;
-use std::time::Instant;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
-
-use super::limits::UPSTREAM_IDLE_TIMEOUT;
+use super::limits::UPSTREAM_AGE_MAX;
 use super::snapshot::Group;
-use crate::balance::Smooth;
+use super::wire::Wire;
+use crate::balance::{Algorithm, Balancer, Outcome, Peer, PeerId, Tried};
 
 #[derive(Debug)]
 pub(super) struct Pool {
-    balance: RefCell<Smooth>,
-    /// Which of a server's addresses is next.
-    turn: Cell<usize>,
-    /// The one used last on top.
-    idle: RefCell<Vec<Idle>>,
+    algorithm: Algorithm,
+    balancer: RefCell<Balancer>,
+    /// What the balancer's peers were made from.
+    changes: Cell<u64>,
+    /// By the places of the balancer's peers.
+    idle: RefCell<Vec<Spares>>,
+    /// All of them together.
+    waiting: Cell<usize>,
+    random: Cell<u64>,
+}
+
+/// Idle connections to one address, the one used last on top.
+#[derive(Debug)]
+struct Spares {
+    address: SocketAddr,
+    list: Vec<Idle>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
-    address: SocketAddr,
+    upstream: Upstream,
     since: Instant,
 }
 
+/// A connection to a server of an upstream.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) wire: Wire,
+    /// Requests that it has carried, the one under way included.
+    requests: u32,
+    born: Instant,
+}
+
+impl Upstream {
+    pub(super) fn new(wire: Wire, now: Instant) -> Self {
+        Self { wire, requests: 1, born: now }
+    }
+}
+
+/// A try that counts at its peer for as long as it lasts.
+pub(super) struct Turn<'a> {
+    pool: &'a Pool,
+    id: PeerId,
+    outcome: Outcome,
+}
+
+impl Turn<'_> {
+    pub(super) fn ended(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Turn<'_> {
+    /// Also of a task that is given up.
+    fn drop(&mut self) {
+        self.pool.balancer.borrow_mut().end(self.id, self.outcome, Instant::now());
+    }
+}
+
 impl Pool {
-    pub(super) fn new(group: &Group) -> Self {
-        Self {
-            balance: RefCell::new(Smooth::new(group.config.servers.iter().map(|s| s.weight))),
-            turn: Cell::new(0),
+    pub(super) fn new(group: &Group, seed: u64) -> Self {
+        let pool = Self {
+            algorithm: group.algorithm,
+            balancer: RefCell::new(Balancer::new(group.algorithm, vec![])),
+            changes: Cell::new(0),
             idle: RefCell::default(),
+            waiting: Cell::new(0),
+            // Never 0: that would stay 0.
+            random: Cell::new(seed | 1),
+        };
+        pool.refresh(group);
+        pool
+    }
+
+    /// Whether it can serve the same upstream in another configuration: what is known about its servers stays then.
+    pub(super) fn suits(&self, group: &Group) -> bool {
+        self.algorithm == group.algorithm
+    }
+
+    /// Takes over the idle connections of one that does not suit any more.
+    pub(super) fn inherit(&self, group: &Group, old: &Self) {
+        self.idle.swap(&old.idle);
+        self.refresh(group);
+    }
+
+    /// Takes over what DNS has found since.
+    fn refresh(&self, group: &Group) {
+        self.changes.set(group.changes());
+        let peers: Vec<Peer> = group.peers().collect();
+        let mut balancer = self.balancer.borrow_mut();
+        balancer.replace(peers);
+        let mut old = std::mem::take(&mut *self.idle.borrow_mut());
+        let spares = balancer.standings().map(|(peer, _)| {
+            let kept = old.iter_mut().find(|spares| spares.address == peer.address);
+            let list = kept.map(|spares| std::mem::take(&mut spares.list)).unwrap_or_default();
+            Spares { address: peer.address, list }
+        });
+        let spares: Vec<Spares> = spares.collect();
+        // The connections to addresses that are gone are closed here.
+        self.waiting.set(spares.iter().map(|s| s.list.len()).sum());
+        *self.idle.borrow_mut() = spares;
+    }
+
+    /// The peer whose turn it is, among those that the request has not tried.
+    pub(super) fn pick(
+        &self,
+        group: &Group,
+        now: Instant,
+        tried: &mut Tried,
+        client: IpAddr,
+    ) -> Option<(PeerId, SocketAddr)> {
+        if self.changes.get() != group.changes() {
+            self.refresh(group);
         }
+        let mut balancer = self.balancer.borrow_mut();
+        let usable = |peer: &Peer| group.is_usable(peer.server, peer.address);
+        let id = balancer.pick(now, tried, Some(client), || self.draw(), usable)?;
+        let address = balancer.peer(id)?.address;
+        Some((id, address))
     }
 
-    /// Takes over the idle connections of the same upstream in an older configuration.
-    pub(super) fn inherit(&self, old: &Self) {
-        self.idle.borrow_mut().append(&mut old.idle.borrow_mut());
+    /// Whether another server could be had.
+    pub(super) fn has_another(&self, group: &Group, now: Instant, tried: &Tried) -> bool {
+        let usable = |peer: &Peer| group.is_usable(peer.server, peer.address);
+        self.balancer.borrow().has_another(now, tried, usable)
     }
 
-    /// Place and address of the server whose turn it is; not the one to `avoid`.
-    pub(super) fn pick(&self, group: &Group, avoid: Option<usize>) -> Option<(usize, SocketAddr)> {
-        let usable = |n: usize| Some(n) != avoid && group.servers.get(n).is_some_and(|s| s.is_usable());
-        let place = self.balance.borrow_mut().pick(usable)?;
-        Some((place, self.address(group, place)?))
+    /// The same peer once more: its place in the upstream and its address, if it is still there and in rotation.
+    pub(super) fn again(&self, group: &Group, id: PeerId) -> Option<SocketAddr> {
+        if self.changes.get() != group.changes() {
+            self.refresh(group);
+        }
+        let balancer = self.balancer.borrow();
+        let peer = balancer.peer(id)?;
+        group.is_usable(peer.server, peer.address).then_some(peer.address)
     }
 
-    /// An address of the server at `place`, if it is still in rotation.
-    pub(super) fn again(&self, group: &Group, place: usize) -> Option<SocketAddr> {
-        group.servers.get(place).filter(|s| s.is_usable())?;
-        self.address(group, place)
+    /// The place of its server in the upstream.
+    pub(super) fn server(&self, id: PeerId) -> Option<usize> {
+        self.balancer.borrow().peer(id).map(|peer| peer.server)
     }
 
-    fn address(&self, group: &Group, place: usize) -> Option<SocketAddr> {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        group.servers.get(place)?.address(turn)
+    pub(super) fn begin(&self, id: PeerId) -> Turn<'_> {
+        self.balancer.borrow_mut().begin(id);
+        Turn { pool: self, id, outcome: Outcome::Neutral }
     }
 
-    /// A connection to `address` that still seems to be open.
-    pub(super) fn take(&self, address: SocketAddr) -> Option<TcpStream> {
+    /// xorshift64*: spreads load, and keeps no secret.
+    fn draw(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A connection to this peer that still seems to be open.
+    pub(super) fn take(&self, group: &Group, id: PeerId, now: Instant) -> Option<Upstream> {
+        let place = self.balancer.borrow().place(id)?;
         let mut idle = self.idle.borrow_mut();
-        while let Some(at) = idle.iter().rposition(|i| i.address == address) {
-            let found = idle.remove(at);
-            if found.since.elapsed() < UPSTREAM_IDLE_TIMEOUT && is_quiet(&found.stream) {
-                return Some(found.stream);
+        let list = &mut idle.get_mut(place)?.list;
+        while let Some(Idle { mut upstream, since }) = list.pop() {
+            self.waiting.set(self.waiting.get().saturating_sub(1));
+            if now.saturating_duration_since(since) < group.config.keepalive_timeout
+                && upstream.wire.is_quiet()
+            {
+                upstream.requests += 1;
+                return Some(upstream);
             }
         }
         None
     }
 
     /// Keeps a connection whose last response ended where it said; the oldest makes room.
-    pub(super) fn keep(&self, stream: TcpStream, address: SocketAddr, limit: u32) {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        if limit == 0 {
-            return;
-        }
+    pub(super) fn keep(&self, group: &Group, id: PeerId, upstream: Upstream, now: Instant) {
+        let limit = usize::try_from(group.config.keepalive).unwrap_or(usize::MAX);
+        let worn = upstream.requests >= group.config.keepalive_requests
+            || now.saturating_duration_since(upstream.born) >= UPSTREAM_AGE_MAX;
+        let place = self.balancer.borrow().place(id);
+        let Some(place) = place.filter(|_| limit > 0 && !worn) else { return };
         let mut idle = self.idle.borrow_mut();
-        if idle.len() >= limit {
-            idle.remove(0);
+        if self.waiting.get() >= limit {
+            let oldest = idle
+                .iter_mut()
+                .filter(|spares| !spares.list.is_empty())
+                .min_by_key(|spares| spares.list.first().map(|idle| idle.since));
+            if let Some(spares) = oldest {
+                spares.list.remove(0);
+                self.waiting.set(self.waiting.get().saturating_sub(1));
+            }
         }
-        idle.push(Idle { stream, address, since: Instant::now() });
+        if let Some(spares) = idle.get_mut(place) {
+            spares.list.push(Idle { upstream, since: now });
+            self.waiting.set(self.waiting.get() + 1);
+        }
     }
 
     /// Whoever does not answer on one connection will not on the others.
     pub(super) fn forget(&self, address: SocketAddr) {
-        self.idle.borrow_mut().retain(|i| i.address != address);
+        for spares in self.idle.borrow_mut().iter_mut().filter(|s| s.address == address) {
+            self.waiting.set(self.waiting.get().saturating_sub(spares.list.len()));
+            spares.list.clear();
+        }
     }
 
     /// Closes what has been idle for too long or was closed at the other end.
-    pub(super) fn sweep(&self, group: &Group) {
-        let now = Instant::now();
-        self.idle.borrow_mut().retain(|i| {
-            now.duration_since(i.since) < UPSTREAM_IDLE_TIMEOUT
-                && is_quiet(&i.stream)
-                && group.servers.iter().any(|s| s.is_usable() && s.addresses().contains(&i.address))
-        });
+    pub(super) fn sweep(&self, group: &Group, now: Instant) {
+        if self.changes.get() != group.changes() {
+            self.refresh(group);
+        }
+        let timeout: Duration = group.config.keepalive_timeout;
+        let mut idle = self.idle.borrow_mut();
+        for spares in idle.iter_mut().filter(|spares| !spares.list.is_empty()) {
+            spares.list.retain(|idle| {
+                now.saturating_duration_since(idle.since) < timeout && idle.upstream.wire.is_quiet()
+            });
+        }
+        self.waiting.set(idle.iter().map(|spares| spares.list.len()).sum());
     }
-}
-
-/// Neither closed nor with bytes that nobody asked for, as far as this worker's last look at its sockets goes.
-fn is_quiet(stream: &TcpStream) -> bool {
-    matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }

@@ -1,48 +1,53 @@
 //! The response's way: from the upstream's first byte to the client's last.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-
-use tokio::io::AsyncReadExt;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::{Duration, Instant, timeout_at};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::attempt::{Progress, Sending};
 use super::buffers::Lent;
-use super::client::{Facts, local};
-use super::exchange::Request;
-use super::limits::{INTERIM_MAX, LARGE_FROM};
-use super::respond::write_all;
-use super::worker::Worker;
+use super::client::GoneWatch;
+use super::deadline::Wait;
+use super::exchange::Exchange;
+use super::forward::Judge;
+use super::limits::{FRESH_PATIENCE, INTERIM_MAX, LARGE_FROM};
+use super::pool::Pool;
+use super::wire::Wire;
 use crate::balance::Failure;
 use crate::http1::{
-    BodyDecoder, Delivery, Fields, Framing, HeadScan, LAST_CHUNK, RESPONSE_HEAD_MAX, ResponseHead, Scanned,
-    Version, append_chunk, frame_chunk, write_interim, write_response,
+    BodyDecoder, Delivery, Framing, HeadScan, LAST_CHUNK, Names, RESPONSE_HEAD_MAX, ResponseHead, Version,
+    append_decoded, append_last_chunk, frame_chunk, write_interim, write_response, write_switching,
 };
 
-pub(super) struct Relay<'a> {
-    pub(super) worker: &'a Worker,
-    pub(super) request: &'a Request,
-    pub(super) facts: &'a Facts,
-    /// The server's own lines.
-    pub(super) add: &'a [u8],
-    pub(super) from: ReadHalf<'a>,
-    pub(super) to: WriteHalf<'a>,
+pub(super) struct Relay<'a, 'w> {
+    pub(super) exchange: &'a Exchange<'a, 'w>,
+    pub(super) pool: &'a Pool,
+    pub(super) judge: &'a Judge<'a>,
+    /// Fields that the client does not get.
+    pub(super) hide: &'a Names,
+    pub(super) from: &'a Wire,
     pub(super) progress: &'a Progress,
-    /// The first byte has to be there by then.
-    pub(super) first_byte: Option<Instant>,
+    /// How long the first byte may take.
+    pub(super) first_byte: Cell<Option<Duration>>,
     pub(super) read_timeout: Duration,
     /// Whom the log complains about.
     pub(super) address: SocketAddr,
+    pub(super) gone: GoneWatch,
 }
 
-pub(super) enum Down {
+pub(super) enum Down<'w> {
     /// `reusable`: the upstream's connection is at the start of a next response. `close`: the client was told that
     /// its own ends.
     Complete {
-        status: u16,
         reusable: bool,
         close: bool,
     },
+    /// The client has been told that another protocol is spoken from here on; some of it came along.
+    Switched(Lent<'w>),
+    /// Nothing of this response went to the client: another server is to be asked.
+    NextServer(u16),
     Failed(Failure),
     /// The answer had begun and cannot be completed.
     Cut,
@@ -51,157 +56,232 @@ pub(super) enum Down {
     Fenced,
 }
 
-impl Relay<'_> {
-    pub(super) async fn run(mut self) -> Down {
-        let mut buffer = self.worker.buffers.take();
+/// Why a read brought nothing.
+enum Unread {
+    Failed(Failure),
+    ClientGone,
+}
+
+impl<'w> Relay<'_, 'w> {
+    pub(super) async fn run(self) -> Down<'w> {
+        let mut buffer = self.exchange.worker.buffers.take();
         match self.final_head(&mut buffer).await {
+            Ok(head) if head.status == 101 => self.switch(&head, buffer).await,
+            Ok(head) if self.judge.gives_up(self.pool, head.status) => Down::NextServer(head.status),
             Ok(head) => self.answer(head, buffer).await,
             Err(down) => down,
         }
     }
 
     /// The first head that is not informational; it lies at the start of `buffer`.
-    async fn final_head(&mut self, buffer: &mut Lent<'_>) -> Result<ResponseHead, Down> {
+    async fn final_head(&self, buffer: &mut Lent<'w>) -> Result<ResponseHead, Down<'w>> {
         for _ in 0..=INTERIM_MAX {
-            let length = self.read_head(buffer).await?;
-            let bytes = buffer.filled().get(..length).unwrap_or_default();
-            let head = ResponseHead::parse(bytes, self.request.method, Fields::default())
-                .map_err(|error| malformed(self.address, &error))?;
-            if !head.is_interim() {
-                return Ok(head);
-            }
-            match (head.status, self.request.version) {
-                // Nobody asked for another protocol: Upgrade is not passed on.
-                (101, _) => return Err(malformed(self.address, &"101 without an upgrade")),
+            let head = self.read_head(buffer).await?;
+            let (version, asked) = (self.exchange.version(), self.exchange.head.upgrade.is_some());
+            match (head.status, version) {
+                (101, _) if asked && head.upgrade.is_some() => return Ok(head),
+                (101, _) => return Err(self.malformed(&"101 without an upgrade")),
                 // The 100 is ours to send; HTTP/1.0 knows none of them.
-                (100, _) | (_, Version::Http10) => (),
-                (_, Version::Http11) => {
-                    let mut text = self.worker.buffers.take_text();
-                    write_interim(&mut text, bytes, &head, Default::default());
-                    self.may_begin().await?;
-                    let written = write_all(&mut self.to, &text).await;
-                    self.worker.buffers.give_text(text);
-                    written.map_err(|_| Down::ClientGone)?;
-                }
+                (100, _) | (102..=199, Version::Http10) => (),
+                (102..=199, Version::Http11) => self.pass_interim(&head, buffer).await?,
+                _ => return Ok(head),
             }
-            buffer.consume(length);
+            buffer.consume(head.length);
+            self.exchange.worker.give_fields(head.fields);
         }
-        Err(malformed(self.address, &"too many informational responses"))
+        Err(self.malformed(&"too many informational responses"))
     }
 
-    async fn read_head(&mut self, buffer: &mut Lent<'_>) -> Result<usize, Down> {
-        let mut scan = HeadScan::default();
+    async fn pass_interim(&self, head: &ResponseHead, buffer: &Lent<'w>) -> Result<(), Down<'w>> {
+        let buffers = &self.exchange.worker.buffers;
+        let mut text = buffers.take_text();
+        write_interim(&mut text, buffer.filled().get(..head.length).unwrap_or_default(), head, self.hide);
+        self.may_begin().await?;
+        let written = self.exchange.write(&text, 0).await;
+        buffers.give_text(text);
+        written.map_err(|_| Down::ClientGone)
+    }
+
+    async fn read_head(&self, buffer: &mut Lent<'w>) -> Result<ResponseHead, Down<'w>> {
+        let worker = self.exchange.worker;
+        let (mut scan, mut spare) = (HeadScan::default(), worker.take_fields());
         loop {
-            match scan.response(buffer.filled()).map_err(|error| malformed(self.address, &error))? {
-                Scanned::Complete(length) => return Ok(length),
-                Scanned::Incomplete => (),
+            if !buffer.is_empty() {
+                let read = ResponseHead::read(buffer.filled(), self.exchange.method(), &mut scan, &mut spare);
+                if let Some(head) = read.map_err(|error| self.malformed(&error))? {
+                    self.exchange.tally.note(|t| {
+                        t.answered = Some(t.began.elapsed());
+                        t.status = head.status;
+                    });
+                    return Ok(head);
+                }
             }
             if buffer.space().is_empty() {
                 buffer.grow(RESPONSE_HEAD_MAX);
             }
             match self.read(buffer).await {
-                Ok(1..) => self.first_byte = None,
+                Ok(1..) => self.first_byte.set(None),
                 // Closed in the middle of a head: bytes have come, but no response.
-                Ok(0) | Err(Failure::Empty) if !buffer.is_empty() => {
-                    return Err(malformed(self.address, &"closed within the head"));
+                Ok(0) | Err(Unread::Failed(Failure::Empty)) if !buffer.is_empty() => {
+                    return Err(self.malformed(&"closed within the head"));
                 }
                 Ok(0) => return Err(Down::Failed(Failure::Empty)),
-                Err(failure) => return Err(Down::Failed(failure)),
+                Err(Unread::Failed(failure)) => return Err(Down::Failed(failure)),
+                Err(Unread::ClientGone) => return Err(Down::ClientGone),
             }
         }
     }
 
     /// Reads once; a time-out counts only when the request is out.
-    async fn read(&mut self, buffer: &mut Lent<'_>) -> Result<usize, Failure> {
-        loop {
-            let deadline = self.first_byte.unwrap_or_else(|| Instant::now() + self.read_timeout);
-            match timeout_at(deadline, self.from.read(buffer.space())).await {
-                Ok(Ok(n)) => {
-                    buffer.fill(n);
-                    return Ok(n);
+    async fn read(&self, buffer: &mut Lent<'w>) -> Result<usize, Unread> {
+        let (worker, client) = (self.exchange.worker, self.exchange.client);
+        let mut waits = 0;
+        let n = poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(result) = self.from.poll_read(cx, buffer.space()) {
+                    return Poll::Ready(result.map_err(|_| Unread::Failed(Failure::Empty)));
                 }
-                Ok(Err(_)) => return Err(Failure::Empty),
-                Err(_) if self.first_byte.is_some() => return Err(Failure::FirstByteTimeout),
-                Err(_) if self.progress.request.get() == Sending::Going => (),
-                Err(_) => return Err(Failure::Timeout),
+                if self.progress.request.get() == Sending::Complete && self.is_gone(waits, cx) {
+                    return Poll::Ready(Err(Unread::ClientGone));
+                }
+                let first_byte = self.first_byte.get();
+                if waits == 0 {
+                    client.arm(
+                        &worker.deadlines,
+                        Wait::UpstreamRead,
+                        first_byte.unwrap_or(self.read_timeout),
+                    );
+                }
+                waits += 1;
+                if worker.deadlines.poll(&client.shared.alarm, Wait::UpstreamRead, cx).is_pending() {
+                    return Poll::Pending;
+                }
+                let failure = match (first_byte, self.progress.request.get()) {
+                    (Some(_), _) => Failure::FirstByteTimeout,
+                    (None, Sending::Complete | Sending::Broken) => Failure::Timeout,
+                    (None, Sending::Going) => {
+                        waits = 0;
+                        continue;
+                    }
+                };
+                return Poll::Ready(Err(Unread::Failed(failure)));
             }
-        }
+        })
+        .await?;
+        buffer.fill(n);
+        Ok(n)
     }
 
-    async fn answer(mut self, head: ResponseHead, mut buffer: Lent<'_>) -> Down {
-        let framing = match (head.framing, self.request.version) {
+    /// Whether the client has left. A fresh connection is not watched at once: most answers come before that pays.
+    fn is_gone(&self, waits: u32, cx: &mut Context<'_>) -> bool {
+        let (worker, client) = (self.exchange.worker, self.exchange.client);
+        if client.wire.is_fresh() {
+            let alarm = &client.shared.alarm;
+            if waits == 0 {
+                client.arm(&worker.deadlines, Wait::ClientRead, FRESH_PATIENCE);
+            }
+            if worker.deadlines.poll(alarm, Wait::ClientRead, cx).is_pending() {
+                return false;
+            }
+            alarm.disarm(Wait::ClientRead);
+        }
+        self.gone.poll(&client.wire, cx).is_ready()
+    }
+
+    async fn switch(&self, head: &ResponseHead, mut buffer: Lent<'w>) -> Down<'w> {
+        let buffers = &self.exchange.worker.buffers;
+        let mut text = buffers.take_text();
+        let delivery = Delivery { hide: self.hide, ..Delivery::default() };
+        write_switching(&mut text, buffer.filled().get(..head.length).unwrap_or_default(), head, &delivery);
+        buffer.consume(head.length);
+        if let Err(down) = self.may_begin().await {
+            return down;
+        }
+        self.progress.answered.set(true);
+        self.exchange.tally.status.set(head.status);
+        let written = self.exchange.write(&text, 0).await;
+        buffers.give_text(text);
+        if written.is_err() { Down::ClientGone } else { Down::Switched(buffer) }
+    }
+
+    async fn answer(&self, head: ResponseHead, mut buffer: Lent<'w>) -> Down<'w> {
+        let exchange = self.exchange;
+        let framing = match (head.framing, exchange.version()) {
             // What has no length can be delimited for a client of HTTP/1.1 all the same.
             (Framing::Chunked | Framing::Close, Version::Http11) => Framing::Chunked,
             (Framing::Chunked | Framing::Close, Version::Http10) => Framing::Close,
             (framing @ (Framing::None | Framing::Length(_)), _) => framing,
         };
-        let close = !self.request.keep_alive
-            || framing == Framing::Close
-            || self.facts.shared.is_leaving()
-            || self.progress.request.get() != Sending::Complete;
-        let mut text = self.worker.buffers.take_text();
+        if framing == Framing::Close
+            || exchange.client.shared.is_leaving()
+            || self.progress.request.get() != Sending::Complete
+        {
+            exchange.close.set(true);
+        }
+        let close = exchange.close.get();
+        let mut text = exchange.worker.buffers.take_text();
         let bytes = buffer.filled().get(..head.length).unwrap_or_default();
         let delivery =
-            Delivery { version: self.request.version, close, framing, add: self.add, ..Delivery::default() };
+            Delivery { version: exchange.version(), close, framing, hide: self.hide, ..Delivery::default() };
         write_response(&mut text, bytes, &head, &delivery);
         buffer.consume(head.length);
 
         let mut body = BodyDecoder::new(head.framing);
         let decoded = match body.decode(buffer.filled_mut()) {
             Ok(decoded) => decoded,
-            Err(error) => return malformed(self.address, &error),
+            Err(error) => return self.malformed(&error),
         };
         let data = buffer.filled().get(decoded.start..decoded.start + decoded.length).unwrap_or_default();
         match framing {
-            Framing::Chunked => append_chunk(&mut text, data, body.is_done()),
+            Framing::Chunked => append_decoded(&mut text, data, &mut body, self.hide),
             Framing::None | Framing::Length(_) | Framing::Close => text.extend_from_slice(data),
         }
+        let length = data.len();
         buffer.consume(decoded.consumed);
         if let Err(down) = self.may_begin().await {
             return down;
         }
         self.progress.answered.set(true);
-        let written = write_all(&mut self.to, &text).await;
-        self.worker.buffers.give_text(text);
+        exchange.tally.status.set(head.status);
+        let written = match body.is_done() {
+            true => exchange.write_end(&text, length).await,
+            false => exchange.write(&text, length).await,
+        };
+        exchange.worker.buffers.give_text(text);
         if written.is_err() {
             return Down::ClientGone;
         }
-        match self.body(&mut body, framing, buffer).await {
-            Ok(clean) => Down::Complete {
-                status: head.status,
-                reusable: clean && head.keep_alive && body.is_done(),
-                close,
-            },
+        let clean = match body.is_done() {
+            true => Ok(buffer.is_empty()),
+            false => self.body(&mut body, framing, buffer).await,
+        };
+        exchange.worker.give_fields(head.fields);
+        match clean {
+            Ok(clean) => Down::Complete { reusable: clean && head.keep_alive && body.is_done(), close },
             Err(down) => down,
         }
     }
 
     /// The last look at the clock before an answer begins: what the upstream said may have waited in a process that
     /// was frozen.
-    async fn may_begin(&self) -> Result<(), Down> {
-        let address = || local(self.to.local_addr());
-        let cleared = self.worker.fence.clears(&self.facts.standing, address).await;
-        if cleared { Ok(()) } else { Err(Down::Fenced) }
+    async fn may_begin(&self) -> Result<(), Down<'w>> {
+        if self.exchange.client.is_cleared(self.exchange.worker).await { Ok(()) } else { Err(Down::Fenced) }
     }
 
     /// The rest of the body. True: nothing that follows it has come.
     async fn body(
-        &mut self,
+        &self,
         body: &mut BodyDecoder,
         framing: Framing,
-        first: Lent<'_>,
-    ) -> Result<bool, Down> {
-        if body.is_done() {
-            return Ok(first.is_empty());
-        }
-        let mut buffer = first;
-        let mut small = true;
-        let mut filled = false;
+        mut buffer: Lent<'w>,
+    ) -> Result<bool, Down<'w>> {
+        let exchange = self.exchange;
+        let (mut small, mut filled) = (true, false);
         while !body.is_done() {
             // Without a known length a full small buffer shows that a large one pays.
             if small
                 && body.left().map_or(filled, |left| left > LARGE_FROM)
-                && let Some(large) = self.worker.buffers.take_large()
+                && let Some(large) = exchange.worker.buffers.take_large()
             {
                 buffer = large;
                 small = false;
@@ -209,11 +289,12 @@ impl Relay<'_> {
             match self.read(&mut buffer).await {
                 Ok(0) if body.ends_with_connection() => {
                     if framing == Framing::Chunked {
-                        write_all(&mut self.to, LAST_CHUNK).await.map_err(|_| Down::ClientGone)?;
+                        exchange.write(LAST_CHUNK, 0).await.map_err(|_| Down::ClientGone)?;
                     }
                     return Ok(false);
                 }
-                Ok(0) | Err(_) => return Err(Down::Cut),
+                Err(Unread::ClientGone) => return Err(Down::ClientGone),
+                Ok(0) | Err(Unread::Failed(_)) => return Err(Down::Cut),
                 Ok(_) => (),
             }
             filled = buffer.space().is_empty();
@@ -222,14 +303,23 @@ impl Relay<'_> {
                 Down::Cut
             })?;
             let clean = decoded.consumed == buffer.filled().len();
+            let trailers = if body.is_done() { body.take_trailers(self.hide) } else { None };
+            let last = body.is_done() && trailers.is_none();
             let (bytes, start) = buffer.whole();
             let start = start + decoded.start;
             let range = match framing {
-                Framing::Chunked => frame_chunk(bytes, start, decoded.length, body.is_done()),
+                Framing::Chunked => frame_chunk(bytes, start, decoded.length, last),
                 Framing::None | Framing::Length(_) | Framing::Close => start..start + decoded.length,
             };
             let bytes = bytes.get(range).unwrap_or_default();
-            write_all(&mut self.to, bytes).await.map_err(|_| Down::ClientGone)?;
+            exchange.write(bytes, decoded.length).await.map_err(|_| Down::ClientGone)?;
+            if let Some(trailers) = trailers.filter(|_| framing == Framing::Chunked) {
+                let mut text = exchange.worker.buffers.take_text();
+                append_last_chunk(&mut text, &trailers);
+                let written = exchange.write(&text, 0).await;
+                exchange.worker.buffers.give_text(text);
+                written.map_err(|_| Down::ClientGone)?;
+            }
             if body.is_done() {
                 return Ok(clean);
             }
@@ -237,9 +327,9 @@ impl Relay<'_> {
         }
         Ok(true)
     }
-}
 
-fn malformed(address: SocketAddr, error: &dyn std::fmt::Display) -> Down {
-    tracing::warn!(%address, "upstream response refused: {error}");
-    Down::Failed(Failure::Malformed)
+    fn malformed(&self, error: &dyn std::fmt::Display) -> Down<'w> {
+        tracing::warn!(address = %self.address, "upstream response refused: {error}");
+        Down::Failed(Failure::Malformed)
+    }
 }

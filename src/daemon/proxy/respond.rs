@@ -1,30 +1,19 @@
 //! Answers of this node's own: sent with one write where they fit.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
-
-use super::client::{Client, within};
-use super::limits::{LARGE_FROM, SEND_TIMEOUT};
-use super::worker::Worker;
+use super::client::Client;
+use super::exchange::Exchange;
+use super::forward::Bound;
+use super::send_file::{FileReply, send_file};
+use super::worker::{View, Worker};
 use crate::gateway::Answer;
-use crate::http1::{Delivery, Method, OwnHead, Version, write_own};
-
-/// Sent together with the head, up to so many bytes of a file.
-const WITH_HEAD_MAX: usize = 16 << 10;
+use crate::http1::{BodyDecoder, Delivery, Method, Version};
 
 #[derive(Debug)]
 pub(super) enum Reply<'a> {
     Whole(Answer<'a>),
-    /// The first `length` bytes.
-    File {
-        content_type: &'static str,
-        /// Whole lines, each with its CRLF.
-        lines: Vec<u8>,
-        file: File,
-        length: u64,
-    },
+    File(FileReply<'a>),
 }
 
 impl Reply<'_> {
@@ -35,106 +24,80 @@ impl Reply<'_> {
     pub(super) fn status(&self) -> u16 {
         match self {
             Self::Whole(answer) => answer.status,
-            Self::File { .. } => 200,
+            Self::File(file) => file.status,
         }
     }
 }
 
-/// How it is to be sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Manner<'a> {
-    pub(super) version: Version,
-    pub(super) method: Method,
-    pub(super) close: bool,
-    /// The server's own lines.
-    pub(super) add: &'a [u8],
+/// Gives this node's own answer. A body that came along with the head has been passed over; one that is still to come
+/// ends the connection.
+pub(super) async fn own<'w>(exchange: &Exchange<'_, 'w>, reply: Reply<'_>, body: &BodyDecoder) -> Bound<'w> {
+    let status = reply.status();
+    // After these nginx trusts nothing that follows, either.
+    if !body.is_done() || matches!(status, 400 | 413) {
+        exchange.close.set(true);
+    }
+    exchange.tally.status.set(status);
+    match respond(exchange, reply).await {
+        Ok(()) => Bound::Answered { close: exchange.close.get(), rest: None },
+        Err(_) => Bound::Cut,
+    }
 }
 
 /// An error leaves the client with a part of an answer, or with none: its connection is to be reset.
-pub(super) async fn respond(
-    worker: &Worker,
-    client: &mut Client,
-    reply: Reply<'_>,
-    manner: &Manner<'_>,
-) -> io::Result<()> {
+async fn respond(exchange: &Exchange<'_, '_>, reply: Reply<'_>) -> io::Result<()> {
+    let worker = exchange.worker;
     let mut text = worker.buffers.take_text();
     let date = worker.date();
     let delivery =
-        Delivery { version: manner.version, close: manner.close, add: manner.add, ..Delivery::default() };
+        Delivery { version: exchange.version(), close: exchange.close.get(), ..Delivery::default() };
     let result = match reply {
         Reply::Whole(answer) => {
-            answer.write(&mut text, manner.method, &date, &delivery);
-            begin(worker, client, &text).await
+            answer.write(&mut text, exchange.method(), &date, &delivery);
+            let body = if exchange.method() == Method::Head { 0 } else { answer.body.len() };
+            exchange.begin(&text, body).await
         }
-        Reply::File { content_type, lines, file, length } => {
-            let own = OwnHead {
-                status: 200,
-                content_type: Some(content_type),
-                content_length: Some(length),
-                date: &date,
-                lines: &lines,
-            };
-            write_own(&mut text, &own, &delivery);
-            let length = if manner.method == Method::Head { 0 } else { length };
-            send_file(worker, client, &mut text, file, length).await
-        }
+        Reply::File(file) => send_file(exchange, &mut text, file, &date, &delivery).await,
     };
     worker.buffers.give_text(text);
     result
 }
 
-/// Exactly `length` bytes, or an error: a file that shrinks meanwhile must not pass for a whole one.
-async fn send_file(
-    worker: &Worker,
-    client: &mut Client,
-    text: &mut Vec<u8>,
-    file: File,
-    length: u64,
-) -> io::Result<()> {
-    let mut left = length;
-    let first = WITH_HEAD_MAX as u64;
-    let read = (&file).take(left.min(first)).read_to_end(text)?;
-    left -= read as u64;
-    if left > 0 && (read as u64) < first {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    begin(worker, client, text).await?;
-    if left == 0 {
-        return Ok(());
-    }
-    let large = (left > LARGE_FROM).then(|| worker.buffers.take_large()).flatten();
-    let mut buffer = large.unwrap_or_else(|| worker.buffers.take());
-    while left > 0 {
-        let space = buffer.space();
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(space.len());
-        let n = (&file).read(space.get_mut(..most).unwrap_or_default())?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        left -= n as u64;
-        buffer.fill(n);
-        write_all(&mut client.stream, buffer.filled()).await?;
-        buffer.consume(n);
-    }
-    Ok(())
+/// Answers what could not be understood, in the name of the address's first server.
+pub(super) async fn unread(worker: &Worker, client: &Client, view: &View, status: u16) -> io::Result<()> {
+    let mut text = worker.buffers.take_text();
+    let delivery = Delivery { version: Version::Http11, close: true, ..Delivery::default() };
+    Answer::error(status, &view.snapshot.node).write(&mut text, Method::Get, &worker.date(), &delivery);
+    let result = match client.is_cleared(worker).await {
+        true => client.write_all(worker, &text, client.limits.get().send_timeout).await,
+        false => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    worker.buffers.give_text(text);
+    result
 }
 
-/// Writes what an answer begins with, unless a freeze since the request was read made it another node's to give.
-async fn begin(worker: &Worker, client: &mut Client, text: &[u8]) -> io::Result<()> {
-    if !client.is_cleared(worker).await {
-        return Err(io::ErrorKind::ConnectionAborted.into());
-    }
-    write_all(&mut client.stream, text).await
-}
-
-/// All of `bytes` to a client that takes some of them at least once per `SEND_TIMEOUT`.
-pub(super) async fn write_all(to: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let n = within(SEND_TIMEOUT, to.write(bytes)).await.ok_or(io::ErrorKind::TimedOut)??;
-        if n == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+impl Exchange<'_, '_> {
+    /// Writes what an answer begins with, unless a freeze since the request was read made it another node's to give.
+    /// `body`: so many of the bytes are of the answer's body.
+    pub(super) async fn begin(&self, text: &[u8], body: usize) -> io::Result<()> {
+        if !self.client.is_cleared(self.worker).await {
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        bytes = bytes.get(n..).unwrap_or_default();
+        self.write(text, body).await
     }
-    Ok(())
+
+    pub(super) async fn write(&self, bytes: &[u8], body: usize) -> io::Result<()> {
+        self.client.write_all(self.worker, bytes, self.site.client.send_timeout).await?;
+        self.tally.count_sent(bytes.len(), body);
+        Ok(())
+    }
+
+    /// The end of an answer after which the client expects the end of the connection.
+    pub(super) async fn write_end(&self, bytes: &[u8], body: usize) -> io::Result<()> {
+        // With unread input the kernel would send a reset instead of the end.
+        let ends = self.close.get() && !self.head.keep_alive;
+        let written = if ends { self.client.wire.write_last(bytes).unwrap_or(0) } else { 0 };
+        self.tally.count_sent(written, 0);
+        self.write(bytes.get(written..).unwrap_or_default(), body).await
+    }
 }

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::counters::{Count, Vitals, sums};
 use super::directory::Directory;
-use super::limits::{BEAT, EVENTS, ORPHAN_DRAIN, OUTBOX, RESOLVER_THREADS, WORKERS_MAX};
+use super::limits::{BEAT, EVENTS, ORPHAN_DRAIN, OUTBOX, RESCUERS, RESOLVER_THREADS, WORKERS_MAX};
 use super::snapshot::Snapshot;
 use super::worker::{self, Command, Event, Handle};
 use crate::config::{Config, Log};
@@ -187,7 +187,7 @@ impl Role {
         }
         let log = config.log;
         let directory = &mut self.directory;
-        let snapshot = Snapshot::try_new(config, |upstream, n| directory.server(upstream, n))?;
+        let snapshot = Snapshot::try_new(config, generation, |upstream, n| directory.server(upstream, n))?;
         self.prepared = Some(Prepared { generation, workers, log, snapshot });
         Ok(())
     }
@@ -200,20 +200,21 @@ impl Role {
         log::apply(prepared.log);
         let served: HashSet<SocketAddr> = prepared.snapshot.gateway.addresses().collect();
         let mut listeners: Vec<Vec<_>> = (0..prepared.workers).map(|_| vec![]).collect();
-        for ((address, worker), socket) in self.arrived.drain() {
-            if let Some(list) = listeners.get_mut(worker).filter(|_| served.contains(&address)) {
-                list.push((address, socket));
-                self.accepting.insert((address, worker));
+        for ((address, owner), socket) in self.arrived.drain() {
+            if served.contains(&address) {
+                share((address, owner, socket), &mut listeners);
+                self.accepting.insert((address, owner));
             }
         }
         self.accepting.retain(|(address, _)| served.contains(address));
         let snapshot = Arc::new(prepared.snapshot);
         self.snapshot.store(Arc::clone(&snapshot));
         self.directory.attend(&snapshot);
+        let vitals: Arc<[Arc<Vitals>]> = (0..prepared.workers).map(|_| Arc::default()).collect();
+        // All of them at the first configuration: their number does not change.
         for index in self.workers.len()..prepared.workers {
-            let started =
-                worker::start(index, prepared.workers, Arc::clone(&self.snapshot), self.events_in.clone());
-            match started {
+            let (vitals, snapshot) = (Arc::clone(&vitals), Arc::clone(&self.snapshot));
+            match worker::start(index, vitals, snapshot, self.events_in.clone()) {
                 Ok(handle) => self.workers.push(handle),
                 Err(error) => {
                     tracing::error!("cannot start worker {index}: {error}");
@@ -319,12 +320,59 @@ impl Role {
     }
 }
 
+/// Gives a socket to its owner, and a copy of it to each of those who may have to rescue what waits in it.
+fn share(
+    (address, owner, socket): (SocketAddr, usize, OwnedFd),
+    listeners: &mut [Vec<(SocketAddr, usize, OwnedFd)>],
+) {
+    let workers = listeners.len();
+    for step in 1..workers.min(RESCUERS + 1) {
+        let Some(list) = listeners.get_mut((owner + step) % workers) else { continue };
+        match socket.try_clone() {
+            Ok(copy) => list.push((address, owner, copy)),
+            Err(error) => {
+                tracing::warn!(%address, owner, "a worker that hangs cannot be relieved of its connections: {error}");
+            }
+        }
+    }
+    if let Some(list) = listeners.get_mut(owner) {
+        list.push((address, owner, socket));
+    }
+}
+
 /// Sends what is in the box, in order.
 async fn post(sender: Sender<FromProxy>, mut letters: mpsc::Receiver<FromProxy>) {
     while let Some(letter) = letters.recv().await {
         if let Err(error) = sender.send(&letter, None).await {
             tracing::debug!("the supervisor does not listen: {error}");
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_socket_goes_to_its_owner_and_copies_to_the_next_ones() {
+        // Workers, the owner, who gets the socket or a copy of it.
+        let table: [(usize, usize, &[usize]); 5] =
+            [(1, 0, &[0]), (2, 0, &[0, 1]), (2, 1, &[0, 1]), (4, 2, &[0, 1, 2, 3]), (8, 6, &[0, 1, 6, 7])];
+        for (workers, owner, expect) in table {
+            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = socket.local_addr().unwrap();
+            let mut listeners: Vec<_> = (0..workers).map(|_| vec![]).collect();
+            share((address, owner, socket.into()), &mut listeners);
+            let got: Vec<_> = (0..workers).filter(|w| !listeners[*w].is_empty()).collect();
+            assert_eq!(got, expect, "{workers} workers, {owner} owns it");
+            for (a, o, socket) in listeners.into_iter().flatten() {
+                assert_eq!(
+                    (a, o, TcpListener::from(socket).local_addr().unwrap()),
+                    (address, owner, address)
+                );
+            }
         }
     }
 }

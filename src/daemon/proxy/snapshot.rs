@@ -1,7 +1,7 @@
 //! One configuration as the workers see it: read-only, but for what checks and DNS publish about each server.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::limits::FENCE_INTERVALS;
-use crate::balance::Policy;
+use crate::balance::{Algorithm, Peer, PeerSettings, Policy};
 use crate::config::{Config, Host, Upstream};
 use crate::gateway::Gateway;
-use crate::link::{UpstreamReport, UpstreamServerReport};
+use crate::link::{Generation, UpstreamReport, UpstreamServerReport};
 
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
@@ -30,6 +30,9 @@ pub(super) struct Snapshot {
 pub(super) struct Group {
     pub(super) config: Upstream,
     pub(super) policy: Policy,
+    pub(super) algorithm: Algorithm,
+    /// Tells this configuration's group from that of another.
+    generation: u64,
     pub(super) servers: Vec<Arc<Server>>,
 }
 
@@ -43,6 +46,8 @@ pub(super) struct Server {
     reason: Mutex<String>,
     /// Empty until a name has been resolved.
     addresses: ArcSwap<Vec<SocketAddr>>,
+    /// How often they have changed.
+    changes: AtomicU64,
     /// Somebody failed to connect: the name may stand for something else by now.
     pub(super) resolve: Notify,
     /// There are addresses.
@@ -53,6 +58,7 @@ impl Snapshot {
     /// `server` finds the shared state of a server of an upstream, which outlives configurations.
     pub(super) fn try_new(
         config: Config,
+        generation: Generation,
         mut server: impl FnMut(&Upstream, usize) -> Arc<Server>,
     ) -> Result<Self, String> {
         let gateway = Gateway::try_new(&config)?;
@@ -60,7 +66,13 @@ impl Snapshot {
         let virtual_addresses = config.vrrp.iter().flat_map(|v| v.addresses()).map(IpAddr::V4).collect();
         let upstreams = config.upstreams.into_iter().map(|config| {
             let servers = (0..config.servers.len()).map(|n| server(&config, n)).collect();
-            Group { policy: Policy::of(&config), config, servers }
+            Group {
+                policy: Policy::of(&config),
+                algorithm: Algorithm::of(config.balance),
+                config,
+                generation: generation.0,
+                servers,
+            }
         });
         Ok(Self {
             node: config.node,
@@ -85,6 +97,27 @@ impl Snapshot {
     }
 }
 
+impl Group {
+    /// Changes whenever `peers` may have changed.
+    pub(super) fn changes(&self) -> u64 {
+        (self.generation << 32) | self.servers.iter().map(|s| s.changes()).sum::<u64>()
+    }
+
+    /// Each address of each server.
+    pub(super) fn peers(&self) -> impl Iterator<Item = Peer> + '_ {
+        self.servers.iter().zip(&self.config.servers).enumerate().flat_map(|(place, (server, config))| {
+            let settings = PeerSettings::of(config);
+            let addresses = server.addresses();
+            let peers = addresses.iter().map(|address| Peer { server: place, address: *address, settings });
+            peers.collect::<Vec<_>>()
+        })
+    }
+
+    pub(super) fn is_usable(&self, server: usize, _address: SocketAddr) -> bool {
+        self.servers.get(server).is_some_and(|s| s.is_usable())
+    }
+}
+
 impl Server {
     pub(super) fn new(host: Host, port: u16) -> Self {
         let (addresses, reason) = match &host {
@@ -97,6 +130,7 @@ impl Server {
             up: AtomicBool::new(true),
             reason: Mutex::new(reason.into()),
             addresses: ArcSwap::from_pointee(addresses),
+            changes: AtomicU64::new(0),
             resolve: Notify::new(),
             resolved: Notify::new(),
         }
@@ -129,7 +163,12 @@ impl Server {
 
     pub(super) fn set_addresses(&self, addresses: Vec<SocketAddr>) {
         self.addresses.store(Arc::new(addresses));
+        self.changes.fetch_add(1, Ordering::Release);
         self.resolved.notify_one();
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     pub(super) fn set_up(&self, up: bool) {

@@ -11,33 +11,41 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{AbortHandle, LocalSet};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use super::buffers::Buffers;
 use super::client::{Client, Leaving, Shared};
 use super::connection;
 use super::counters::{Count, Vitals};
+use super::deadline::Deadlines;
 use super::fence::Fence;
 use super::limits::{
-    COMMANDS, CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, TURN, TURN_MIN, TURNS_PER_FENCE_BOUND, WORKER_STACK,
+    COMMANDS, CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, FILE_THREADS, SPARE_FIELDS, TURN, TURN_MIN,
+    TURNS_PER_FENCE_BOUND, WORKER_STACK,
 };
 use super::listener::{self, Listener};
 use super::pool::Pool;
+use super::rescue::Siblings;
 use super::shortage::Shortage;
 use super::snapshot::Snapshot;
+use crate::config::ClientLimits;
+use crate::http1::Fields;
 use crate::link::{FenceQuery, FenceVerdict, Generation};
-use crate::os::descriptor;
+use crate::os::{clock, descriptor};
 
 /// From the main thread to a worker.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// The snapshot has been swapped: accept on these too, and on nothing that it does not serve.
+    /// The snapshot has been swapped: accept on these too, and on nothing that it does not serve. Each comes with the
+    /// worker that owns it; a sibling's is to be accepted from only while that one hangs.
     Commit {
         generation: Generation,
-        listeners: Vec<(SocketAddr, OwnedFd)>,
+        listeners: Vec<(SocketAddr, usize, OwnedFd)>,
     },
     Verdict(FenceVerdict),
     /// Finish what is in flight, for at most this long; then the thread ends.
@@ -79,26 +87,32 @@ impl Handle {
     }
 }
 
+/// `vitals`: of all workers; this one's is at `index`.
 pub(super) fn start(
     index: usize,
-    workers: usize,
+    vitals: Arc<[Arc<Vitals>]>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     events: mpsc::Sender<Event>,
 ) -> io::Result<Handle> {
     let (commands, inbox) = mpsc::channel(COMMANDS);
-    let vitals = Arc::new(Vitals::default());
-    let shared_vitals = Arc::clone(&vitals);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK).spawn(
-        move || {
-            let local = LocalSet::new();
-            runtime.block_on(local.run_until(async {
-                let worker = Rc::new(Worker::new(index, workers, snapshot, events, shared_vitals));
-                worker.run(inbox).await;
-            }));
-        },
-    )?;
-    Ok(Handle { commands, vitals, thread })
+    let own = vitals.get(index).map(Arc::clone).unwrap_or_default();
+    let worker = std::thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK);
+    let thread = worker.spawn(move || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().max_blocking_threads(FILE_THREADS);
+        let runtime = match builder.build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            // The main thread finds that this one has ended.
+            Err(error) => return tracing::error!(index, "a worker cannot start: {error}"),
+        };
+        runtime.block_on(async {
+            let worker = Rc::new(Worker::new(index, vitals, snapshot, events));
+            worker.run(inbox).await;
+        });
+        // A read that hangs must not hold up the end.
+        runtime.shutdown_background();
+    })?;
+    Ok(Handle { commands, vitals: own, thread })
 }
 
 pub(super) struct Worker {
@@ -109,6 +123,10 @@ pub(super) struct Worker {
     retired: RefCell<HashMap<SocketAddr, Rc<View>>>,
     pub(super) fence: Rc<Fence>,
     pub(super) buffers: Buffers,
+    pub(super) deadlines: Deadlines,
+    /// Memory of heads that have been let go.
+    fields: RefCell<Vec<Fields>>,
+    siblings: Siblings,
     pub(super) shortage: Shortage,
     pub(super) vitals: Arc<Vitals>,
     events: mpsc::Sender<Event>,
@@ -130,6 +148,8 @@ struct Connection {
 /// A configuration's snapshot with this worker's own state for each of its upstreams.
 #[derive(Debug, Default)]
 pub(super) struct View {
+    /// Counts this worker's views.
+    pub(super) number: u64,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) pools: Vec<Rc<Pool>>,
 }
@@ -137,25 +157,29 @@ pub(super) struct View {
 impl Worker {
     pub(super) fn new(
         index: usize,
-        workers: usize,
+        vitals: Arc<[Arc<Vitals>]>,
         snapshot: Arc<ArcSwap<Snapshot>>,
         events: mpsc::Sender<Event>,
-        vitals: Arc<Vitals>,
     ) -> Self {
+        let own = vitals.get(index).map(Arc::clone).unwrap_or_default();
+        let limit = connection_limit(vitals.len());
         Self {
             index,
             snapshot,
             view: RefCell::default(),
             retired: RefCell::default(),
-            fence: Rc::new(Fence::new(index, events.clone(), Arc::clone(&vitals))),
+            fence: Rc::new(Fence::new(index, events.clone(), Arc::clone(&own))),
             buffers: Buffers::default(),
+            deadlines: Deadlines::default(),
+            fields: RefCell::default(),
+            siblings: Siblings::new(index, vitals),
             shortage: Shortage::default(),
-            vitals,
+            vitals: own,
             events,
             listeners: RefCell::default(),
             connections: RefCell::default(),
             next_connection: Cell::new(0),
-            limit: connection_limit(workers),
+            limit,
             room: Notify::new(),
             date: RefCell::new((u64::MAX, "".into())),
         }
@@ -170,8 +194,7 @@ impl Worker {
                 () = sleep(self.turn_length()) => None,
                 command = inbox.recv() => Some(command),
             };
-            self.fence.look();
-            self.vitals.turn();
+            self.turn();
             match command {
                 None => (),
                 Some(Some(Command::Commit { generation, listeners })) => {
@@ -189,15 +212,33 @@ impl Worker {
         }
     }
 
-    fn turn_length(&self) -> Duration {
-        let bound = self.view.borrow().snapshot.fence;
-        bound.map_or(TURN, |b| (b / TURNS_PER_FENCE_BOUND).clamp(TURN_MIN, TURN))
+    /// Whatever has to be done again and again, however busy the connections are.
+    fn turn(self: &Rc<Self>) {
+        self.fence.look();
+        self.vitals.turn();
+        if self.deadlines.are_due() {
+            for connection in self.connections.borrow().values() {
+                self.deadlines.ring(&connection.shared.alarm);
+            }
+        }
+        self.siblings.rescue(self);
     }
 
-    async fn commit(self: &Rc<Self>, generation: Generation, listeners: Vec<(SocketAddr, OwnedFd)>) {
+    fn turn_length(&self) -> Duration {
+        let bound = self.view.borrow().snapshot.fence;
+        let turn = bound.map_or(TURN, |b| (b / TURNS_PER_FENCE_BOUND).clamp(TURN_MIN, TURN));
+        turn.min(self.deadlines.left()).max(TURN_MIN)
+    }
+
+    async fn commit(self: &Rc<Self>, generation: Generation, listeners: Vec<(SocketAddr, usize, OwnedFd)>) {
+        self.renew_view();
         let view = self.view();
         self.fence.configure(view.snapshot.fence, &view.snapshot.virtual_addresses);
-        for (address, socket) in listeners {
+        for (address, owner, socket) in listeners {
+            if owner != self.index {
+                self.siblings.adopt(address, owner, socket);
+                continue;
+            }
             let socket = match tokio_listener(socket) {
                 Ok(socket) => socket,
                 Err(error) => {
@@ -219,6 +260,7 @@ impl Worker {
             }
             served
         });
+        self.siblings.retain(|address| view.snapshot.gateway.serves(address));
         for connection in self.connections.borrow().values() {
             if !view.snapshot.gateway.serves(connection.listener) {
                 connection.shared.leave(Leaving::AfterRequest);
@@ -230,38 +272,58 @@ impl Worker {
 
     /// The configuration in force.
     pub(super) fn view(&self) -> Rc<View> {
-        let current = self.snapshot.load();
-        let mut view = self.view.borrow_mut();
-        if !Arc::ptr_eq(&current, &view.snapshot) {
-            let next = Rc::new(View::new(Arc::clone(&current), &view));
-            let mut retired = self.retired.borrow_mut();
-            for address in view.snapshot.gateway.addresses() {
-                if !current.gateway.serves(address) {
-                    retired.insert(address, Rc::clone(&view));
-                }
-            }
-            *view = next;
-        }
-        Rc::clone(&view)
+        Rc::clone(&self.view.borrow())
     }
 
-    /// The configuration for a request that came in on `address`.
-    pub(super) fn view_for(&self, address: SocketAddr) -> Rc<View> {
+    fn renew_view(&self) {
+        let current = self.snapshot.load_full();
+        let mut view = self.view.borrow_mut();
+        if Arc::ptr_eq(&current, &view.snapshot) {
+            return;
+        }
+        let next = Rc::new(View::new(Arc::clone(&current), &view, self.index));
+        let mut retired = self.retired.borrow_mut();
+        for address in view.snapshot.gateway.addresses() {
+            if !current.gateway.serves(address) {
+                retired.insert(address, Rc::clone(&view));
+            }
+        }
+        *view = next;
+    }
+
+    /// The configuration for a request that came in on `listener`.
+    pub(super) fn view_for(&self, listener: &Listener) -> Rc<View> {
         let view = self.view();
-        if view.snapshot.gateway.serves(address) {
+        if listener.place(&view).is_some() {
             return view;
         }
-        self.retired.borrow().get(&address).cloned().unwrap_or(view)
+        self.retired.borrow().get(&listener.address).cloned().unwrap_or(view)
+    }
+
+    /// What a client may do that has not said yet which server it wants.
+    pub(super) fn limits_of(&self, listener: &Listener) -> ClientLimits {
+        let view = self.view_for(listener);
+        let site = listener.place(&view).and_then(|place| view.snapshot.gateway.site(place, None));
+        site.map_or(UNKNOWN_CLIENT, |site| site.client)
+    }
+
+    /// Memory for the fields of a head; to be given back.
+    pub(super) fn take_fields(&self) -> Fields {
+        self.fields.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn give_fields(&self, fields: Fields) {
+        let mut spare = self.fields.borrow_mut();
+        if spare.len() < SPARE_FIELDS {
+            spare.push(fields);
+        }
     }
 
     pub(super) fn serve(self: &Rc<Self>, client: Client) {
         let id = self.next_connection.get();
         self.next_connection.set(id.wrapping_add(1));
-        let entry = Connection {
-            listener: client.facts.listener.address,
-            shared: Rc::clone(&client.facts.shared),
-            task: None,
-        };
+        let entry =
+            Connection { listener: client.listener.address, shared: Rc::clone(&client.shared), task: None };
         self.connections.borrow_mut().insert(id, entry);
         let worker = Rc::clone(self);
         let task = tokio::task::spawn_local(async move {
@@ -301,13 +363,14 @@ impl Worker {
     }
 
     fn sweep(&self) {
+        self.buffers.trim();
         let view = self.view();
         let connections = self.connections.borrow();
         self.retired.borrow_mut().retain(|address, _| {
             !view.snapshot.gateway.serves(*address) && connections.values().any(|c| c.listener == *address)
         });
         for (pool, group) in view.pools.iter().zip(&view.snapshot.upstreams) {
-            pool.sweep(group);
+            pool.sweep(group, std::time::Instant::now());
         }
     }
 
@@ -338,8 +401,7 @@ impl Worker {
                     None => return,
                 },
             }
-            self.fence.look();
-            self.vitals.turn();
+            self.turn();
         }
         let cut: Vec<_> = self.connections.borrow().values().filter_map(|c| c.task.clone()).collect();
         for task in &cut {
@@ -354,26 +416,45 @@ impl Worker {
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, old: &Self) -> Self {
-        let pools = snapshot.upstreams.iter().map(|group| {
+    fn new(snapshot: Arc<Snapshot>, old: &Self, seed: usize) -> Self {
+        let pools = snapshot.upstreams.iter().enumerate().map(|(n, group)| {
             let before = old.snapshot.upstreams.iter().zip(&old.pools);
-            match before.into_iter().find(|(g, _)| g.config.name == group.config.name) {
-                Some((g, pool)) if g.config.servers == group.config.servers => Rc::clone(pool),
-                Some((_, old)) => {
-                    let pool = Pool::new(group);
-                    pool.inherit(old);
-                    Rc::new(pool)
-                }
-                None => Rc::new(Pool::new(group)),
+            let before = before.into_iter().find(|(g, _)| g.config.name == group.config.name);
+            if let Some((_, pool)) = before.filter(|(_, pool)| pool.suits(group)) {
+                return Rc::clone(pool);
             }
+            let seed = clock::boottime_ns() ^ (((seed as u64) << 32) | n as u64).wrapping_mul(SEED_SPREAD);
+            let pool = Pool::new(group, seed);
+            if let Some((_, old)) = before {
+                pool.inherit(group, old);
+            }
+            Rc::new(pool)
         });
-        Self { pools: pools.collect(), snapshot: Arc::clone(&snapshot) }
+        Self { number: old.number + 1, pools: pools.collect(), snapshot: Arc::clone(&snapshot) }
     }
 }
 
-fn tokio_listener(socket: OwnedFd) -> io::Result<TcpListener> {
+/// Spreads neighbouring numbers over all 64 bits (the golden ratio).
+const SEED_SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// For a client of an address that is served no more.
+const UNKNOWN_CLIENT: ClientLimits = ClientLimits {
+    client_header_timeout: Duration::from_secs(60),
+    keepalive_timeout: Duration::ZERO,
+    keepalive_requests: 1,
+    client_body_timeout: Duration::from_secs(60),
+    send_timeout: Duration::from_secs(60),
+    client_max_body_size: None,
+};
+
+fn tokio_listener(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     descriptor::set_nonblocking(socket.as_fd())?;
-    TcpListener::from_std(socket.into())
+    #[expect(
+        deprecated,
+        reason = "what replaces it is unsafe, which is `os`'s alone, and demands what `AsFd` promises: a descriptor that \
+                  stays open and the same"
+    )]
+    AsyncFd::with_interest(socket, Interest::READABLE)
 }
 
 /// Takes a connection off the list when its task ends, however it ends.

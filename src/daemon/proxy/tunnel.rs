@@ -1,0 +1,99 @@
+//! A connection that has switched to another protocol: bytes both ways, with buffers only while they flow.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::buffers::Lent;
+use super::deadline::Wait;
+use super::exchange::Exchange;
+use super::wire::Wire;
+use super::worker::Worker;
+
+/// Until one side ends, or nothing has moved for `idle`. What the two have already said goes first: `early` of the
+/// client, `left` of the upstream.
+pub(super) async fn tunnel(
+    exchange: &Exchange<'_, '_>,
+    upstream: &Wire,
+    early: &[u8],
+    left: Lent<'_>,
+    idle: Duration,
+) {
+    let (worker, client) = (exchange.worker, exchange.client);
+    let arm = || client.arm(&worker.deadlines, Wait::UpstreamRead, idle);
+    arm();
+    let up = async {
+        write_all(upstream, early).await?;
+        pump(worker, &client.wire, upstream, &arm).await
+    };
+    let down = async {
+        write_all(&client.wire, left.filled()).await?;
+        drop(left);
+        pump(worker, upstream, &client.wire, &arm).await
+    };
+    let (mut up, mut down) = (pin!(up), pin!(down));
+    let (mut up_open, mut down_open) = (true, true);
+    poll_fn(|cx| {
+        if up_open && let Poll::Ready(result) = up.as_mut().poll(cx) {
+            up_open = false;
+            if result.is_err() {
+                return Poll::Ready(());
+            }
+        }
+        if down_open && let Poll::Ready(result) = down.as_mut().poll(cx) {
+            down_open = false;
+            if result.is_err() {
+                return Poll::Ready(());
+            }
+        }
+        if !up_open && !down_open {
+            return Poll::Ready(());
+        }
+        worker.deadlines.poll(&client.shared.alarm, Wait::UpstreamRead, cx)
+    })
+    .await;
+}
+
+/// One direction, until its source ends; that is passed on, and the other direction goes on.
+async fn pump(worker: &Worker, from: &Wire, to: &Wire, moved: &impl Fn()) -> io::Result<()> {
+    loop {
+        poll_fn(|cx| from.poll_readable(cx)).await?;
+        let mut buffer = worker.buffers.take();
+        // As much as there is, then the buffer is given back.
+        loop {
+            let n = poll_fn(|cx| match from.poll_read(cx, buffer.space()) {
+                Poll::Ready(result) => Poll::Ready(result.map(Some)),
+                Poll::Pending => Poll::Ready(Ok(None)),
+            })
+            .await?;
+            match n {
+                None => break,
+                Some(0) => return to.shut_write(),
+                Some(n) => buffer.fill(n),
+            }
+            moved();
+            write_all(to, buffer.filled()).await?;
+            moved();
+            let n = buffer.filled().len();
+            buffer.consume(n);
+        }
+    }
+}
+
+async fn write_all(to: &Wire, bytes: &[u8]) -> io::Result<()> {
+    let mut rest = bytes;
+    poll_fn(|cx| {
+        while !rest.is_empty() {
+            match to.poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => rest = rest.get(n..).unwrap_or_default(),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await
+}
