@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use crate::opponents::Opponent;
 use crate::peers::{Client, Response, read_exactly};
-use crate::pending;
 use crate::recorder::{Observation, Recorder, fields};
-use crate::support::{Port, Vipgate};
+use crate::support::{Port, Vipgate, expect_none};
 
 /// The path of a request that finds out whether a connection goes on.
 pub(crate) const PROBE: &str = "/probe";
@@ -134,11 +133,7 @@ impl Stage {
     }
 
     pub(crate) fn compare(&self, cases: &[Case]) {
-        self.compare_unless(false, cases);
-    }
-
-    pub(crate) fn compare_unless(&self, is_pending: bool, cases: &[Case]) {
-        pending::expect_none(is_pending, cases.iter().flat_map(|case| self.complaints(case)).collect());
+        expect_none(&cases.iter().flat_map(|case| self.complaints(case)).collect::<Vec<_>>());
     }
 
     fn complaints(&self, case: &Case) -> Vec<String> {

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use crate::differ::{Case, Stage};
-use crate::pending;
 use crate::support::among_others;
 
 fn document(listen: SocketAddr, [a, b, c]: [SocketAddr; 3]) -> String {
@@ -173,16 +172,12 @@ fn trailers() {
         let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\n{fields}Transfer-Encoding: chunked\r\n\r\n");
         Case::new(name).send(format!("{head}{body}")).answer("POST")
     };
-    Stage::set(document).compare_unless(
-        pending::NO_TRAILERS,
-        &[
-            post("request trailers", "Trailer: X-T\r\n", "5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n")
-                .apart(N, DROPPED),
-            post("request trailers without notice", "", "5\r\nhello\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n")
-                .apart(N, DROPPED),
-            Case::new("response trailers").get("/trailers").get("/length").apart(N, DROPPED),
-        ],
-    );
+    Stage::set(document).compare(&[
+        post("request trailers", "Trailer: X-T\r\n", "5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n").apart(N, DROPPED),
+        post("request trailers without notice", "", "5\r\nhello\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n")
+            .apart(N, DROPPED),
+        Case::new("response trailers").get("/trailers").get("/length").apart(N, DROPPED),
+    ]);
 }
 
 const DROPPED: &str = "nginx drops trailers";

@@ -7,7 +7,6 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::peers::{Client, Origin, ok};
-use crate::pending;
 use crate::support::{PATIENCE, Port, Vipgate, alone};
 
 const RELOADS: usize = 10;
@@ -146,7 +145,7 @@ fn ten_reloads_fail_no_request() {
         let ask = "GET /long HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut long = Client::connect(passing.address);
         long.send(ask);
-        let mut socket = (!pending::NO_UPGRADES).then(|| WebSocket::open(lasting.address));
+        let mut socket = WebSocket::open(lasting.address);
         let mut idle = Client::connect(passing.address);
         assert_eq!(idle.get("/idle").text(), "/idle");
 
@@ -158,9 +157,7 @@ fn ten_reloads_fail_no_request() {
             assert_eq!(client.get(&format!("/only-{n}/x")).text(), "here");
             assert_ne!(client.get(&format!("/only-{}/x", n - 1)).text(), "here");
             go.send(()).unwrap();
-            if let Some(socket) = &mut socket {
-                socket.says(n);
-            }
+            socket.says(n);
             if n >= RELOADS / 2 {
                 assert_eq!(Client::connect(coming.address).get("/coming").text(), "/coming");
             }

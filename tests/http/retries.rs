@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::peers::{Accepted, Client, Origin, ok, read_head};
 use crate::pending;
-use crate::support::{PATIENCE, Port, Vipgate, among_others, deaf, document};
+use crate::support::{PATIENCE, Port, Vipgate, among_others, deaf, document, expect_none};
 
 /// How far a server lets a request come before it breaks off.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +113,7 @@ fn what_was_not_sent_is_sent_elsewhere() {
             complaints.push(format!("POST {path}: {status:?}, seen {}", times(&path, &[&good])));
         }
     }
-    pending::expect_none(pending::NO_NEXT_UPSTREAM, complaints);
+    expect_none(&complaints);
 }
 
 #[test]
@@ -134,12 +134,14 @@ fn a_get_is_tried_at_the_next_server() {
                 }
                 _ => matches!((&status, seen), (Ok(200), (0 | 1, 1))),
             };
-            if !is_right {
+            if !is_right && pending::HALF_A_HEAD_IS_NO_ERROR && matches!(how, Breaks::WithinHead) {
+                println!("known: {how:?}: GET {path}: {status:?}, seen {seen:?}");
+            } else if !is_right {
                 complaints.push(format!("{how:?}: GET {path}: {status:?}, seen {seen:?}"));
             }
         }
     }
-    pending::expect_none(pending::NO_NEXT_UPSTREAM, complaints);
+    expect_none(&complaints);
 }
 
 #[test]
@@ -169,7 +171,9 @@ fn only_listed_failures_lead_to_the_next_server() {
             }
             met += 1;
             let seen = times(&path, &[&bad, &good]);
-            if seen != expect || (expect == 2 && !matches!(status, Ok(200))) {
+            if pending::HALF_A_HEAD_IS_NO_ERROR && matches!(how, Breaks::WithinHead) {
+                println!("known: {how:?}: {status:?}, seen {seen} times");
+            } else if seen != expect || (expect == 2 && !matches!(status, Ok(200))) {
                 complaints.push(format!("{listed} {how:?}: {method} {path} {status:?}, seen {seen} times"));
             }
         }
@@ -177,7 +181,7 @@ fn only_listed_failures_lead_to_the_next_server() {
             complaints.push(format!("{listed} {how:?}: the bad one was never asked"));
         }
     }
-    pending::expect_none(pending::NO_NEXT_UPSTREAM, complaints);
+    expect_none(&complaints);
 }
 
 /// A server may close an idle connection at any time: that is no failure of the request which finds out.
@@ -240,7 +244,7 @@ fn a_failing_server_is_passed_over() {
     if probes == 0 || probes > windows + 1 {
         complaints.push(format!("{probes} probes in {windows} windows"));
     }
-    pending::expect_none(pending::NO_NEXT_UPSTREAM, complaints);
+    expect_none(&complaints);
 }
 
 /// The only server is never passed over.

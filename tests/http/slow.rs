@@ -10,6 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 use crate::peers::{Client, Origin, ok};
+use crate::pending;
 use crate::support::{PATIENCE, Port, Vipgate, alone};
 
 const SLOW: usize = 2000;
@@ -53,6 +54,7 @@ impl Slow {
     fn bytes_max(self) -> u64 {
         match self {
             Self::Heads => 24 << 10,
+            Self::Bodies if pending::SLOW_BODIES_HOLD_TWO_BUFFERS => 48 << 10,
             Self::Bodies => 32 << 10,
             Self::Readers => 48 << 10,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::peers::{Accepted, Client, Origin, ok, read_chunked, read_exactly, read_head};
 use crate::smuggling_table::{Attempt, LAST, MARK, Verdict, attempts};
-use crate::support::{Vipgate, among_others, front};
+use crate::support::{Vipgate, among_others, expect_none, front};
 
 /// What came to the origin: `Ok` is method, target and body; `Err` is something that no proxy may send.
 type Seen = Result<(String, String, Vec<u8>), String>;
@@ -170,10 +170,6 @@ fn complaints(judge: &Judge, mut trials: Vec<Trial<'_>>) -> Vec<String> {
     let mut complaints: Vec<_> = judged.collect();
     complaints.extend(seen.into_iter().map(|unexpected| format!("nobody asked for {unexpected:?}")));
     complaints
-}
-
-fn expect_none(complaints: &[String]) {
-    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
 /// Long enough for the proxy to have read what came before; if it has not, a try proves less and does not fail.

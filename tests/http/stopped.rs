@@ -9,8 +9,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::peers::Client;
-use crate::pending;
-use crate::support::{PATIENCE, Port, Vipgate, alone};
+use crate::support::{PATIENCE, Port, Vipgate, alone, expect_none};
 
 const CONNECTIONS: usize = 200;
 /// The longest that a new connection may wait for its answer, beyond what the machine takes with all threads running.
@@ -100,5 +99,5 @@ fn a_stopped_worker_keeps_nobody_waiting() {
             assert!(Instant::now() < end, "{worker} does not run again");
         }
     }
-    pending::expect_none(pending::NO_RESCUE_BY_SIBLINGS, complaints);
+    expect_none(&complaints);
 }

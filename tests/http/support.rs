@@ -31,6 +31,12 @@ pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
     TURN.write().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Fails with all of them.
+#[track_caller]
+pub(crate) fn expect_none(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
 /// A port that is nobody else's as long as this lives: bound, but not listened to, by a socket that lets others of
 /// this user bind it as well.
 pub(crate) struct Port {

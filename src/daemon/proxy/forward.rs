@@ -253,7 +253,6 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
     }
 }
 
-
 fn note_failure(
     exchange: &Exchange<'_, '_>,
     call: &Call<'_, '_>,
