@@ -12,7 +12,7 @@ use crate::support::PATIENCE;
 /// A client that speaks in bytes.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
-    rest: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
+    /// Whole lines, each with its CRLF.
+    pub(crate) trailers: String,
 }
 
 impl Response {
@@ -41,7 +43,10 @@ impl Response {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { stream, rest: vec![] }
@@ -57,12 +62,12 @@ impl Client {
     pub(crate) fn response(&mut self, method: &str) -> io::Result<Response> {
         let head = read_head(&mut self.stream, &mut self.rest)?;
         let status = head[9..12].parse().unwrap();
-        let mut response = Response { status, head, body: vec![] };
+        let mut response = Response { status, head, body: vec![], trailers: String::new() };
         if method == "HEAD" || matches!(status, 100..=199 | 204 | 304) {
             return Ok(response);
         }
         if response.field("Transfer-Encoding") == Some("chunked") {
-            response.body = read_chunked(&mut self.stream, &mut self.rest)?;
+            (response.body, response.trailers) = read_chunked(&mut self.stream, &mut self.rest)?;
         } else if let Some(length) = response.field("Content-Length") {
             let length: usize = length.parse().unwrap();
             response.body = read_exactly(&mut self.stream, &mut self.rest, length)?;
@@ -91,33 +96,43 @@ impl Client {
 }
 
 /// Up to and with the empty line. `rest` is what was read beyond, here and below.
-fn read_head(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Result<String> {
+pub(crate) fn read_head(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Result<String> {
     let end = read_until(stream, rest, b"\r\n\r\n")? + 4;
     Ok(String::from_utf8(rest.drain(..end).collect()).unwrap())
 }
 
-fn read_chunked(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+/// The body, and the lines of the trailer section. What is no chunk is an error of the kind `Other`.
+pub(crate) fn read_chunked(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Result<(Vec<u8>, String)> {
     let mut body = vec![];
     loop {
-        let line = read_until(stream, rest, b"\r\n")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
-        rest.drain(..line + 2);
+        let line = read_line(stream, rest)?;
+        let size = usize::from_str_radix(&line, 16).map_err(io::Error::other)?;
         if size == 0 {
-            // Trailers, up to the empty line.
-            loop {
-                let end = read_until(stream, rest, b"\r\n")?;
-                rest.drain(..end + 2);
-                if end == 0 {
-                    return Ok(body);
-                }
-            }
+            break;
         }
         body.extend(read_exactly(stream, rest, size)?);
-        assert_eq!(read_exactly(stream, rest, 2)?, b"\r\n");
+        if read_exactly(stream, rest, 2)? != b"\r\n" {
+            return Err(io::Error::other("a chunk is longer than it says"));
+        }
+    }
+    let mut trailers = String::new();
+    loop {
+        let line = read_line(stream, rest)?;
+        if line.is_empty() {
+            return Ok((body, trailers));
+        }
+        trailers = trailers + &line + "\r\n";
     }
 }
 
-fn read_exactly(stream: &mut TcpStream, rest: &mut Vec<u8>, length: usize) -> io::Result<Vec<u8>> {
+/// Without its CRLF.
+fn read_line(stream: &mut TcpStream, rest: &mut Vec<u8>) -> io::Result<String> {
+    let length = read_until(stream, rest, b"\r\n")?;
+    let line = rest.drain(..length + 2).take(length).collect();
+    String::from_utf8(line).map_err(io::Error::other)
+}
+
+pub(crate) fn read_exactly(stream: &mut TcpStream, rest: &mut Vec<u8>, length: usize) -> io::Result<Vec<u8>> {
     while rest.len() < length {
         read_more(stream, rest)?;
     }
@@ -164,7 +179,7 @@ pub(crate) struct Accepted {
     /// Counts from 0.
     pub(crate) number: usize,
     pub(crate) stream: TcpStream,
-    rest: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -226,7 +241,7 @@ impl Accepted {
         let mut text = read_head(&mut self.stream, &mut self.rest)?;
         let lower = text.to_ascii_lowercase();
         let body = if lower.contains("transfer-encoding: chunked") {
-            read_chunked(&mut self.stream, &mut self.rest)?
+            read_chunked(&mut self.stream, &mut self.rest)?.0
         } else if let Some(length) = lower.lines().find_map(|l| l.strip_prefix("content-length: ")) {
             read_exactly(&mut self.stream, &mut self.rest, length.parse().unwrap())?
         } else {
