@@ -10,6 +10,7 @@ use nix::unistd::geteuid;
 use vipgate::link::Generation;
 use vipgate::link::control::RoleState;
 
+use crate::edits::without_a_file;
 use crate::node::{Node, Options, document, free_port, send, write};
 use crate::runner::{Case, Outcome, Skipped};
 
@@ -35,9 +36,11 @@ pub(crate) const ALL: &[Case] = &[
     ("a_second_stop_cuts_short", second_stop),
     ("the_end_of_pid_1_ends_the_roles", orphaned_roles),
     ("every_orphan_is_reaped", orphans),
+    ("a_node_starts_without_a_file", without_a_file),
 ];
 
-const BOTH: Options = Options { without_vrrp: false, told: &[], as_init: false, linked: false };
+pub(crate) const BOTH: Options =
+    Options { without_vrrp: false, told: &[], as_init: false, linked: false, upstream: None };
 
 /// A role with virtual routers needs capabilities.
 fn privileged() -> Outcome {

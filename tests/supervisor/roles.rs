@@ -99,7 +99,7 @@ pub(crate) fn proxy() -> ExitCode {
                     link.send(&FromProxy::Beat { turns: turns.to_vec() }, None).await.unwrap();
                     continue;
                 }
-                message = link.receive() => message.unwrap(),
+                message = link.receive() => heard(message),
             };
             let Some((message, fd)) = message else { return };
             let answer = match message {
@@ -154,6 +154,14 @@ pub(crate) fn proxy() -> ExitCode {
     })
 }
 
+/// PID 1 that is killed with something unread resets the link.
+fn heard<T>(message: std::io::Result<Option<T>>) -> Option<T> {
+    match message {
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+        message => message.unwrap(),
+    }
+}
+
 /// Answers each connection with this process's number.
 async fn serve(fd: OwnedFd) {
     let listener = tokio::net::TcpListener::from_std(TcpListener::from(fd)).unwrap();
@@ -177,7 +185,7 @@ pub(crate) fn vrrp() -> ExitCode {
                     link.send(&FromVrrp::Beat { turns }, None).await.unwrap();
                     continue;
                 }
-                message = link.receive() => message.unwrap(),
+                message = link.receive() => heard(message),
             };
             let Some((message, _)) = message else { return };
             let answer = match message {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::sockets::Sockets;
-use crate::config::Config;
+use crate::config::{Config, built_in};
 use crate::link::Generation;
 use crate::os::snapshot::Snapshot;
 use crate::supervision::Candidate;
@@ -30,6 +30,10 @@ impl Edition {
     }
 }
 
+pub(super) fn is_built_in(path: &Path) -> bool {
+    path == Path::new(built_in::NAME)
+}
+
 /// The text that a configuration, or a refusal, came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
@@ -40,6 +44,10 @@ pub(super) struct Origin {
 impl Origin {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         Self { path: snapshot.path.clone(), digest: snapshot.digest }
+    }
+
+    pub(super) fn is_built_in(&self) -> bool {
+        is_built_in(&self.path)
     }
 
     /// A file that cannot be read has no text.

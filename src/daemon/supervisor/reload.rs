@@ -1,5 +1,6 @@
 //! From an edited file to a candidate of the plan, and from its outcome to the configuration in force.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,11 @@ impl Supervisor {
                     self.warn_replaced();
                 }
                 self.load(snapshot);
+            }
+            Sighting::Unreadable(_, error)
+                if error.kind() == io::ErrorKind::NotFound && self.in_force.origin.is_built_in() =>
+            {
+                self.refused = None;
             }
             Sighting::Unreadable(path, error) => {
                 let problems = format!("{}: cannot be read: {error}", path.display());

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::control::{self, Ask};
-use super::edition::Edition;
+use super::edition::{Edition, is_built_in};
 use super::player::{Heard, Stage};
 use super::reload::{Loaded, Loading};
 use super::sockets::Sockets;
@@ -210,7 +210,8 @@ impl Process1 {
         let (results, loaded) = mpsc::channel(1);
         let (sight, sightings) = mpsc::channel(1);
         let (asks, asked) = mpsc::channel(MAX_ASKS);
-        let watch = Watch::start(settings.config.clone(), seen, sight)
+        let in_file = Some(seen).filter(|seen| !is_built_in(&seen.path));
+        let watch = Watch::start(settings.config.clone(), in_file, sight)
             .inspect_err(|e| warn!("edits of the configuration are read on SIGHUP only: {e}"))
             .ok();
         match control::listen(&settings.control_suffix) {

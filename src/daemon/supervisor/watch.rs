@@ -51,17 +51,18 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Reports to `sightings` all that differs from `seen`.
+    /// Reports to `sightings` all that differs from `seen`; `None`: there was no file.
     pub(super) fn start(
         path: PathBuf,
-        seen: &Snapshot,
+        seen: Option<&Snapshot>,
         sightings: mpsc::Sender<Sighting>,
     ) -> io::Result<Self> {
         // One nudge that waits says as much as a hundred.
         let (nudge, nudges) = sync_channel(1);
         let demanded = Arc::new(AtomicBool::new(false));
         let watch = Self { nudge: nudge.clone(), demanded: Arc::clone(&demanded) };
-        let mut look = Look { path, seen: Seen::of(&Ok(seen.clone())), demanded };
+        let seen = seen.map_or(Seen::Error(io::ErrorKind::NotFound), |seen| Seen::of(&Ok(seen.clone())));
+        let mut look = Look { path, seen, demanded };
         std::thread::Builder::new().name("config-watch".into()).spawn(move || {
             let _watcher = hint_at(&snapshot::file_of(&look.path), nudge);
             while !sightings.is_closed() {
