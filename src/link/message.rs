@@ -104,6 +104,11 @@ pub enum ToVrrp {
     },
     Proxy(ProxyHealth),
     FenceQuery(FenceQuery),
+    /// Which peers answer at their front door? One of these ports is enough.
+    AskPeers {
+        question: u64,
+        listen: Vec<SocketAddr>,
+    },
     /// Hand every virtual address over, then say `Resigned`.
     Resign {
         bound: Duration,
@@ -146,11 +151,25 @@ pub enum FromVrrp {
         turns: u64,
     },
     FenceVerdict(FenceVerdict),
+    /// The answer to the `AskPeers` of that number.
+    Peers {
+        question: u64,
+        answer: PeersAnswer,
+    },
     Transition(Transition),
     Report(VrrpReport),
     Resigned {
         reason: String,
     },
+}
+
+/// Who would serve if this node did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeersAnswer {
+    /// This node holds a virtual address that a peer could take over, so that it takes an edit after the peer.
+    pub goes_last: bool,
+    /// Unicast peers whose proxy has answered.
+    pub answered: Vec<Ipv4Addr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

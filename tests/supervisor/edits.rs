@@ -1,11 +1,12 @@
-//! Starting without a file.
+//! Starting without a file, and who of a pair applies an edit first.
 
 use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
+use vipgate::link::Generation;
 
-use crate::cases::BOTH;
-use crate::node::{Node, Options, document};
+use crate::cases::{BOTH, privileged};
+use crate::node::{Node, Options, document, free_port};
 use crate::runner::Outcome;
 
 const BUILT_IN: &str = "(built in, from the environment)";
@@ -31,5 +32,60 @@ pub(crate) fn without_a_file() -> Outcome {
     std::fs::remove_file(&file).unwrap();
     let refused = node.until_status("the refusal", |s| s.config.refused.filter(|_| s.node == "second"));
     assert!(refused.problems.contains("cannot be read"), "{}", refused.problems);
+    Ok(())
+}
+
+pub(crate) fn after_its_peer() -> Outcome {
+    privileged()?;
+    let node = Node::serving(BOTH);
+    // A backup does not wait.
+    node.tell("vrrp.peer");
+    node.write_config(&node.document("second"));
+    node.wait("vrrp commit 2");
+    assert_eq!(node.count("vrrp asks"), 1);
+    // The master does, until the peer has answered again: on the ports that it was to take.
+    node.tell("vrrp.master");
+    let port = free_port();
+    node.write_config(&document("third", port, true));
+    let waiting = node.until_status("it waits", |s| s.config.waiting.filter(|_| s.node == "second"));
+    assert_eq!(waiting.digest.len(), 64);
+    node.wait(&format!("vrrp asks 2 {}", node.port));
+    node.wait(&format!("vrrp asks 3 {port}"));
+    node.wait("vrrp commit 3");
+    node.until_status("nothing waits", |s| s.config.waiting.is_none().then_some(()));
+    // SIGHUP applies it at once.
+    node.write_config(&node.document("fourth"));
+    node.until_status("it waits", |s| s.config.waiting);
+    node.signal(Signal::SIGHUP);
+    node.wait("vrrp commit 4");
+    assert_eq!(node.count("vrrp asks"), 4);
+    Ok(())
+}
+
+pub(crate) fn held_back() -> Outcome {
+    privileged()?;
+    let node = Node::serving(Options { told: &["vrrp.master", "vrrp.peer"], ..BOTH });
+    node.write_config(&node.document("second"));
+    node.until_status("it waits", |s| s.config.waiting);
+    node.untell("vrrp.peer");
+    let refused = node.until_status("it is held", |s| s.config.refused);
+    assert!(refused.is_held && refused.is_retried);
+    assert!(refused.problems.contains("192.0.2.3 stopped answering after this edit"), "{}", refused.problems);
+    node.until("a word in the log", || node.log().contains("the edit is held back").then_some(()));
+    node.wait("vrrp abort 2");
+    // It is tried again, and the peer still does not answer.
+    node.wait("vrrp abort 3");
+    assert_eq!(node.status().unwrap().config.generation, Generation(1));
+    // SIGHUP knows better.
+    node.signal(Signal::SIGHUP);
+    node.until_status("the second", |s| (s.node == "second" && s.config.refused.is_none()).then_some(()));
+    // And so does the peer, once it is back.
+    node.tell("vrrp.peer");
+    node.write_config(&node.document("third"));
+    node.until_status("it waits", |s| s.config.waiting);
+    node.untell("vrrp.peer");
+    node.until_status("it is held", |s| s.config.refused.filter(|refused| refused.is_held));
+    node.tell("vrrp.peer");
+    node.until_status("the third", |s| (s.node == "third").then_some(()));
     Ok(())
 }

@@ -16,8 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::AbortHandle;
 use vipgate::daemon::link::Link;
 use vipgate::link::{
-    Boottime, FenceQuery, FenceVerdict, FromProxy, FromVrrp, ProxyHealth, ProxyReport, ToProxy, ToVrrp,
-    VrrpReport,
+    Boottime, FenceQuery, FenceVerdict, FromProxy, FromVrrp, PeersAnswer, ProxyHealth, ProxyReport, ToProxy,
+    ToVrrp, VrrpReport,
 };
 use vipgate::os::{process, signals};
 
@@ -216,6 +216,16 @@ pub(crate) fn vrrp() -> ExitCode {
                 ToVrrp::FenceQuery(query) => {
                     role.note(&format!("query {}", query.nonce));
                     FromVrrp::FenceVerdict(FenceVerdict { nonce: query.nonce, held: true })
+                }
+                ToVrrp::AskPeers { question, listen } => {
+                    let ports: Vec<_> = listen.iter().map(|a| a.port().to_string()).collect();
+                    role.note(&format!("asks {question} {}", ports.join(" ")));
+                    let peer = role.is_told_to("peer").then_some(std::net::Ipv4Addr::new(192, 0, 2, 3));
+                    let answer = PeersAnswer {
+                        goes_last: role.is_told_to("master"),
+                        answered: peer.into_iter().collect(),
+                    };
+                    FromVrrp::Peers { question, answer }
                 }
                 ToVrrp::Resign { .. } => {
                     role.note("resign");

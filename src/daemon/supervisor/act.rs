@@ -37,6 +37,16 @@ impl Supervisor {
                 debug!("the vrrp role is told: {health:?}");
                 self.tell_vrrp(ToVrrp::Proxy(health))
             }
+            Action::AskPeers(question, listen) => self.tell_vrrp(ToVrrp::AskPeers { question, listen }),
+            Action::Wait(generation, peers) => {
+                let peers: Vec<_> = peers.iter().map(ToString::to_string).collect();
+                info!(
+                    "the edit is valid (generation {}) and is applied here once {} has taken it and answers",
+                    generation.0,
+                    peers.join(" and ")
+                );
+                None
+            }
             Action::Resign(bound) => {
                 info!("stopping: the virtual addresses are handed over");
                 self.tell_vrrp(ToVrrp::Resign { bound })

@@ -16,6 +16,8 @@ pub(super) struct Edition {
     pub(super) config: Box<Config>,
     pub(super) sockets: Sockets,
     pub(super) warnings: Vec<String>,
+    /// It waits for nobody.
+    pub(super) is_urgent: bool,
     /// When it came into force, or into being.
     pub(super) since: Instant,
 }
@@ -26,6 +28,8 @@ impl Edition {
             generation: self.generation,
             vrrp: !self.config.vrrp.is_empty(),
             listen: self.sockets.addresses(),
+            digest: self.origin.digest,
+            is_urgent: self.is_urgent,
         }
     }
 }

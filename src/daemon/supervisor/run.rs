@@ -17,7 +17,7 @@ use super::reload::{Loaded, Loading};
 use super::sockets::Sockets;
 use super::start::{Call, Calls, Settings};
 use super::status::{Refusal, Reports};
-use super::watch::{Sighting, Watch};
+use super::watch::{Demand, Sighting, Watch};
 use crate::daemon::log;
 use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToProxy, ToVrrp};
 use crate::os::process;
@@ -162,6 +162,7 @@ impl Supervisor {
                 Saying::Resigned
             }
             FromVrrp::Report(report) => return self.reports.vrrp(player, report),
+            FromVrrp::Peers { question, answer } => Saying::Peers(question, answer),
             FromVrrp::FenceVerdict(verdict) => {
                 return self.follow(self.tell_proxy(ToProxy::FenceVerdict(verdict)));
             }
@@ -268,7 +269,7 @@ impl Process1 {
                 Call::Reap => supervisor.reap(),
                 Call::Reload => {
                     supervisor.hang_up();
-                    self.look();
+                    self.look(Demand::Now);
                 }
             },
             Some(heard) = self.hearing.recv() => supervisor.hear(heard),
@@ -284,18 +285,18 @@ impl Process1 {
                 supervisor.reap();
                 supervisor.time_passes();
                 if supervisor.begin_try() {
-                    self.look();
+                    self.look(Demand::Again);
                 }
             }
         }
     }
 
     /// Has the file read, whether or not it has changed.
-    fn look(&mut self) {
+    fn look(&mut self, demand: Demand) {
         match &self.watch {
-            Some(watch) => watch.demand(),
+            Some(watch) => watch.demand(demand),
             // 1 MiB at most: the roles' heartbeats can wait for that.
-            None => self.supervisor.sight(Sighting::of(&self.config)),
+            None => self.supervisor.sight(Sighting::of(&self.config, demand)),
         }
     }
 }

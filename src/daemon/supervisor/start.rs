@@ -91,7 +91,8 @@ fn first_edition(
         if is_permission { GiveUp::Permission(text) } else { GiveUp::Config(text) }
     })?;
     let (generation, origin, since) = (Generation(1), Origin::of(snapshot), Instant::now());
-    Ok((workers, Edition { generation, origin, config, sockets, warnings, since }))
+    let is_urgent = false;
+    Ok((workers, Edition { generation, origin, config, sockets, warnings, is_urgent, since }))
 }
 
 pub(super) fn workers(config: &Config) -> usize {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::control::Ask;
-use super::edition::Origin;
+use super::edition::{Edition, Origin};
 use super::run::Supervisor;
 use super::start::workers;
-use crate::link::control::{Answer, ConfigStatus, RefusedEdit, Request, RoleStatus, Status};
+use crate::link::control::{Answer, ConfigStatus, RefusedEdit, Request, RoleStatus, Status, WaitingEdit};
 use crate::link::{Boottime, ProxyReport, ToProxy, ToVrrp, VrrpReport};
 use crate::os::clock;
 use crate::supervision::{Player, RoleName};
@@ -22,6 +22,8 @@ pub(super) struct Refusal {
     pub(super) problems: String,
     /// What stood in its way may pass.
     pub(super) is_for_now: bool,
+    /// It waits for a peer.
+    pub(super) is_held: bool,
     /// When it is tried again by itself; `None` also while it is.
     pub(super) again: Option<Instant>,
     /// The log has it, and nobody has asked since.
@@ -117,17 +119,26 @@ impl Supervisor {
                 generation: edition.generation,
                 since: clock.boottime(edition.since),
                 listen: edition.sockets.addresses(),
+                waiting: self.waiting().map(|waiting| WaitingEdit {
+                    since: clock.boottime(waiting.since),
+                    digest: waiting.origin.hexadecimal(),
+                }),
                 refused: self.refused.as_ref().map(|refusal| RefusedEdit {
                     at: clock.boottime(refusal.at),
                     digest: refusal.origin.hexadecimal(),
                     problems: refusal.problems.clone(),
                     is_retried: refusal.is_for_now,
+                    is_held: refusal.is_held,
                 }),
             },
             proxy: self.role(RoleName::Proxy, proxy_pid, self.reports.proxy.as_ref(), &clock),
             vrrp: wants_vrrp.then(|| self.role(RoleName::Vrrp, vrrp_pid, self.reports.vrrp.as_ref(), &clock)),
             warnings: self.warnings(),
         }
+    }
+
+    fn waiting(&self) -> Option<&Edition> {
+        self.pending.get(&self.plan.waiting()?)
     }
 
     fn role<R: Clone>(
