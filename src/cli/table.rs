@@ -34,6 +34,9 @@ fn config(page: &mut Page, status: &Status) {
     let digest: String = config.digest.chars().take(12).collect();
     page.row("config", &format!("{} ({digest})", config.path));
     page.row("", &format!("generation {}, for {}", config.generation.0, age(status.now, config.since)));
+    if let Some(admin) = config.admin {
+        page.row("", &format!("admin endpoint http://{admin}/"));
+    }
     if let Some(waiting) = &config.waiting {
         let ago = age(status.now, waiting.since);
         page.row("", &format!("the edit {ago} ago waits for the peer to take it first"));
@@ -244,9 +247,11 @@ warnings     the file was replaced
         ));
         status.config.refused.as_mut().unwrap().is_held = true;
         status.config.waiting = Some(WaitingEdit { since: Boottime(99_000_000_000), digest: String::new() });
+        status.config.admin = Some("127.0.0.1:9127".parse().unwrap());
         for expect in [
             "the edit 2 s ago was held back and will be tried again; this one stays:",
             "the edit 1 s ago waits for the peer to take it first",
+            "admin endpoint http://127.0.0.1:9127/",
         ] {
             assert!(render(&status).contains(&format!("\n             {expect}\n")), "{expect}");
         }

@@ -50,6 +50,8 @@ pub struct ConfigStatus {
     pub generation: Generation,
     pub since: Boottime,
     pub listen: Vec<SocketAddr>,
+    /// Of the admin endpoint, if there is one.
+    pub admin: Option<SocketAddr>,
     /// An edit that can be applied, and waits for the peers to take it first.
     pub waiting: Option<WaitingEdit>,
     /// The last edit, if it could not be applied.
@@ -218,6 +220,7 @@ pub(crate) mod tests {
                 generation: Generation(1),
                 since: Boottime(5_000_000_000),
                 listen: vec!["0.0.0.0:80".parse().unwrap()],
+                admin: None,
                 waiting: None,
                 refused: None,
             },

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::control::Status;
 use crate::config::Config;
 use crate::net::InterfaceName;
 
@@ -44,6 +45,10 @@ pub enum ToProxy {
         address: SocketAddr,
         worker: usize,
     },
+    /// Carries one file descriptor: the listening socket of the admin endpoint. Precedes the `Prepare` that needs it.
+    AdminListener {
+        address: SocketAddr,
+    },
     Prepare {
         generation: Generation,
         workers: usize,
@@ -56,6 +61,11 @@ pub enum ToProxy {
         generation: Generation,
     },
     FenceVerdict(FenceVerdict),
+    /// The answer to the `StatusQuery` of that number.
+    Status {
+        query: u64,
+        status: Box<Status>,
+    },
     /// Answer what is in flight with `Connection: close`, accept nothing more, then say `Drained`.
     Drain {
         bound: Duration,
@@ -83,6 +93,10 @@ pub enum FromProxy {
         turns: Vec<u64>,
     },
     FenceQuery(FenceQuery),
+    /// The admin endpoint is asked about the whole node. A newer one takes the place of one that is not answered yet.
+    StatusQuery {
+        query: u64,
+    },
     Report(ProxyReport),
     Drained {
         cut: u64,

@@ -1,6 +1,6 @@
-//! Starting without a file, and who of a pair applies an edit first.
+//! Starting without a file, the admin endpoint's socket, and who of a pair applies an edit first.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use nix::sys::signal::Signal;
 use vipgate::link::Generation;
@@ -32,6 +32,38 @@ pub(crate) fn without_a_file() -> Outcome {
     std::fs::remove_file(&file).unwrap();
     let refused = node.until_status("the refusal", |s| s.config.refused.filter(|_| s.node == "second"));
     assert!(refused.problems.contains("cannot be read"), "{}", refused.problems);
+    Ok(())
+}
+
+pub(crate) fn admin() -> Outcome {
+    let node = Node::serving(Options { without_vrrp: true, ..BOTH });
+    let with = |name: &str, port: u16| {
+        document(name, node.port, false) + &format!("admin: {{listen: 127.0.0.1:{port}}}\n")
+    };
+    let [first, second] = [free_port(), free_port()];
+    node.write_config(&with("second", first));
+    node.wait(&format!("proxy admin 127.0.0.1:{first}"));
+    node.wait("proxy status 9 of ");
+    let status = node.until_status("the second", |s| (s.node == "second").then_some(s));
+    assert_eq!(status.config.admin, Some(SocketAddr::from(([127, 0, 0, 1], first))));
+    assert_eq!(status.config.listen, [SocketAddr::from(([127, 0, 0, 1], node.port))], "not a server's");
+    // One in all, and not again with each edit.
+    node.write_config(&with("third", first));
+    node.until_status("the third", |s| (s.node == "third").then_some(()));
+    assert_eq!(node.count("proxy admin"), 1);
+    // Another one, while the first one closes.
+    node.write_config(&with("fourth", second));
+    node.wait(&format!("proxy admin 127.0.0.1:{second}"));
+    node.until("the old socket to close", || TcpListener::bind(("127.0.0.1", first)).ok());
+    // One that is taken is refused like any other.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    node.write_config(&with("fifth", port));
+    let refused = node.until_status("the refusal", |s| s.config.refused);
+    assert!(refused.problems.contains("another program listens there"), "{}", refused.problems);
+    node.write_config(&document("sixth", node.port, false));
+    node.until_status("none", |s| (s.node == "sixth" && s.config.admin.is_none()).then_some(()));
+    node.until("the last socket to close", || TcpListener::bind(("127.0.0.1", second)).ok());
     Ok(())
 }
 

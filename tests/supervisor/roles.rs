@@ -83,6 +83,8 @@ pub(crate) fn proxy() -> ExitCode {
         let mut listeners: Vec<(SocketAddr, OwnedFd)> = vec![];
         let mut served: Vec<(SocketAddr, AbortHandle)> = vec![];
         let mut listen: Vec<SocketAddr> = vec![];
+        let mut admin: Option<(SocketAddr, OwnedFd)> = None;
+        let mut wanted_admin = None;
         let mut turns = [0; WORKERS];
         let mut beat = tokio::time::interval(BEAT);
         let mut asked = false;
@@ -108,9 +110,21 @@ pub(crate) fn proxy() -> ExitCode {
                     listeners.push((address, fd.unwrap()));
                     continue;
                 }
+                ToProxy::AdminListener { address } => {
+                    role.note(&format!("admin {address}"));
+                    admin = Some((address, fd.unwrap()));
+                    let query = FromProxy::StatusQuery { query: 9 };
+                    link.send(&query, None).await.unwrap();
+                    continue;
+                }
+                ToProxy::Status { query, status } => {
+                    role.note(&format!("status {query} of {}", status.node));
+                    continue;
+                }
                 ToProxy::Prepare { generation, workers, config } => {
                     role.note(&format!("prepare {} {} {workers}", generation.0, config.node));
                     listen = config.servers.iter().flat_map(|s| s.listen.clone()).collect();
+                    wanted_admin = config.admin.map(|admin| admin.listen);
                     while role.is_told_to("hesitate") {
                         beat.tick().await;
                         turns.iter_mut().for_each(|turn| *turn += 1);
@@ -128,6 +142,7 @@ pub(crate) fn proxy() -> ExitCode {
                         role.note(&format!("closes {address}"));
                         task.abort();
                     }
+                    admin = admin.filter(|(address, _)| wanted_admin == Some(*address));
                     let fresh = listeners.drain(..);
                     served.extend(fresh.map(|(a, fd)| (a, tokio::spawn(serve(fd)).abort_handle())));
                     FromProxy::Serving { generation }

@@ -4,6 +4,7 @@
 //! on a runtime of its own. What they share is read-only (a configuration's snapshot) or a few atomics; no request
 //! crosses a thread. Rules of HTTP, routing, balancing and retrying live in the pure rooms, not here.
 
+mod admin;
 mod attempt;
 mod buffers;
 mod checks;
@@ -17,6 +18,7 @@ mod files;
 mod forward;
 mod limits;
 mod listener;
+mod metrics;
 mod name;
 mod pool;
 mod relay;

@@ -1,7 +1,6 @@
 //! From an edited file to a candidate of the plan, and from its outcome to the configuration in force.
 
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -178,8 +177,7 @@ impl Supervisor {
                 self.retiring.push(old.sockets);
                 // The proxy closes the others, also those that a later configuration has again.
                 let kept = &self.in_force.sockets;
-                self.given
-                    .retain(|given| kept.groups().any(|(_, group)| given.ptr_eq(&Arc::downgrade(group))));
+                self.given.retain(|given| kept.has(given));
                 log::apply(self.in_force.config.log);
                 info!("{} is in force (generation {})", self.in_force.origin.path.display(), generation.0);
                 if workers(&self.in_force.config) != self.workers {

@@ -146,6 +146,7 @@ impl Supervisor {
                 Saying::Drained
             }
             FromProxy::Report(report) => return self.reports.proxy(player, report),
+            FromProxy::StatusQuery { query } => return self.take_query(player, query),
             FromProxy::FenceQuery(query) => return self.route_query(query),
         };
         self.happen(Event::Said(player, saying));
