@@ -48,6 +48,33 @@ fn exit_code_and_words_say_whether_a_file_can_be_used() {
 }
 
 #[test]
+fn without_a_file_the_environment_is_checked() {
+    // Where somebody has a configuration, it is that one which is checked.
+    if std::path::Path::new("/etc/vipgate/vipgate.yaml").exists() {
+        return;
+    }
+    let named = file("named.yaml", GOOD);
+    let named = named.to_str().unwrap();
+    let upstream = ("VIPGATE_UPSTREAM", "app:80 other:80");
+    let built_in = "in (built in, from the environment)";
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+    let table: [(Variables<'_>, i32, &str); 5] = [
+        (&[], 78, "VIPGATE_UPSTREAM=app:80"),
+        (&[upstream], 0, built_in),
+        (&[upstream, ("VIPGATE_CONFIG", named)], 0, "named.yaml"),
+        (&[upstream, ("VIPGATE_CONFIG", "/nonexistent")], 78, "/nonexistent: error: cannot be read"),
+        (&[("VIPGATE_UPSTREAM", "app")], 78, "(built in, from the environment):"),
+    ];
+    for (environment, code, words) in table {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vipgate"));
+        let output = command.arg("check").env_clear().envs(environment.iter().copied()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{environment:?}\n{text}");
+        assert!(text.contains(words), "{environment:?}: {words}\n{text}");
+    }
+}
+
+#[test]
 fn a_program_reads_the_same_as_json() {
     let bad = file("bad-for-programs.yaml", "node: a\nserver: []\n");
     let output = vipgate(&["check", "--json", bad.to_str().unwrap()]);

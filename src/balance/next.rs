@@ -71,7 +71,7 @@ impl NextPolicy {
 
     pub(super) fn lists(&self, failure: Failure) -> bool {
         match failure {
-            Failure::Connect | Failure::Empty => self.error,
+            Failure::Connect | Failure::Empty | Failure::CutShort => self.error,
             Failure::ConnectTimeout | Failure::FirstByteTimeout | Failure::Timeout => self.timeout,
             Failure::Malformed => self.invalid_header,
         }

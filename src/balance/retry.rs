@@ -49,6 +49,8 @@ pub enum Failure {
     FirstByteTimeout,
     /// `read_timeout` or `send_timeout` passed.
     Timeout,
+    /// Closed or reset within the head of a response.
+    CutShort,
     /// Bytes came that are no response.
     Malformed,
 }
@@ -57,7 +59,7 @@ impl Failure {
     /// With which a request is answered that ends like this.
     pub fn status(self) -> u16 {
         match self {
-            Self::Connect | Self::Empty | Self::Malformed => 502,
+            Self::Connect | Self::Empty | Self::CutShort | Self::Malformed => 502,
             Self::ConnectTimeout | Self::FirstByteTimeout | Self::Timeout => 504,
         }
     }
@@ -141,7 +143,7 @@ impl Retry {
             Failure::Connect | Failure::ConnectTimeout => policy.on.conn_failure,
             Failure::Empty => policy.on.empty_response,
             Failure::FirstByteTimeout => policy.on.response_timeout,
-            Failure::Timeout | Failure::Malformed => false,
+            Failure::Timeout | Failure::CutShort | Failure::Malformed => false,
         };
         if harmless && listed && self.used < policy.retries {
             return self.once_more(policy, attempt, progress);
@@ -179,7 +181,7 @@ impl Retry {
                 true
             }
             Failure::Connect | Failure::ConnectTimeout | Failure::Empty => other_server,
-            Failure::FirstByteTimeout | Failure::Timeout | Failure::Malformed => true,
+            Failure::FirstByteTimeout | Failure::Timeout | Failure::CutShort | Failure::Malformed => true,
         };
         let after = if at_once { Duration::ZERO } else { policy.pause.saturating_sub(attempt.took) };
         if other_server {

@@ -1,6 +1,6 @@
 //! `vipgate check`: reads config files as `run` would and says everything that is wrong with them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,14 +9,16 @@ use serde::Serialize;
 use super::environment::Environment;
 use super::exit;
 use super::output::print;
+use crate::config::built_in::NAME;
 use crate::config::{Config, Loaded, Problem};
-use crate::daemon::config_file::{Refusal, load_file};
+use crate::daemon::config_file::{Refusal, load_built_in, load_file};
+
+const DEFAULT_FILE: &str = "/etc/vipgate/vipgate.yaml";
 
 /// Check config files; exit 0 if all can be used, 78 if not
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Files, or folders with a vipgate.yaml
-    #[arg(default_value = "/etc/vipgate/vipgate.yaml")]
+    /// Files or folders [env: VIPGATE_CONFIG] [default: /etc/vipgate/vipgate.yaml]
     files: Vec<PathBuf>,
     /// Print JSON for a program to read
     #[arg(long)]
@@ -26,13 +28,13 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, environment: &Environment) -> ExitCode {
         let variables = |name: &str| environment.variable(name).map(str::to_owned);
-        let results: Vec<_> = self.files.iter().map(|file| (file, load_file(file, &variables))).collect();
+        let results = self.results(environment, &variables);
         let code = if results.iter().all(|(_, result)| result.is_ok()) {
             ExitCode::SUCCESS
         } else {
             exit::CONFIG.into()
         };
-        let verdicts = results.into_iter().map(|(file, result)| verdict(file.display().to_string(), result));
+        let verdicts = results.into_iter().map(|(file, result)| verdict(file, result));
         if self.json {
             let verdicts: Vec<Verdict> = verdicts.collect();
             return match serde_json::to_string_pretty(&verdicts) {
@@ -44,6 +46,29 @@ impl Arguments {
             };
         }
         print(&verdicts.map(|verdict| verdict.text()).collect::<String>(), code)
+    }
+}
+
+impl Arguments {
+    /// Of the files that are named, or of what `run` would work by.
+    fn results(
+        &self,
+        environment: &Environment,
+        variables: &dyn Fn(&str) -> Option<String>,
+    ) -> Vec<(String, Result<Loaded, Refusal>)> {
+        let of = |file: &Path| (file.display().to_string(), load_file(file, variables));
+        if !self.files.is_empty() {
+            return self.files.iter().map(|file| of(file)).collect();
+        }
+        if let Some(named) = environment.value("VIPGATE_CONFIG") {
+            return vec![of(Path::new(named))];
+        }
+        let (file, result) = of(Path::new(DEFAULT_FILE));
+        let is_missing = matches!(&result, Err(Refusal::Unreadable { is_missing: true, .. }));
+        match load_built_in(variables).filter(|_| is_missing) {
+            Some(built_in) => vec![(NAME.to_owned(), built_in)],
+            None => vec![(file, result)],
+        }
     }
 }
 

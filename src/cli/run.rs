@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::environment::Environment;
 use super::exit;
+use crate::config::built_in;
 use crate::daemon::supervisor::{self, GiveUp, Settings};
 
 const DEFAULT_CONFIG: &str = "/etc/vipgate";
@@ -17,6 +18,8 @@ const DEFAULT_CONFIG: &str = "/etc/vipgate";
 #[derive(Args)]
 pub(super) struct Arguments {
     /// A directory with a vipgate.yaml, or a file [env: VIPGATE_CONFIG] [default: /etc/vipgate]
+    ///
+    /// Where neither is named and nothing is there, VIPGATE_UPSTREAM=app:80 or VIPGATE_VIP=address makes a node.
     #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
 }
@@ -24,8 +27,12 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, environment: &Environment) -> ExitCode {
         let named = environment.value("VIPGATE_CONFIG").map(PathBuf::from);
+        let named = self.config.or(named);
+        let variables = |name: &str| environment.variable(name).map(str::to_owned);
         let settings = Settings {
-            config: self.config.or(named).unwrap_or_else(|| DEFAULT_CONFIG.into()),
+            // A file that somebody names has to be there.
+            built_in: if named.is_none() { built_in::document(&variables) } else { None },
+            config: named.unwrap_or_else(|| DEFAULT_CONFIG.into()),
             control_suffix: environment.control_suffix().to_owned(),
         };
         let Err(reason) = supervisor::run(settings) else { return ExitCode::SUCCESS };

@@ -34,10 +34,18 @@ fn config(page: &mut Page, status: &Status) {
     let digest: String = config.digest.chars().take(12).collect();
     page.row("config", &format!("{} ({digest})", config.path));
     page.row("", &format!("generation {}, for {}", config.generation.0, age(status.now, config.since)));
+    if let Some(admin) = config.admin {
+        page.row("", &format!("admin endpoint http://{admin}/"));
+    }
+    if let Some(waiting) = &config.waiting {
+        let ago = age(status.now, waiting.since);
+        page.row("", &format!("the edit {ago} ago waits for the peer to take it first"));
+    }
     if let Some(refused) = &config.refused {
+        let what = if refused.is_held { "held back" } else { "refused" };
         let again = if refused.is_retried { " and will be tried again" } else { "" };
         let ago = age(status.now, refused.at);
-        page.row("", &format!("the edit {ago} ago was refused{again}; this one stays:"));
+        page.row("", &format!("the edit {ago} ago was {what}{again}; this one stays:"));
         page.block(&refused.problems);
     }
 }
@@ -181,8 +189,8 @@ impl Page {
 mod tests {
     use super::*;
     use crate::link::VrrpState;
-    use crate::link::control::RefusedEdit;
     use crate::link::control::tests::status;
+    use crate::link::control::{RefusedEdit, WaitingEdit};
 
     #[test]
     fn spans_have_two_units_at_most() {
@@ -208,6 +216,7 @@ mod tests {
             digest: String::new(),
             problems: "vipgate.yaml:3:1: unknown key\nvipgate.yaml:4:1: another".into(),
             is_retried: false,
+            is_held: false,
         });
         status.warnings.push("the file was replaced".into());
         status.proxy.last_end = Some("was killed by SIGKILL".into());
@@ -236,5 +245,15 @@ warnings     the file was replaced
         assert!(render(&status).contains(
             "\n             the edit 2 s ago was refused and will be tried again; this one stays:\n"
         ));
+        status.config.refused.as_mut().unwrap().is_held = true;
+        status.config.waiting = Some(WaitingEdit { since: Boottime(99_000_000_000), digest: String::new() });
+        status.config.admin = Some("127.0.0.1:9127".parse().unwrap());
+        for expect in [
+            "the edit 2 s ago was held back and will be tried again; this one stays:",
+            "the edit 1 s ago waits for the peer to take it first",
+            "admin endpoint http://127.0.0.1:9127/",
+        ] {
+            assert!(render(&status).contains(&format!("\n             {expect}\n")), "{expect}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Configuration: the document as written becomes a `Config` that cannot be wrong, or every problem it has.
 
 mod build;
+pub mod built_in;
 mod document;
 mod field;
 mod interpolate;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Loaded, Problems, Source, load};
+use crate::config::{Loaded, Problems, Source, built_in, load};
 use crate::os::{host, snapshot};
 
 /// Why there is no config.
@@ -15,6 +15,7 @@ pub enum Refusal {
         path: PathBuf,
         reason: String,
         remedy: &'static str,
+        is_missing: bool,
     },
     Wrong(Problems),
 }
@@ -22,7 +23,7 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, reason, remedy } => {
+            Self::Unreadable { path, reason, remedy, .. } => {
                 write!(f, "{}: error: {reason}\n  = help: {remedy}", path.display())
             }
             Self::Wrong(problems) => problems.fmt(f),
@@ -32,36 +33,51 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// `path` is a file, or a directory with a `vipgate.yaml`. `environment` answers for `${NAME}`; where it does not know
-/// HOSTNAME (which shells rarely export), the kernel is asked.
+/// `path` is a file, or a directory with a `vipgate.yaml`. `environment` answers for `${NAME}`.
 pub fn load_file(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Refusal> {
-    let environment =
-        |name: &str| environment(name).or_else(|| (name == "HOSTNAME").then(host::name).flatten());
     let snapshot = snapshot::read(path).map_err(|error| unreadable(path, &error))?;
-    load_bytes(&snapshot.path, snapshot.bytes, &environment)
+    load_bytes(&snapshot.path, snapshot.bytes, environment)
 }
 
-/// The same for bytes that were read from `path`.
+/// The document of a node that has no file, if `environment` asks for one.
+pub fn load_built_in(environment: &dyn Fn(&str) -> Option<String>) -> Option<Result<Loaded, Refusal>> {
+    let bytes = built_in::document(environment)?.into_bytes();
+    Some(load_bytes(Path::new(built_in::NAME), bytes, environment))
+}
+
+/// The same for bytes that were read from `path`. Where `environment` does not know HOSTNAME (which shells rarely
+/// export), the kernel is asked.
 pub fn load_bytes(
     path: &Path,
     bytes: Vec<u8>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Refusal> {
+    let environment =
+        |name: &str| environment(name).or_else(|| (name == "HOSTNAME").then(host::name).flatten());
     let absolute = std::path::absolute(path).map_err(|error| unreadable(path, &error))?;
     let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
     let source = Source::from_bytes(path.display().to_string(), folder, bytes).map_err(Refusal::Wrong)?;
-    load(&source, environment).map_err(Refusal::Wrong)
+    if path == Path::new(built_in::NAME) {
+        return load(&source, &|name| built_in::variable(name, &environment)).map_err(Refusal::Wrong);
+    }
+    load(&source, &environment).map_err(Refusal::Wrong)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
     let remedy = match error.kind() {
         ErrorKind::NotFound => {
-            "mount the folder that holds vipgate.yaml at /etc/vipgate, or name another file"
+            "mount the folder that holds vipgate.yaml at /etc/vipgate, or name another file; without any, a node \
+             needs VIPGATE_UPSTREAM=app:80 or VIPGATE_VIP=address in its environment"
         }
         ErrorKind::PermissionDenied => "let this user read the file and enter its folder",
         _ => "name a file with the configuration",
     };
-    Refusal::Unreadable { path: snapshot::file_of(path), reason: format!("cannot be read: {error}"), remedy }
+    Refusal::Unreadable {
+        path: snapshot::file_of(path),
+        reason: format!("cannot be read: {error}"),
+        remedy,
+        is_missing: error.kind() == ErrorKind::NotFound,
+    }
 }
 
 #[cfg(test)]

@@ -50,8 +50,18 @@ pub struct ConfigStatus {
     pub generation: Generation,
     pub since: Boottime,
     pub listen: Vec<SocketAddr>,
+    /// Of the admin endpoint, if there is one.
+    pub admin: Option<SocketAddr>,
+    /// An edit that can be applied, and waits for the peers to take it first.
+    pub waiting: Option<WaitingEdit>,
     /// The last edit, if it could not be applied.
     pub refused: Option<RefusedEdit>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingEdit {
+    pub since: Boottime,
+    pub digest: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +72,8 @@ pub struct RefusedEdit {
     pub problems: String,
     /// They may pass: it is tried again by itself.
     pub is_retried: bool,
+    /// Nothing is wrong with it here: a peer has stopped answering since it was made.
+    pub is_held: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -208,6 +220,8 @@ pub(crate) mod tests {
                 generation: Generation(1),
                 since: Boottime(5_000_000_000),
                 listen: vec!["0.0.0.0:80".parse().unwrap()],
+                admin: None,
+                waiting: None,
                 refused: None,
             },
             proxy: role(ProxyReport { workers: 2, ..ProxyReport::default() }),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::control::Status;
 use crate::config::Config;
 use crate::net::InterfaceName;
 
@@ -44,6 +45,10 @@ pub enum ToProxy {
         address: SocketAddr,
         worker: usize,
     },
+    /// Carries one file descriptor: the listening socket of the admin endpoint. Precedes the `Prepare` that needs it.
+    AdminListener {
+        address: SocketAddr,
+    },
     Prepare {
         generation: Generation,
         workers: usize,
@@ -56,6 +61,11 @@ pub enum ToProxy {
         generation: Generation,
     },
     FenceVerdict(FenceVerdict),
+    /// The answer to the `StatusQuery` of that number.
+    Status {
+        query: u64,
+        status: Box<Status>,
+    },
     /// Answer what is in flight with `Connection: close`, accept nothing more, then say `Drained`.
     Drain {
         bound: Duration,
@@ -83,6 +93,10 @@ pub enum FromProxy {
         turns: Vec<u64>,
     },
     FenceQuery(FenceQuery),
+    /// The admin endpoint is asked about the whole node. A newer one takes the place of one that is not answered yet.
+    StatusQuery {
+        query: u64,
+    },
     Report(ProxyReport),
     Drained {
         cut: u64,
@@ -104,6 +118,11 @@ pub enum ToVrrp {
     },
     Proxy(ProxyHealth),
     FenceQuery(FenceQuery),
+    /// Which peers answer at their front door? One of these ports is enough.
+    AskPeers {
+        question: u64,
+        listen: Vec<SocketAddr>,
+    },
     /// Hand every virtual address over, then say `Resigned`.
     Resign {
         bound: Duration,
@@ -146,11 +165,25 @@ pub enum FromVrrp {
         turns: u64,
     },
     FenceVerdict(FenceVerdict),
+    /// The answer to the `AskPeers` of that number.
+    Peers {
+        question: u64,
+        answer: PeersAnswer,
+    },
     Transition(Transition),
     Report(VrrpReport),
     Resigned {
         reason: String,
     },
+}
+
+/// Who would serve if this node did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeersAnswer {
+    /// This node holds a virtual address that a peer could take over, so that it takes an edit after the peer.
+    pub goes_last: bool,
+    /// Unicast peers whose proxy has answered.
+    pub answered: Vec<Ipv4Addr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -38,8 +38,15 @@ pub fn read(path: &Path) -> io::Result<Snapshot> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
     }
     let bytes = read_bounded(file)?;
-    let digest = Sha256::digest(&bytes).into();
-    Ok(Snapshot { path, bytes, digest, links: metadata.nlink() })
+    Ok(Snapshot { links: metadata.nlink(), ..Snapshot::of(path, bytes) })
+}
+
+impl Snapshot {
+    /// A text that is in no file.
+    pub fn of(path: PathBuf, bytes: Vec<u8>) -> Self {
+        let digest = Sha256::digest(&bytes).into();
+        Self { path, bytes, digest, links: 1 }
+    }
 }
 
 fn read_bounded(file: File) -> io::Result<Vec<u8>> {

@@ -1,10 +1,10 @@
 //! What can happen to a supervisor, and what it can do about it.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::link::{Generation, ProxyHealth};
+use crate::link::{Generation, PeersAnswer, ProxyHealth};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleName {
@@ -28,6 +28,10 @@ pub struct Candidate {
     /// It has at least one virtual router.
     pub vrrp: bool,
     pub listen: Vec<SocketAddr>,
+    /// Of the text, by which an edit is known again when it is tried again.
+    pub digest: [u8; 32],
+    /// Whoever sent it wants it applied now.
+    pub is_urgent: bool,
 }
 
 /// One process that plays a role: the number of its start tells it from the one before.
@@ -45,7 +49,11 @@ impl fmt::Display for Player {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// The text has changed: if it can be used, it comes as a candidate. The peers are asked before they can have it.
+    Edit,
     Candidate(Candidate),
+    /// SIGHUP: what waits for the peers is applied.
+    Hurry,
     Said(Player, Saying),
     /// Its link has ended or carried what cannot be understood, or does not take what is sent.
     LinkLost(Player, String),
@@ -65,6 +73,8 @@ pub enum Saying {
     Beat(Vec<u64>),
     Resigned,
     Drained,
+    /// The answer to the question of that number.
+    Peers(u64, PeersAnswer),
 }
 
 /// Why a configuration is not taken.
@@ -74,6 +84,8 @@ pub enum Rejection {
     ForGood(String),
     /// It is what happened meanwhile: the same configuration may be taken another time.
     ForNow(String),
+    /// It is what became of the peers that took it first.
+    Held(String),
 }
 
 /// In the order in which they are to be done.
@@ -84,6 +96,10 @@ pub enum Action {
     Prepare(RoleName, Generation),
     Commit(RoleName, Generation),
     Abort(RoleName, Generation),
+    /// Of the vrrp role: who answers on one of these ports? The number comes back with the answer.
+    AskPeers(u64, Vec<SocketAddr>),
+    /// This generation could be applied, and is once these peers have had time to take it and answer.
+    Wait(Generation, Vec<Ipv4Addr>),
     /// For the vrrp role.
     Tell(ProxyHealth),
     Resign(Duration),

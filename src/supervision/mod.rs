@@ -3,6 +3,9 @@
 mod backoff;
 mod event;
 pub mod heartbeat;
+mod peers;
+#[cfg(test)]
+mod peers_tests;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
@@ -11,6 +14,7 @@ mod role;
 mod stop;
 
 pub use event::*;
+pub use peers::{ASK_BOUND, SETTLE_TIME};
 pub use plan::{GRACE, Plan};
 pub use reload::PREPARE_BOUND;
 pub use role::{SETTLE_BOUND, View};

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::heartbeat::{Heart, OwnTime};
+use super::peers::Peers;
 use super::reload::Reload;
 use super::role::{Phase, Role, SETTLE_BOUND, View};
 use super::stop::Stop;
@@ -21,6 +22,7 @@ pub struct Plan {
     pub(super) in_force: Option<Candidate>,
     pub(super) queued: Option<Candidate>,
     pub(super) reload: Option<Reload>,
+    pub(super) peers: Peers,
     pub(super) stop: Option<Stop>,
     /// What the vrrp role knows, or will be told when it starts.
     health: ProxyHealth,
@@ -38,6 +40,7 @@ impl Plan {
             in_force: None,
             queued: None,
             reload: None,
+            peers: Peers::default(),
             stop: None,
             health: ProxyHealth::Down { reason: "the proxy has not served yet".into() },
             grace: None,
@@ -48,7 +51,9 @@ impl Plan {
 
     pub fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
+            Event::Edit => self.ask_before(now),
             Event::Candidate(candidate) => self.take_candidate(candidate),
+            Event::Hurry => self.hurry(now),
             Event::Said(player, saying) if self.is_playing(player) => self.said(player.role, saying, now),
             Event::LinkLost(player, why) if self.is_playing(player) => {
                 if self.role(player.role).listens() {
@@ -89,7 +94,7 @@ impl Plan {
             due(&self.proxy),
             due(&self.vrrp),
             self.grace.map(|at| (at, "the grace of the proxy ends")),
-            self.reload.as_ref().map(|r| (r.until, "a configuration is examined")),
+            self.reload.as_ref().map(Reload::deadline),
             self.stop.as_ref().and_then(Stop::deadline),
         ]
         .into_iter()
@@ -113,6 +118,11 @@ impl Plan {
 
     pub fn is_stopping(&self) -> bool {
         self.stop.is_some()
+    }
+
+    /// What could be applied, and waits for the peers.
+    pub fn waiting(&self) -> Option<Generation> {
+        self.reload.as_ref().filter(|reload| !reload.witnesses().is_empty()).map(Reload::generation)
     }
 
     fn said(&mut self, name: RoleName, saying: Saying, now: Instant) {
@@ -143,6 +153,7 @@ impl Plan {
             (Phase::Serving { .. }, Saying::Refused(g, reason)) => self.voted(name, g, Err(reason), now),
             (_, Saying::Resigned) => self.resigned(name, now),
             (_, Saying::Drained) => self.drained(name, now),
+            (_, Saying::Peers(question, answer)) => self.heard_of_peers(question, answer, now),
             // Out of turn: an answer to what has been given up meanwhile.
             (_, Saying::Prepared(_) | Saying::Refused(..) | Saying::InForce(_)) => (),
         }

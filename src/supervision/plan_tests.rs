@@ -1,13 +1,14 @@
 //! The table of the plan: what happened when, and what is to be done about it.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::link::control::RoleState;
-use crate::link::{Generation, ProxyHealth};
+use crate::link::{Generation, PeersAnswer, ProxyHealth};
 
 /// Both roles serve generation 1, with one virtual router; the time is 0.
-const SERVING: &[(u64, &str, &str)] = &[
+pub(super) const SERVING: &[(u64, &str, &str)] = &[
     (
         0,
         "candidate 1",
@@ -19,7 +20,7 @@ const SERVING: &[(u64, &str, &str)] = &[
     (0, "proxy#1 in-force 1", "tell serving#1, release 1"),
 ];
 
-const WITHOUT_VRRP: &[(u64, &str, &str)] = &[
+pub(super) const WITHOUT_VRRP: &[(u64, &str, &str)] = &[
     (0, "candidate 1 without-vrrp", "outcome 1 ok, spawn proxy#1, prepare proxy 1"),
     (0, "proxy#1 prepared 1", "commit proxy 1"),
     (0, "proxy#1 in-force 1", "release 1"),
@@ -27,7 +28,7 @@ const WITHOUT_VRRP: &[(u64, &str, &str)] = &[
 
 /// Plays the rows (milliseconds, event, expected actions) after `before`. "beats" is a beat of everybody, "tick" a
 /// timeout; `poll_timeout` must never be earlier than `now` after either.
-fn check(before: &[(u64, &str, &str)], rows: &[(u64, &str, &str)]) -> Plan {
+pub(super) fn check(before: &[(u64, &str, &str)], rows: &[(u64, &str, &str)]) -> Plan {
     let start = Instant::now();
     let mut plan = Plan::new(start);
     let mut turns = 0;
@@ -61,7 +62,21 @@ fn parse(text: &str) -> Event {
     let generation = |i: usize| Generation(words[i].parse().unwrap());
     if words[0] == "candidate" {
         let listen = vec!["0.0.0.0:80".parse().unwrap()];
-        return Event::Candidate(Candidate { generation: generation(1), vrrp: words.len() == 2, listen });
+        // Generation 12 is the second try of generation 2.
+        let digest = [words[1].bytes().next_back().unwrap(); 32];
+        return Event::Candidate(Candidate {
+            generation: generation(1),
+            vrrp: !words.contains(&"without-vrrp"),
+            listen,
+            digest,
+            is_urgent: words.contains(&"urgent"),
+        });
+    }
+    if text == "edit" {
+        return Event::Edit;
+    }
+    if text == "hurry" {
+        return Event::Hurry;
     }
     if words[0] == "stop" {
         return Event::Stop;
@@ -74,6 +89,14 @@ fn parse(text: &str) -> Event {
         "prepared" => said(Saying::Prepared(generation(2))),
         "refused" => said(Saying::Refused(generation(2), "no".into())),
         "in-force" => said(Saying::InForce(generation(2))),
+        // Its number, who goes first, and which of 192.0.2.0/24 answer.
+        "peers" => said(Saying::Peers(
+            words[2].parse().unwrap(),
+            PeersAnswer {
+                goes_last: words[3] == "last",
+                answered: words[4..].iter().map(|n| Ipv4Addr::new(192, 0, 2, n.parse().unwrap())).collect(),
+            },
+        )),
         "resigned" => said(Saying::Resigned),
         "drained" => said(Saying::Drained),
         "lost" => Event::LinkLost(player, "lost its link".into()),
@@ -89,6 +112,11 @@ fn show(action: &Action) -> String {
         Action::Prepare(role, g) => format!("prepare {role} {}", g.0),
         Action::Commit(role, g) => format!("commit {role} {}", g.0),
         Action::Abort(role, g) => format!("abort {role} {}", g.0),
+        Action::AskPeers(question, _) => format!("ask peers {question}"),
+        Action::Wait(g, peers) => {
+            let peers: Vec<_> = peers.iter().map(|peer| peer.octets()[3].to_string()).collect();
+            format!("wait {} for {}", g.0, peers.join(" "))
+        }
         Action::Tell(ProxyHealth::Serving { incarnation, .. }) => format!("tell serving#{incarnation}"),
         Action::Tell(ProxyHealth::Restarting) => "tell restarting".into(),
         Action::Tell(ProxyHealth::Down { .. }) => "tell down".into(),
@@ -98,6 +126,7 @@ fn show(action: &Action) -> String {
         Action::Outcome(g, Ok(())) => format!("outcome {} ok", g.0),
         Action::Outcome(g, Err(Rejection::ForGood(_))) => format!("outcome {} refused", g.0),
         Action::Outcome(g, Err(Rejection::ForNow(_))) => format!("outcome {} refused for now", g.0),
+        Action::Outcome(g, Err(Rejection::Held(_))) => format!("outcome {} held", g.0),
         Action::Release(g) => format!("release {}", g.0),
         Action::Exit => "exit".into(),
     }

@@ -1,5 +1,6 @@
 //! A configuration is taken by all roles or by none: asked, then told.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::role::{Phase, SETTLE_BOUND};
@@ -13,12 +14,52 @@ const ROLES: [RoleName; 2] = [RoleName::Proxy, RoleName::Vrrp];
 
 #[derive(Debug)]
 pub(super) struct Reload {
-    candidate: Candidate,
+    pub(super) candidate: Candidate,
+    pub(super) step: Step,
+    /// The end of the step.
     pub(super) until: Instant,
-    /// Whose answer is awaited.
-    asked: Vec<RoleName>,
     /// Everybody who was asked: a role that was dead starts by whatever is in force then.
     voters: Vec<RoleName>,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Whose answer is awaited.
+    Voting(Vec<RoleName>),
+    /// All have agreed; who was there before the edit is not known yet.
+    Asking,
+    /// These peers take it first.
+    Waiting(Vec<Ipv4Addr>),
+    /// Have they survived it?
+    AskingAgain { question: u64, witnesses: Vec<Ipv4Addr> },
+}
+
+impl Reload {
+    pub(super) fn generation(&self) -> Generation {
+        self.candidate.generation
+    }
+
+    pub(super) fn deadline(&self) -> (Instant, &'static str) {
+        let reason = match self.step {
+            Step::Voting(_) => "a configuration is examined",
+            Step::Asking | Step::AskingAgain { .. } => "the peers are asked",
+            Step::Waiting(_) => "the peers take a configuration first",
+        };
+        (self.until, reason)
+    }
+
+    /// Peers that must answer again.
+    pub(super) fn witnesses(&self) -> &[Ipv4Addr] {
+        match &self.step {
+            Step::Voting(_) | Step::Asking => &[],
+            Step::Waiting(witnesses) | Step::AskingAgain { witnesses, .. } => witnesses,
+        }
+    }
+
+    /// All of it is at stake: a node that is not whole has nothing to lose, and nobody to ask.
+    pub(super) fn is_whole(&self) -> bool {
+        ROLES.iter().all(|role| self.voters.contains(role))
+    }
 }
 
 impl Plan {
@@ -26,9 +67,13 @@ impl Plan {
         if self.is_stopping() {
             return self.refuse(candidate.generation, stopping());
         }
+        let newer = || Rejection::ForGood("a newer edit came before it could be applied".into());
+        if self.reload.as_ref().is_some_and(|reload| !matches!(reload.step, Step::Voting(_))) {
+            self.abort(newer());
+            self.peers.suspect_instead(candidate.digest);
+        }
         if let Some(older) = self.queued.replace(candidate) {
-            let reason = "a newer edit came before it could be applied".into();
-            self.refuse(older.generation, Rejection::ForGood(reason));
+            self.refuse(older.generation, newer());
         }
     }
 
@@ -41,7 +86,8 @@ impl Plan {
         for role in &voters {
             self.push(Action::Prepare(*role, candidate.generation));
         }
-        self.reload = Some(Reload { candidate, until: now + PREPARE_BOUND, asked: voters.clone(), voters });
+        let step = Step::Voting(voters.clone());
+        self.reload = Some(Reload { candidate, step, until: now + PREPARE_BOUND, voters });
         self.count(now);
     }
 
@@ -55,9 +101,10 @@ impl Plan {
         let Some(reload) = self.reload.as_mut().filter(|r| r.candidate.generation == generation) else {
             return;
         };
+        let Step::Voting(asked) = &mut reload.step else { return };
         match vote {
             Ok(()) => {
-                reload.asked.retain(|asked| *asked != name);
+                asked.retain(|asked| *asked != name);
                 self.count(now);
             }
             Err(reason) => self.abort(Rejection::ForGood(format!("the {name} role refused it: {reason}"))),
@@ -65,10 +112,14 @@ impl Plan {
     }
 
     pub(super) fn expire_reload(&mut self, now: Instant) {
-        if let Some(reload) = self.reload.as_ref().filter(|r| r.until <= now) {
-            let silent: Vec<_> = reload.asked.iter().map(RoleName::to_string).collect();
-            let reason = format!("no answer within {PREPARE_BOUND:?} from {}", silent.join(" and "));
-            self.abort(Rejection::ForNow(reason));
+        let Some(reload) = self.reload.as_ref().filter(|r| r.until <= now) else { return };
+        match &reload.step {
+            Step::Voting(asked) => {
+                let silent: Vec<_> = asked.iter().map(RoleName::to_string).collect();
+                let reason = format!("no answer within {PREPARE_BOUND:?} from {}", silent.join(" and "));
+                self.abort(Rejection::ForNow(reason));
+            }
+            Step::Asking | Step::Waiting(_) | Step::AskingAgain { .. } => self.expire_turn(now),
         }
     }
 
@@ -80,7 +131,9 @@ impl Plan {
     }
 
     pub(super) fn abort(&mut self, reason: Rejection) {
-        let Some(Reload { candidate, voters, .. }) = self.reload.take() else { return };
+        let Some(reload) = self.reload.take() else { return };
+        self.peers.remember(&reload);
+        let Reload { candidate, voters, .. } = reload;
         for role in voters {
             if self.role(role).listens() {
                 self.push(Action::Abort(role, candidate.generation));
@@ -90,8 +143,14 @@ impl Plan {
     }
 
     fn count(&mut self, now: Instant) {
-        let Some(reload) = self.reload.take_if(|r| r.asked.is_empty()) else { return };
-        let Reload { candidate, voters, .. } = reload;
+        if matches!(&self.reload, Some(Reload { step: Step::Voting(asked), .. }) if asked.is_empty()) {
+            self.take_turn(now);
+        }
+    }
+
+    /// All have agreed, and nobody is waited for.
+    pub(super) fn commit(&mut self, now: Instant) {
+        let Some(Reload { candidate, voters, .. }) = self.reload.take() else { return };
         let generation = candidate.generation;
         for role in &voters {
             if let Phase::Serving { newer, .. } = &mut self.role_mut(*role).phase {
@@ -100,6 +159,7 @@ impl Plan {
             self.push(Action::Commit(*role, generation));
         }
         self.in_force = Some(candidate);
+        self.peers.forgive();
         self.push(Action::Outcome(generation, Ok(())));
         for role in ROLES {
             let is_idle = match self.role(role).phase {

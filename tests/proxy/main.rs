@@ -7,6 +7,7 @@
     reason = "a test starts processes, opens sockets, and fails by panicking"
 )]
 
+mod admin;
 mod client_side;
 mod control;
 mod dns;

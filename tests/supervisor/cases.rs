@@ -10,6 +10,7 @@ use nix::unistd::geteuid;
 use vipgate::link::Generation;
 use vipgate::link::control::RoleState;
 
+use crate::edits::{admin, after_its_peer, held_back, without_a_file};
 use crate::node::{Node, Options, document, free_port, send, write};
 use crate::runner::{Case, Outcome, Skipped};
 
@@ -35,12 +36,17 @@ pub(crate) const ALL: &[Case] = &[
     ("a_second_stop_cuts_short", second_stop),
     ("the_end_of_pid_1_ends_the_roles", orphaned_roles),
     ("every_orphan_is_reaped", orphans),
+    ("a_node_starts_without_a_file", without_a_file),
+    ("the_admin_endpoint_has_one_socket_and_asks_for_the_status", admin),
+    ("the_master_applies_an_edit_after_its_peer", after_its_peer),
+    ("an_edit_that_has_silenced_the_peer_is_held_back", held_back),
 ];
 
-const BOTH: Options = Options { without_vrrp: false, told: &[], as_init: false, linked: false };
+pub(crate) const BOTH: Options =
+    Options { without_vrrp: false, told: &[], as_init: false, linked: false, upstream: None };
 
 /// A role with virtual routers needs capabilities.
-fn privileged() -> Outcome {
+pub(crate) fn privileged() -> Outcome {
     if geteuid().is_root() { Ok(()) } else { Err(Skipped("needs root, for NET_ADMIN and NET_RAW")) }
 }
 

@@ -9,12 +9,14 @@
 )]
 
 mod cases;
+mod edits;
 mod node;
 mod roles;
 mod runner;
 
 use std::process::ExitCode;
 
+use vipgate::config::built_in;
 use vipgate::daemon::role::{self, Role};
 use vipgate::daemon::supervisor::{self, Settings};
 
@@ -23,7 +25,11 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments.get(1..).unwrap_or_default() {
         ["run", config, control_suffix] => {
-            let settings = Settings { config: config.into(), control_suffix: (*control_suffix).into() };
+            let settings = Settings {
+                config: config.into(),
+                built_in: built_in::document(&|name| std::env::var(name).ok()),
+                control_suffix: (*control_suffix).into(),
+            };
             match supervisor::run(settings) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(reason) => {

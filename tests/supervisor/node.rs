@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) as_init: bool,
     /// The configuration is a symbolic link into another folder.
     pub(crate) linked: bool,
+    /// There is no file; the environment has this server to forward to.
+    pub(crate) upstream: Option<&'static str>,
 }
 
 impl Node {
@@ -48,7 +50,9 @@ impl Node {
         let suffix = format!("-test-{id}");
         let port = free_port();
         let text = document("first", port, !options.without_vrrp);
-        if options.linked {
+        if options.upstream.is_some() {
+            // The built-in document listens on port 80, which another test may have.
+        } else if options.linked {
             write(&folder.join("data-1/vipgate.yaml"), &text);
             std::os::unix::fs::symlink("../data-1", etc.join("..data")).unwrap();
             std::os::unix::fs::symlink("..data/vipgate.yaml", etc.join("vipgate.yaml")).unwrap();
@@ -72,6 +76,8 @@ impl Node {
             .arg(&etc)
             .arg(&suffix)
             .env(FOLDER, &folder)
+            .envs(options.upstream.map(|upstream| ("VIPGATE_UPSTREAM", upstream)))
+            .env("VIPGATE_LISTEN", format!("127.0.0.1:{port}"))
             .stderr(log)
             .process_group(0)
             .spawn()

@@ -16,8 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::AbortHandle;
 use vipgate::daemon::link::Link;
 use vipgate::link::{
-    Boottime, FenceQuery, FenceVerdict, FromProxy, FromVrrp, ProxyHealth, ProxyReport, ToProxy, ToVrrp,
-    VrrpReport,
+    Boottime, FenceQuery, FenceVerdict, FromProxy, FromVrrp, PeersAnswer, ProxyHealth, ProxyReport, ToProxy,
+    ToVrrp, VrrpReport,
 };
 use vipgate::os::{process, signals};
 
@@ -83,6 +83,8 @@ pub(crate) fn proxy() -> ExitCode {
         let mut listeners: Vec<(SocketAddr, OwnedFd)> = vec![];
         let mut served: Vec<(SocketAddr, AbortHandle)> = vec![];
         let mut listen: Vec<SocketAddr> = vec![];
+        let mut admin: Option<(SocketAddr, OwnedFd)> = None;
+        let mut wanted_admin = None;
         let mut turns = [0; WORKERS];
         let mut beat = tokio::time::interval(BEAT);
         let mut asked = false;
@@ -99,7 +101,7 @@ pub(crate) fn proxy() -> ExitCode {
                     link.send(&FromProxy::Beat { turns: turns.to_vec() }, None).await.unwrap();
                     continue;
                 }
-                message = link.receive() => message.unwrap(),
+                message = link.receive() => heard(message),
             };
             let Some((message, fd)) = message else { return };
             let answer = match message {
@@ -108,9 +110,21 @@ pub(crate) fn proxy() -> ExitCode {
                     listeners.push((address, fd.unwrap()));
                     continue;
                 }
+                ToProxy::AdminListener { address } => {
+                    role.note(&format!("admin {address}"));
+                    admin = Some((address, fd.unwrap()));
+                    let query = FromProxy::StatusQuery { query: 9 };
+                    link.send(&query, None).await.unwrap();
+                    continue;
+                }
+                ToProxy::Status { query, status } => {
+                    role.note(&format!("status {query} of {}", status.node));
+                    continue;
+                }
                 ToProxy::Prepare { generation, workers, config } => {
                     role.note(&format!("prepare {} {} {workers}", generation.0, config.node));
                     listen = config.servers.iter().flat_map(|s| s.listen.clone()).collect();
+                    wanted_admin = config.admin.map(|admin| admin.listen);
                     while role.is_told_to("hesitate") {
                         beat.tick().await;
                         turns.iter_mut().for_each(|turn| *turn += 1);
@@ -128,6 +142,7 @@ pub(crate) fn proxy() -> ExitCode {
                         role.note(&format!("closes {address}"));
                         task.abort();
                     }
+                    admin = admin.filter(|(address, _)| wanted_admin == Some(*address));
                     let fresh = listeners.drain(..);
                     served.extend(fresh.map(|(a, fd)| (a, tokio::spawn(serve(fd)).abort_handle())));
                     FromProxy::Serving { generation }
@@ -154,6 +169,14 @@ pub(crate) fn proxy() -> ExitCode {
     })
 }
 
+/// PID 1 that is killed with something unread resets the link.
+fn heard<T>(message: std::io::Result<Option<T>>) -> Option<T> {
+    match message {
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+        message => message.unwrap(),
+    }
+}
+
 /// Answers each connection with this process's number.
 async fn serve(fd: OwnedFd) {
     let listener = tokio::net::TcpListener::from_std(TcpListener::from(fd)).unwrap();
@@ -177,7 +200,7 @@ pub(crate) fn vrrp() -> ExitCode {
                     link.send(&FromVrrp::Beat { turns }, None).await.unwrap();
                     continue;
                 }
-                message = link.receive() => message.unwrap(),
+                message = link.receive() => heard(message),
             };
             let Some((message, _)) = message else { return };
             let answer = match message {
@@ -208,6 +231,16 @@ pub(crate) fn vrrp() -> ExitCode {
                 ToVrrp::FenceQuery(query) => {
                     role.note(&format!("query {}", query.nonce));
                     FromVrrp::FenceVerdict(FenceVerdict { nonce: query.nonce, held: true })
+                }
+                ToVrrp::AskPeers { question, listen } => {
+                    let ports: Vec<_> = listen.iter().map(|a| a.port().to_string()).collect();
+                    role.note(&format!("asks {question} {}", ports.join(" ")));
+                    let peer = role.is_told_to("peer").then_some(std::net::Ipv4Addr::new(192, 0, 2, 3));
+                    let answer = PeersAnswer {
+                        goes_last: role.is_told_to("master"),
+                        answered: peer.into_iter().collect(),
+                    };
+                    FromVrrp::Peers { question, answer }
                 }
                 ToVrrp::Resign { .. } => {
                     role.note("resign");

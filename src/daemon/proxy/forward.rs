@@ -299,7 +299,7 @@ fn note_failure(
         }
         // The others to the same place would hang as well.
         Failure::FirstByteTimeout | Failure::Timeout => call.pool.forget(address),
-        Failure::Malformed => vitals.count(Count::UpstreamMalformed),
+        Failure::Malformed | Failure::CutShort => vitals.count(Count::UpstreamMalformed),
         Failure::Empty => (),
     }
 }

@@ -102,6 +102,14 @@ pub(super) const OUTBOX: usize = 256;
 pub(super) const COMMANDS: usize = 64;
 pub(super) const EVENTS: usize = 1024;
 
+/// The admin endpoint: connections at once, the others waiting; for one request and its answer; for its head, and
+/// that head in bytes; an answer in bytes, far more than a node with a thousand servers has to say.
+pub(super) const ADMIN_CONNECTIONS_MAX: usize = 32;
+pub(super) const ADMIN_CONNECTION: Duration = Duration::from_secs(10);
+pub(super) const ADMIN_HEADER: Duration = Duration::from_secs(5);
+pub(super) const ADMIN_HEAD_MAX: usize = 16 << 10;
+pub(super) const ADMIN_ANSWER_MAX: usize = 16 << 20;
+
 /// Stack of a worker in bytes: connections live on the heap.
 pub(super) const WORKER_STACK: usize = 1 << 20;
 /// Workers that a configuration may ask for.

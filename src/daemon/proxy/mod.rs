@@ -5,6 +5,7 @@
 //! crosses a thread. Rules of HTTP, routing, balancing and retrying live in the pure rooms, not here.
 
 mod access_log;
+mod admin;
 mod attempt;
 mod buffers;
 mod checks;
@@ -22,6 +23,7 @@ mod files;
 mod forward;
 mod limits;
 mod listener;
+mod metrics;
 mod name;
 mod name_server;
 mod pool;

@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::counters::{ServerTally, Vitals};
 use super::limits::UPSTREAM_AGE_MAX;
 use super::snapshot::Group;
 use super::wire::Wire;
@@ -20,6 +22,9 @@ pub(super) struct Pool {
     /// All of them together.
     waiting: Cell<usize>,
     random: Cell<u64>,
+    vitals: Arc<Vitals>,
+    /// Of each server of the upstream.
+    tallies: RefCell<Vec<Arc<ServerTally>>>,
 }
 
 /// Idle connections to one address, the one used last on top.
@@ -66,12 +71,19 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     /// Also of a task that is given up.
     fn drop(&mut self) {
-        self.pool.balancer.borrow_mut().end(self.id, self.outcome, Instant::now());
+        let mut balancer = self.pool.balancer.borrow_mut();
+        balancer.end(self.id, self.outcome, Instant::now());
+        if self.outcome == Outcome::Failure
+            && let Some(server) = balancer.peer(self.id).map(|peer| peer.server)
+            && let Some(tally) = self.pool.tallies.borrow().get(server)
+        {
+            tally.failed();
+        }
     }
 }
 
 impl Pool {
-    pub(super) fn new(group: &Group, seed: u64) -> Self {
+    pub(super) fn new(group: &Group, seed: u64, vitals: Arc<Vitals>) -> Self {
         let pool = Self {
             algorithm: group.algorithm,
             balancer: RefCell::new(Balancer::new(group.algorithm, vec![])),
@@ -80,6 +92,8 @@ impl Pool {
             waiting: Cell::new(0),
             // Never 0: that would stay 0.
             random: Cell::new(seed | 1),
+            vitals,
+            tallies: RefCell::default(),
         };
         pool.refresh(group);
         pool
@@ -100,6 +114,9 @@ impl Pool {
     fn refresh(&self, group: &Group) {
         self.changes.set(group.changes());
         let peers: Vec<Peer> = group.peers().collect();
+        let name = &group.config.name;
+        let tallies = group.servers.iter().map(|s| self.vitals.tally(name, &s.name())).collect();
+        *self.tallies.borrow_mut() = tallies;
         let mut balancer = self.balancer.borrow_mut();
         balancer.replace(peers);
         let mut old = std::mem::take(&mut *self.idle.borrow_mut());
@@ -154,7 +171,12 @@ impl Pool {
     }
 
     pub(super) fn begin(&self, id: PeerId) -> Turn<'_> {
-        self.balancer.borrow_mut().begin(id);
+        let (mut balancer, tallies) = (self.balancer.borrow_mut(), self.tallies.borrow());
+        balancer.begin(id);
+        let server = balancer.peer(id).map(|peer| peer.server);
+        if let Some(tally) = server.and_then(|n| tallies.get(n)) {
+            tally.tried();
+        }
         Turn { pool: self, id, outcome: Outcome::Neutral }
     }
 

@@ -126,7 +126,8 @@ impl<'w> Relay<'_, 'w> {
                 Ok(1..) => self.first_byte.set(None),
                 // Closed in the middle of a head: bytes have come, but no response.
                 Ok(0) | Err(Unread::Failed(Failure::Empty)) if !buffer.is_empty() => {
-                    return Err(self.malformed(&"closed within the head"));
+                    tracing::warn!(address = %self.address, "upstream response refused: closed within the head");
+                    return Err(Down::Failed(Failure::CutShort));
                 }
                 Ok(0) => return Err(Down::Failed(Failure::Empty)),
                 Err(Unread::Failed(failure)) => return Err(Down::Failed(failure)),

@@ -10,11 +10,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::counters::{Count, Vitals, sums};
+use super::admin::{self, Admin, Question, Waiting};
+use super::counters::{Count, Sums, Vitals};
 use super::directory::Directory;
-use super::limits::{BEAT, EVENTS, LOG_END, ORPHAN_DRAIN, OUTBOX, RESCUERS, WORKERS_MAX};
+use super::limits::{
+    ADMIN_CONNECTIONS_MAX, BEAT, EVENTS, LOG_END, ORPHAN_DRAIN, OUTBOX, RESCUERS, WORKERS_MAX,
+};
+use super::metrics::Measured;
 use super::snapshot::Snapshot;
 use super::worker::{self, Command, Event, Handle};
 use super::{access_log, error_pages};
@@ -55,6 +59,12 @@ struct Role {
     prepared: Option<Prepared>,
     /// Workers that have not yet said that they serve this generation.
     awaited: Option<(Generation, HashSet<usize>)>,
+    /// The admin endpoint that is open, and a socket for one to come.
+    admin: Option<Admin>,
+    admin_arrived: Option<(SocketAddr, OwnedFd)>,
+    asked: mpsc::Receiver<Question>,
+    asked_in: mpsc::Sender<Question>,
+    waiting: Waiting,
     /// Workers that have not drained, and what the others had to cut.
     draining: Option<(HashSet<usize>, u64)>,
 }
@@ -64,6 +74,7 @@ struct Prepared {
     workers: usize,
     log: Log,
     resolver: Resolver,
+    admin: Option<SocketAddr>,
     snapshot: Snapshot,
 }
 
@@ -78,6 +89,7 @@ impl Role {
         let (outbox, letters) = mpsc::channel(OUTBOX);
         tokio::spawn(post(link.sender(), letters));
         let (events_in, events) = mpsc::channel(EVENTS);
+        let (asked_in, asked) = mpsc::channel(ADMIN_CONNECTIONS_MAX);
         Ok(Self {
             link,
             outbox,
@@ -91,6 +103,11 @@ impl Role {
             accepting: HashSet::new(),
             prepared: None,
             awaited: None,
+            admin: None,
+            admin_arrived: None,
+            asked,
+            asked_in,
+            waiting: Waiting::default(),
             draining: None,
         })
     }
@@ -100,6 +117,7 @@ impl Role {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut linked = true;
         loop {
+            let patience = self.waiting.deadline();
             let flow = tokio::select! {
                 message = self.link.receive(), if linked => match message {
                     Ok(Some((message, fd))) => self.message(message, fd).await,
@@ -115,6 +133,12 @@ impl Role {
                 },
                 Some(event) = self.events.recv() => self.event(event, linked).await,
                 _ = beat.tick() => self.beat(),
+                Some(question) = self.asked.recv() => self.question(question, linked).await,
+                () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
+                    let askers = self.waiting.release();
+                    admin::tell(askers, None, || self.measure());
+                    Flow::Continue
+                }
             };
             match flow {
                 Flow::Continue => (),
@@ -132,6 +156,14 @@ impl Role {
                 Some(fd) => _ = self.arrived.insert((address, worker), fd),
                 None => tracing::error!(%address, worker, "a listener came without its socket"),
             },
+            ToProxy::AdminListener { address } => match fd {
+                Some(fd) => self.admin_arrived = Some((address, fd)),
+                None => tracing::error!(%address, "the admin listener came without its socket"),
+            },
+            ToProxy::Status { query, status } => {
+                let askers = self.waiting.answered(query);
+                admin::tell(askers, Some(status), || self.measure());
+            }
             ToProxy::Prepare { generation, workers, config } => {
                 let answer = match self.prepare(generation, workers, *config) {
                     Ok(()) => FromProxy::Prepared { generation },
@@ -145,6 +177,7 @@ impl Role {
                     self.prepared = None;
                 }
                 self.arrived.clear();
+                self.admin_arrived = None;
             }
             ToProxy::FenceVerdict(verdict) => {
                 // Every worker knows its own questions, and their numbers are not another's.
@@ -184,11 +217,19 @@ impl Role {
                 }
             }
         }
+        let admin = config.admin.map(|admin| admin.listen);
+        let has_socket = |address| {
+            self.admin_arrived.as_ref().is_some_and(|(a, _)| *a == address)
+                || self.admin.as_ref().is_some_and(|admin| admin.address == address)
+        };
+        if let Some(address) = admin.filter(|address| !has_socket(*address)) {
+            return Err(format!("no socket for {address} came for the admin endpoint"));
+        }
         let log = config.log;
         let resolver = config.resolver.clone();
         let pages = error_pages::read(&config)?;
         let snapshot = Snapshot::try_new(config, generation, pages, &mut self.directory)?;
-        self.prepared = Some(Prepared { generation, workers, log, resolver, snapshot });
+        self.prepared = Some(Prepared { generation, workers, log, resolver, admin, snapshot });
         Ok(())
     }
 
@@ -198,6 +239,7 @@ impl Role {
             return Flow::Continue;
         };
         log::apply(prepared.log);
+        self.open_admin(prepared.admin);
         let served: HashSet<SocketAddr> = prepared.snapshot.gateway.addresses().collect();
         let mut listeners: Vec<Vec<_>> = (0..prepared.workers).map(|_| vec![]).collect();
         for ((address, owner), socket) in self.arrived.drain() {
@@ -227,6 +269,26 @@ impl Role {
         for (worker, listeners) in self.workers.iter().zip(listeners) {
             // A worker that has ended is noticed at the next beat.
             let _ = worker.commands.send(Command::Commit { generation, listeners }).await;
+        }
+        Flow::Continue
+    }
+
+    fn open_admin(&mut self, wanted: Option<SocketAddr>) {
+        if let Some((address, socket)) =
+            self.admin_arrived.take().filter(|(address, _)| wanted == Some(*address))
+        {
+            self.admin = Admin::open(address, socket, self.asked_in.clone())
+                .inspect_err(
+                    |error| tracing::error!(%address, "the admin endpoint cannot be opened: {error}"),
+                )
+                .ok();
+        }
+        self.admin = self.admin.take().filter(|admin| wanted == Some(admin.address));
+    }
+
+    async fn question(&mut self, question: Question, linked: bool) -> Flow {
+        if let Some(query) = self.waiting.add(question, Instant::now()).filter(|_| linked) {
+            self.say(FromProxy::StatusQuery { query }).await;
         }
         Flow::Continue
     }
@@ -305,14 +367,27 @@ impl Role {
     }
 
     fn report(&self) -> ProxyReport {
-        let vitals = || self.workers.iter().map(|w| &*w.vitals);
+        let sums = self.sums();
         ProxyReport {
             workers: self.workers.len(),
-            connections: vitals().map(Vitals::connections).sum(),
-            requests: vitals().map(|v| v.counted(Count::Requests)).sum(),
+            connections: sums.connections,
+            requests: sums.counted(Count::Requests),
             upstreams: self.snapshot.load().report(),
-            counters: sums(vitals().chain([self.directory.vitals()]), self.access_log.intake().lost()),
+            counters: sums
+                .named()
+                .chain([("access_log_lines_lost", self.access_log.intake().lost())])
+                .map(|(name, n)| (name.to_owned(), n))
+                .collect(),
         }
+    }
+
+    fn sums(&self) -> Sums {
+        Sums::of(self.workers.iter().map(|worker| &*worker.vitals).chain([self.directory.vitals()]))
+    }
+
+    fn measure(&self) -> Measured {
+        let upstreams = self.snapshot.load().report();
+        Measured { workers: self.workers.len(), sums: self.sums(), upstreams, node: None }
     }
 
     async fn say(&self, message: FromProxy) {

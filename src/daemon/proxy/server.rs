@@ -71,6 +71,11 @@ impl Server {
         self.endpoints.load()
     }
 
+    /// As the configuration names it.
+    pub(super) fn name(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
     /// It has this address, and the address is up.
     pub(super) fn is_up(&self, address: SocketAddr) -> bool {
         find(&self.endpoints.load(), address).is_some_and(|e| e.is_up())

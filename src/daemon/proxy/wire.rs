@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::pin::Pin;
@@ -98,13 +99,20 @@ impl Wire {
         inner.stream()?.poll_peek(cx, &mut ReadBuf::new(&mut byte))
     }
 
-    /// Neither closed nor with bytes that nobody asked for, as far as the runtime's last look goes.
+    /// Neither closed nor with bytes that nobody asked for. The kernel is asked: what came since the runtime's last look
+    /// would be taken for the answer to the next request.
     pub(super) fn is_quiet(&self) -> bool {
+        let quiet = |socket: SockRef<'_>| {
+            let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+            matches!(
+                socket.recv_with_flags(&mut [MaybeUninit::uninit()], flags),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock
+            )
+        };
         match &*self.0.borrow() {
-            Inner::Watched(stream) => {
-                matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            }
-            Inner::Fresh(_) | Inner::Lost => false,
+            Inner::Watched(stream) => quiet(SockRef::from(stream)),
+            Inner::Fresh(stream) => quiet(SockRef::from(stream)),
+            Inner::Lost => false,
         }
     }
 
@@ -178,7 +186,7 @@ mod tests {
             let mut space = [0; 16];
             assert_eq!(poll_fn(|cx| wire.poll_read(cx, &mut space)).await.unwrap(), 5);
             assert_eq!(poll_fn(|cx| wire.poll_write(cx, b"answer")).await.unwrap(), 6);
-            assert!(wire.is_fresh() && !wire.is_quiet());
+            assert!(wire.is_fresh() && wire.is_quiet());
             let mut read = Box::pin(poll_fn(|cx| wire.poll_read(cx, &mut space)));
             assert!(std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await);
             theirs.write_all(b"again").unwrap();

@@ -298,7 +298,7 @@ impl Worker {
         if Arc::ptr_eq(&current, &view.snapshot) {
             return;
         }
-        let next = Rc::new(View::new(Arc::clone(&current), &view, self.index));
+        let next = Rc::new(View::new(Arc::clone(&current), &view, self));
         let mut retired = self.retired.borrow_mut();
         for address in view.snapshot.gateway.addresses() {
             if !current.gateway.serves(address) {
@@ -462,15 +462,16 @@ impl Worker {
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, old: &Self, seed: usize) -> Self {
+    fn new(snapshot: Arc<Snapshot>, old: &Self, worker: &Worker) -> Self {
         let pools = snapshot.upstreams.iter().enumerate().map(|(n, group)| {
             let before = old.snapshot.upstreams.iter().zip(&old.pools);
             let before = before.into_iter().find(|(g, _)| g.config.name == group.config.name);
             if let Some((_, pool)) = before.filter(|(_, pool)| pool.suits(group)) {
                 return Rc::clone(pool);
             }
-            let seed = clock::boottime_ns() ^ (((seed as u64) << 32) | n as u64).wrapping_mul(SEED_SPREAD);
-            let pool = Pool::new(group, seed);
+            let seed =
+                clock::boottime_ns() ^ (((worker.index as u64) << 32) | n as u64).wrapping_mul(SEED_SPREAD);
+            let pool = Pool::new(group, seed, Arc::clone(&worker.vitals));
             if let Some((_, old)) = before {
                 pool.inherit(group, old);
             }

@@ -37,6 +37,16 @@ impl Supervisor {
                 debug!("the vrrp role is told: {health:?}");
                 self.tell_vrrp(ToVrrp::Proxy(health))
             }
+            Action::AskPeers(question, listen) => self.tell_vrrp(ToVrrp::AskPeers { question, listen }),
+            Action::Wait(generation, peers) => {
+                let peers: Vec<_> = peers.iter().map(ToString::to_string).collect();
+                info!(
+                    "the edit is valid (generation {}) and is applied here once {} has taken it and answers",
+                    generation.0,
+                    peers.join(" and ")
+                );
+                None
+            }
             Action::Resign(bound) => {
                 info!("stopping: the virtual addresses are handed over");
                 self.tell_vrrp(ToVrrp::Resign { bound })
@@ -96,20 +106,25 @@ impl Supervisor {
         let edition = self.edition(generation)?;
         let (config, groups) = (edition.config.clone(), edition.sockets.clone());
         let workers = self.workers;
-        for (address, group) in groups.groups() {
+        let servers = groups.groups().flat_map(|(address, group)| {
+            (0..group.len()).map(move |worker| (ToProxy::Listener { address, worker }, group, worker))
+        });
+        let admin = groups.admin().map(|(address, group)| (ToProxy::AdminListener { address }, group, 0));
+        let had = std::mem::take(&mut self.given);
+        for (message, group, place) in servers.chain(admin) {
             let this = Arc::downgrade(group);
-            if self.given.iter().any(|given| given.ptr_eq(&this)) {
+            if had.iter().any(|given| given.ptr_eq(&this)) {
                 continue;
             }
-            self.given.push(this);
-            for worker in 0..group.len() {
-                let message = ToProxy::Listener { address, worker };
-                let stage = self.proxy.as_ref()?;
-                if let Err(why) = stage.order(message, Some((Arc::clone(group), worker))) {
-                    return self.lost(RoleName::Proxy, why);
-                }
+            if !self.given.iter().any(|given| given.ptr_eq(&this)) {
+                self.given.push(this);
+            }
+            let stage = self.proxy.as_ref()?;
+            if let Err(why) = stage.order(message, Some((Arc::clone(group), place))) {
+                return self.lost(RoleName::Proxy, why);
             }
         }
+        self.given.extend(had);
         self.tell_proxy(ToProxy::Prepare { generation, workers, config })
     }
 

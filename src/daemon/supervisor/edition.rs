@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::sockets::Sockets;
-use crate::config::Config;
+use crate::config::{Config, built_in};
 use crate::link::Generation;
 use crate::os::snapshot::Snapshot;
 use crate::supervision::Candidate;
@@ -16,6 +16,8 @@ pub(super) struct Edition {
     pub(super) config: Box<Config>,
     pub(super) sockets: Sockets,
     pub(super) warnings: Vec<String>,
+    /// It waits for nobody.
+    pub(super) is_urgent: bool,
     /// When it came into force, or into being.
     pub(super) since: Instant,
 }
@@ -26,8 +28,14 @@ impl Edition {
             generation: self.generation,
             vrrp: !self.config.vrrp.is_empty(),
             listen: self.sockets.addresses(),
+            digest: self.origin.digest,
+            is_urgent: self.is_urgent,
         }
     }
+}
+
+pub(super) fn is_built_in(path: &Path) -> bool {
+    path == Path::new(built_in::NAME)
 }
 
 /// The text that a configuration, or a refusal, came from.
@@ -40,6 +48,10 @@ pub(super) struct Origin {
 impl Origin {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         Self { path: snapshot.path.clone(), digest: snapshot.digest }
+    }
+
+    pub(super) fn is_built_in(&self) -> bool {
+        is_built_in(&self.path)
     }
 
     /// A file that cannot be read has no text.

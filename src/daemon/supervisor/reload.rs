@@ -1,6 +1,6 @@
 //! From an edited file to a candidate of the plan, and from its outcome to the configuration in force.
 
-use std::sync::Arc;
+use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use super::run::Supervisor;
 use super::sockets::Sockets;
 use super::start::workers;
 use super::status::Refusal;
-use super::watch::Sighting;
+use super::watch::{Found, Sighting};
 use super::{loading, preflight};
 use crate::daemon::log;
 use crate::link::Generation;
@@ -22,15 +22,15 @@ use crate::supervision::{Event, Rejection};
 /// Seldom enough to cost nothing, and soon enough for whoever has freed the port and waits.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// A text and what was found in it, or why it could not be examined.
-pub(super) type Loaded = (Snapshot, Result<FromLoader, String>);
+/// A text, whether it is urgent, and what was found in it, or why it could not be examined.
+pub(super) type Loaded = (Snapshot, bool, Result<FromLoader, String>);
 
 /// One configuration is read at a time; of those that come meanwhile only the last one counts.
 #[derive(Debug)]
 pub(super) struct Loading {
     results: mpsc::Sender<Loaded>,
     is_busy: bool,
-    next: Option<Snapshot>,
+    next: Option<(Snapshot, bool)>,
 }
 
 impl Loading {
@@ -41,15 +41,24 @@ impl Loading {
 
 impl Supervisor {
     pub(super) fn sight(&mut self, sighting: Sighting) {
-        match sighting {
-            Sighting::Snapshot(snapshot) => {
+        let is_urgent = sighting.is_urgent;
+        match sighting.found {
+            Found::Snapshot(snapshot) => {
                 let known = std::mem::replace(&mut self.replaced, snapshot.links == 0);
                 if !known {
                     self.warn_replaced();
                 }
-                self.load(snapshot);
+                if !is_urgent && snapshot.digest != self.in_force.origin.digest {
+                    self.happen(Event::Edit);
+                }
+                self.load(snapshot, is_urgent);
             }
-            Sighting::Unreadable(path, error) => {
+            Found::Unreadable(_, error)
+                if error.kind() == io::ErrorKind::NotFound && self.in_force.origin.is_built_in() =>
+            {
+                self.refused = None;
+            }
+            Found::Unreadable(path, error) => {
                 let problems = format!("{}: cannot be read: {error}", path.display());
                 // As soon as it can be read, that is something new.
                 self.refuse(Origin::unreadable(&path), Rejection::ForGood(problems));
@@ -57,12 +66,13 @@ impl Supervisor {
         }
     }
 
-    fn load(&mut self, snapshot: Snapshot) {
+    fn load(&mut self, snapshot: Snapshot, is_urgent: bool) {
         if self.plan.is_stopping() {
             return;
         }
         if self.loading.is_busy {
-            self.loading.next = Some(snapshot);
+            let was_urgent = self.loading.next.as_ref().is_some_and(|(_, was_urgent)| *was_urgent);
+            self.loading.next = Some((snapshot, is_urgent || was_urgent));
             return;
         }
         self.loading.is_busy = true;
@@ -70,14 +80,14 @@ impl Supervisor {
         tokio::spawn(async move {
             let result = loading::load(&snapshot).await;
             // With the receiver PID 1 itself is gone.
-            let _ = results.send((snapshot, result)).await;
+            let _ = results.send((snapshot, is_urgent, result)).await;
         });
     }
 
-    pub(super) fn take_loaded(&mut self, (snapshot, result): Loaded) {
+    pub(super) fn take_loaded(&mut self, (snapshot, is_urgent, result): Loaded) {
         self.loading.is_busy = false;
-        if let Some(next) = self.loading.next.take() {
-            return self.load(next);
+        if let Some((next, next_is_urgent)) = self.loading.next.take() {
+            return self.load(next, is_urgent || next_is_urgent);
         }
         let origin = Origin::of(&snapshot);
         let (config, warnings) = match result {
@@ -108,26 +118,28 @@ impl Supervisor {
         };
         self.generations += 1;
         let (generation, since) = (Generation(self.generations), Instant::now());
-        let edition = Edition { generation, origin, config, sockets, warnings, since };
+        let edition = Edition { generation, origin, config, sockets, warnings, is_urgent, since };
         let candidate = edition.candidate();
         self.pending.insert(generation, edition);
         self.happen(Event::Candidate(candidate));
     }
 
     fn refuse(&mut self, origin: Origin, rejection: Rejection) {
+        let is_held = matches!(rejection, Rejection::Held(_));
         let (problems, is_for_now) = match rejection {
             Rejection::ForGood(problems) => (problems, false),
-            Rejection::ForNow(problems) => (problems, true),
+            Rejection::ForNow(problems) | Rejection::Held(problems) => (problems, true),
         };
         let now = Instant::now();
         let known = self.refused.take().filter(|r| r.is_told && r.origin == origin && r.problems == problems);
         if known.is_none() {
             let again = if is_for_now { "; it will be tried again" } else { "" };
-            warn!("the edit is refused, the configuration in force stays{again}:\n{problems}");
+            let what = if is_held { "held back" } else { "refused" };
+            warn!("the edit is {what}, the configuration in force stays{again}:\n{problems}");
         }
         let at = known.map_or(now, |refusal| refusal.at);
         let again = is_for_now.then_some(now + TRY_AGAIN_AFTER);
-        self.refused = Some(Refusal { at, origin, problems, is_for_now, again, is_told: true });
+        self.refused = Some(Refusal { at, origin, problems, is_for_now, is_held, again, is_told: true });
     }
 
     /// When the last edit is tried again, unless another one is on its way.
@@ -145,8 +157,9 @@ impl Supervisor {
         is_due
     }
 
-    /// Somebody wants to know: the same problem is said again.
+    /// Somebody wants to know: the same problem is said again. And what waits for the peers is applied.
     pub(super) fn hang_up(&mut self) {
+        self.happen(Event::Hurry);
         if let Some(refusal) = &mut self.refused {
             refusal.is_told = false;
         }
@@ -157,14 +170,14 @@ impl Supervisor {
         let Some(mut edition) = self.pending.remove(&generation) else { return };
         match outcome {
             Ok(()) => {
+                // While this one waited for the peers, a newer one can have been refused: that stays true.
+                self.refused = self.refused.take().filter(|refusal| refusal.at > edition.since);
                 edition.since = Instant::now();
                 let old = std::mem::replace(&mut self.in_force, edition);
                 self.retiring.push(old.sockets);
                 // The proxy closes the others, also those that a later configuration has again.
                 let kept = &self.in_force.sockets;
-                self.given
-                    .retain(|given| kept.groups().any(|(_, group)| given.ptr_eq(&Arc::downgrade(group))));
-                self.refused = None;
+                self.given.retain(|given| kept.has(given));
                 log::apply(self.in_force.config.log);
                 info!("{} is in force (generation {})", self.in_force.origin.path.display(), generation.0);
                 if workers(&self.in_force.config) != self.workers {

@@ -11,13 +11,13 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::control::{self, Ask};
-use super::edition::Edition;
+use super::edition::{Edition, is_built_in};
 use super::player::{Heard, Stage};
 use super::reload::{Loaded, Loading};
 use super::sockets::Sockets;
 use super::start::{Call, Calls, Settings};
 use super::status::{Refusal, Reports};
-use super::watch::{Sighting, Watch};
+use super::watch::{Demand, Sighting, Watch};
 use crate::daemon::log;
 use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToProxy, ToVrrp};
 use crate::os::process;
@@ -146,6 +146,7 @@ impl Supervisor {
                 Saying::Drained
             }
             FromProxy::Report(report) => return self.reports.proxy(player, report),
+            FromProxy::StatusQuery { query } => return self.take_query(player, query),
             FromProxy::FenceQuery(query) => return self.route_query(query),
         };
         self.happen(Event::Said(player, saying));
@@ -162,6 +163,7 @@ impl Supervisor {
                 Saying::Resigned
             }
             FromVrrp::Report(report) => return self.reports.vrrp(player, report),
+            FromVrrp::Peers { question, answer } => Saying::Peers(question, answer),
             FromVrrp::FenceVerdict(verdict) => {
                 return self.follow(self.tell_proxy(ToProxy::FenceVerdict(verdict)));
             }
@@ -210,7 +212,8 @@ impl Process1 {
         let (results, loaded) = mpsc::channel(1);
         let (sight, sightings) = mpsc::channel(1);
         let (asks, asked) = mpsc::channel(MAX_ASKS);
-        let watch = Watch::start(settings.config.clone(), seen, sight)
+        let in_file = Some(seen).filter(|seen| !is_built_in(&seen.path));
+        let watch = Watch::start(settings.config.clone(), in_file, sight)
             .inspect_err(|e| warn!("edits of the configuration are read on SIGHUP only: {e}"))
             .ok();
         match control::listen(&settings.control_suffix) {
@@ -267,7 +270,7 @@ impl Process1 {
                 Call::Reap => supervisor.reap(),
                 Call::Reload => {
                     supervisor.hang_up();
-                    self.look();
+                    self.look(Demand::Now);
                 }
             },
             Some(heard) = self.hearing.recv() => supervisor.hear(heard),
@@ -283,18 +286,18 @@ impl Process1 {
                 supervisor.reap();
                 supervisor.time_passes();
                 if supervisor.begin_try() {
-                    self.look();
+                    self.look(Demand::Again);
                 }
             }
         }
     }
 
     /// Has the file read, whether or not it has changed.
-    fn look(&mut self) {
+    fn look(&mut self, demand: Demand) {
         match &self.watch {
-            Some(watch) => watch.demand(),
+            Some(watch) => watch.demand(demand),
             // 1 MiB at most: the roles' heartbeats can wait for that.
-            None => self.supervisor.sight(Sighting::of(&self.config)),
+            None => self.supervisor.sight(Sighting::of(&self.config, demand)),
         }
     }
 }

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::config::Config;
 use crate::os::listener;
 
-/// The sockets of one address, one for each worker.
+/// The sockets of one address, one for each worker; the admin endpoint has one in all.
 pub(super) type Group = Arc<[OwnedFd]>;
 
 /// The sockets of one configuration. An address that two configurations share has one group; it closes with the
 /// last of them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sockets(BTreeMap<SocketAddr, Group>);
+pub(super) struct Sockets {
+    servers: BTreeMap<SocketAddr, Group>,
+    admin: Option<(SocketAddr, Group)>,
+}
 
 impl Sockets {
     /// The sockets of `config`, those of `open` among them, the others opened here.
@@ -26,28 +29,45 @@ impl Sockets {
             if sockets.contains_key(address) {
                 continue;
             }
-            let group = match open.0.get(address) {
+            let group = match open.servers.get(address) {
                 Some(group) => Arc::clone(group),
-                None => {
-                    group(*address, workers).map_err(|error| CannotListen { address: *address, error })?
-                }
+                None => group(*address, workers)?,
             };
             sockets.insert(*address, group);
         }
-        Ok(Self(sockets))
+        let admin = match config.admin.map(|admin| admin.listen) {
+            None => None,
+            Some(address) => match open.admin.as_ref().filter(|(open, _)| *open == address) {
+                Some(open) => Some(open.clone()),
+                None => Some((address, group(address, 1)?)),
+            },
+        };
+        Ok(Self { servers: sockets, admin })
     }
 
+    /// Those of the servers.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.keys().copied().collect()
+        self.servers.keys().copied().collect()
     }
 
+    /// Those of the servers.
     pub(super) fn groups(&self) -> impl Iterator<Item = (SocketAddr, &Group)> {
-        self.0.iter().map(|(address, group)| (*address, group))
+        self.servers.iter().map(|(address, group)| (*address, group))
+    }
+
+    pub(super) fn admin(&self) -> Option<(SocketAddr, &Group)> {
+        self.admin.as_ref().map(|(address, group)| (*address, group))
+    }
+
+    pub(super) fn has(&self, given: &Weak<[OwnedFd]>) -> bool {
+        let mut all = self.servers.values().chain(self.admin.as_ref().map(|(_, group)| group));
+        all.any(|group| given.ptr_eq(&Arc::downgrade(group)))
     }
 }
 
-fn group(address: SocketAddr, workers: usize) -> io::Result<Group> {
-    (0..workers).map(|_| listener::listen(address)).collect()
+fn group(address: SocketAddr, sockets: usize) -> Result<Group, CannotListen> {
+    let opened: io::Result<Group> = (0..sockets).map(|_| listener::listen(address)).collect();
+    opened.map_err(|error| CannotListen { address, error })
 }
 
 #[derive(Debug, thiserror::Error)]

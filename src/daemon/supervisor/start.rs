@@ -1,7 +1,7 @@
 //! Everything before the first role runs: here, and only here, PID 1 may give up.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,7 +11,7 @@ use super::loading;
 use super::preflight;
 use super::run::Process1;
 use super::sockets::Sockets;
-use crate::config::Config;
+use crate::config::{Config, built_in};
 use crate::daemon::log;
 use crate::link::Generation;
 use crate::link::loading::FromLoader;
@@ -25,6 +25,8 @@ const MAX_WORKERS: usize = 64;
 pub struct Settings {
     /// A configuration file, or the directory that holds `vipgate.yaml`.
     pub config: PathBuf,
+    /// What to work by as long as there is no such file.
+    pub built_in: Option<String>,
     /// Of the control socket's name.
     pub control_suffix: String,
 }
@@ -49,13 +51,12 @@ pub fn run(settings: Settings) -> Result<(), GiveUp> {
 async fn supervise(settings: Settings) -> Result<(), GiveUp> {
     let mut calls = Calls::listen().map_err(GiveUp::Bug)?;
     signals::let_through().map_err(GiveUp::Bug)?;
-    let snapshot = snapshot::read(&settings.config).map_err(|error| {
-        GiveUp::Config(format!(
-            "cannot read {}: {error}; mount the directory with your vipgate.yaml at /etc/vipgate, or name another \
-             with --config or VIPGATE_CONFIG",
-            snapshot::file_of(&settings.config).display()
-        ))
-    })?;
+    let snapshot = match (snapshot::read(&settings.config), &settings.built_in) {
+        (Err(error), Some(text)) if error.kind() == io::ErrorKind::NotFound => {
+            Snapshot::of(built_in::NAME.into(), text.clone().into_bytes())
+        }
+        (read, _) => read.map_err(|error| GiveUp::Config(unreadable(&settings.config, &error)))?,
+    };
     let loaded = tokio::select! {
         loaded = loading::load(&snapshot) => loaded,
         () = calls.stop() => return Ok(()),
@@ -63,6 +64,15 @@ async fn supervise(settings: Settings) -> Result<(), GiveUp> {
     let (workers, first) = first_edition(&snapshot, loaded)?;
     Process1::new(&settings, workers, &snapshot, first).run(calls).await;
     Ok(())
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!(
+        "cannot read {}: {error}; mount the directory with your vipgate.yaml at /etc/vipgate, or name another with \
+         --config or VIPGATE_CONFIG. Or start without any: VIPGATE_UPSTREAM=app:80 forwards all requests to app, \
+         VIPGATE_VIP=address holds an address",
+        snapshot::file_of(path).display()
+    )
 }
 
 fn first_edition(
@@ -81,7 +91,8 @@ fn first_edition(
         if is_permission { GiveUp::Permission(text) } else { GiveUp::Config(text) }
     })?;
     let (generation, origin, since) = (Generation(1), Origin::of(snapshot), Instant::now());
-    Ok((workers, Edition { generation, origin, config, sockets, warnings, since }))
+    let is_urgent = false;
+    Ok((workers, Edition { generation, origin, config, sockets, warnings, is_urgent, since }))
 }
 
 pub(super) fn workers(config: &Config) -> usize {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::control::Ask;
-use super::edition::Origin;
+use super::edition::{Edition, Origin};
 use super::run::Supervisor;
 use super::start::workers;
-use crate::link::control::{Answer, ConfigStatus, RefusedEdit, Request, RoleStatus, Status};
+use crate::link::control::{Answer, ConfigStatus, RefusedEdit, Request, RoleStatus, Status, WaitingEdit};
 use crate::link::{Boottime, ProxyReport, ToProxy, ToVrrp, VrrpReport};
 use crate::os::clock;
 use crate::supervision::{Player, RoleName};
@@ -22,6 +22,8 @@ pub(super) struct Refusal {
     pub(super) problems: String,
     /// What stood in its way may pass.
     pub(super) is_for_now: bool,
+    /// It waits for a peer.
+    pub(super) is_held: bool,
     /// When it is tried again by itself; `None` also while it is.
     pub(super) again: Option<Instant>,
     /// The log has it, and nobody has asked since.
@@ -44,9 +46,16 @@ struct Kept<R> {
 }
 
 #[derive(Debug)]
-pub(super) struct Asked {
+struct Asked {
     at: Instant,
-    ask: Ask,
+    asker: Asker,
+}
+
+#[derive(Debug)]
+enum Asker {
+    Control(Ask),
+    /// The admin endpoint of this proxy, with the number of its question. At most one waits.
+    Admin(Player, u64),
 }
 
 impl Reports {
@@ -69,14 +78,24 @@ impl Supervisor {
 
     pub(super) fn take_ask(&mut self, ask: Ask) {
         match ask.request {
-            Request::Status => {
-                self.reports.asked.push(Asked { at: Instant::now(), ask });
-                let proxy = self.tell_proxy(ToProxy::Report);
-                self.follow(proxy);
-                let vrrp = self.tell_vrrp(ToVrrp::Report);
-                self.follow(vrrp);
-            }
+            Request::Status => self.take_asker(Asker::Control(ask)),
         }
+    }
+
+    pub(super) fn take_query(&mut self, player: Player, query: u64) {
+        let mut askers = self.reports.asked.iter_mut();
+        match askers.find(|asked| matches!(asked.asker, Asker::Admin(..))) {
+            Some(asked) => asked.asker = Asker::Admin(player, query),
+            None => self.take_asker(Asker::Admin(player, query)),
+        }
+    }
+
+    fn take_asker(&mut self, asker: Asker) {
+        self.reports.asked.push(Asked { at: Instant::now(), asker });
+        let proxy = self.tell_proxy(ToProxy::Report);
+        self.follow(proxy);
+        let vrrp = self.tell_vrrp(ToVrrp::Report);
+        self.follow(vrrp);
     }
 
     /// Answers everybody who has what there is to have, or has waited long enough.
@@ -86,9 +105,19 @@ impl Supervisor {
         let (ready, waiting) =
             asked.into_iter().partition(|asked| asked.at + PATIENCE <= now || self.is_fresh(asked.at));
         self.reports.asked = waiting;
-        for Asked { ask, .. } in ready {
-            // Whoever has gone needs no answer.
-            let _ = ask.reply.send(Answer::Status(Box::new(self.status(now))));
+        for Asked { asker, .. } in ready {
+            let status = Box::new(self.status(now));
+            match asker {
+                // Whoever has gone needs no answer.
+                Asker::Control(ask) => drop(ask.reply.send(Answer::Status(status))),
+                Asker::Admin(player, query)
+                    if self.plan.view(RoleName::Proxy).incarnation == player.incarnation =>
+                {
+                    let lost = self.tell_proxy(ToProxy::Status { query, status });
+                    self.follow(lost);
+                }
+                Asker::Admin(..) => (),
+            }
         }
     }
 
@@ -117,17 +146,27 @@ impl Supervisor {
                 generation: edition.generation,
                 since: clock.boottime(edition.since),
                 listen: edition.sockets.addresses(),
+                admin: edition.sockets.admin().map(|(address, _)| address),
+                waiting: self.waiting().map(|waiting| WaitingEdit {
+                    since: clock.boottime(waiting.since),
+                    digest: waiting.origin.hexadecimal(),
+                }),
                 refused: self.refused.as_ref().map(|refusal| RefusedEdit {
                     at: clock.boottime(refusal.at),
                     digest: refusal.origin.hexadecimal(),
                     problems: refusal.problems.clone(),
                     is_retried: refusal.is_for_now,
+                    is_held: refusal.is_held,
                 }),
             },
             proxy: self.role(RoleName::Proxy, proxy_pid, self.reports.proxy.as_ref(), &clock),
             vrrp: wants_vrrp.then(|| self.role(RoleName::Vrrp, vrrp_pid, self.reports.vrrp.as_ref(), &clock)),
             warnings: self.warnings(),
         }
+    }
+
+    fn waiting(&self) -> Option<&Edition> {
+        self.pending.get(&self.plan.waiting()?)
     }
 
     fn role<R: Clone>(

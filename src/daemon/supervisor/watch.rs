@@ -24,22 +24,39 @@ const MAX_SETTLE: u32 = 10;
 
 /// What the file holds that it did not hold when it was looked at last.
 #[derive(Debug)]
-pub(super) enum Sighting {
+pub(super) struct Sighting {
+    pub(super) found: Found,
+    /// Somebody has asked for it to be applied now.
+    pub(super) is_urgent: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Found {
     Snapshot(Snapshot),
     Unreadable(PathBuf, io::Error),
 }
 
+/// Why the file is to be read though nothing hints at a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// What was refused for a passing reason is tried again.
+    Again,
+    /// SIGHUP.
+    Now,
+}
+
 impl Sighting {
     /// What is there, whether or not it has been seen before.
-    pub(super) fn of(path: &Path) -> Self {
-        Self::new(path, snapshot::read(path))
+    pub(super) fn of(path: &Path, demand: Demand) -> Self {
+        Self::new(path, snapshot::read(path), demand == Demand::Now)
     }
 
-    fn new(path: &Path, read: io::Result<Snapshot>) -> Self {
-        match read {
-            Ok(snapshot) => Self::Snapshot(snapshot),
-            Err(error) => Self::Unreadable(snapshot::file_of(path), error),
-        }
+    fn new(path: &Path, read: io::Result<Snapshot>, is_urgent: bool) -> Self {
+        let found = match read {
+            Ok(snapshot) => Found::Snapshot(snapshot),
+            Err(error) => Found::Unreadable(snapshot::file_of(path), error),
+        };
+        Self { found, is_urgent }
     }
 }
 
@@ -48,20 +65,24 @@ impl Sighting {
 pub(super) struct Watch {
     nudge: SyncSender<()>,
     demanded: Arc<AtomicBool>,
+    urgent: Arc<AtomicBool>,
 }
 
 impl Watch {
-    /// Reports to `sightings` all that differs from `seen`.
+    /// Reports to `sightings` all that differs from `seen`; `None`: there was no file.
     pub(super) fn start(
         path: PathBuf,
-        seen: &Snapshot,
+        seen: Option<&Snapshot>,
         sightings: mpsc::Sender<Sighting>,
     ) -> io::Result<Self> {
         // One nudge that waits says as much as a hundred.
         let (nudge, nudges) = sync_channel(1);
         let demanded = Arc::new(AtomicBool::new(false));
-        let watch = Self { nudge: nudge.clone(), demanded: Arc::clone(&demanded) };
-        let mut look = Look { path, seen: Seen::of(&Ok(seen.clone())), demanded };
+        let urgent = Arc::new(AtomicBool::new(false));
+        let watch =
+            Self { nudge: nudge.clone(), demanded: Arc::clone(&demanded), urgent: Arc::clone(&urgent) };
+        let seen = seen.map_or(Seen::Error(io::ErrorKind::NotFound), |seen| Seen::of(&Ok(seen.clone())));
+        let mut look = Look { path, seen, demanded, urgent };
         std::thread::Builder::new().name("config-watch".into()).spawn(move || {
             let _watcher = hint_at(&snapshot::file_of(&look.path), nudge);
             while !sightings.is_closed() {
@@ -81,8 +102,11 @@ impl Watch {
     }
 
     /// Have the file reported even if it is as it was.
-    pub(super) fn demand(&self) {
-        self.demanded.store(true, Ordering::Relaxed);
+    pub(super) fn demand(&self, demand: Demand) {
+        if demand == Demand::Now {
+            self.urgent.store(true, Ordering::Release);
+        }
+        self.demanded.store(true, Ordering::Release);
         // Full: the thread is about to look anyway.
         let _ = self.nudge.try_send(());
     }
@@ -92,11 +116,12 @@ struct Look {
     path: PathBuf,
     seen: Seen,
     demanded: Arc<AtomicBool>,
+    urgent: Arc<AtomicBool>,
 }
 
 impl Look {
     fn again(&mut self) -> Option<Sighting> {
-        let demanded = self.demanded.swap(false, Ordering::Relaxed);
+        let demanded = self.demanded.swap(false, Ordering::Acquire);
         let mut read = snapshot::read(&self.path);
         if demanded || Seen::of(&read) != self.seen {
             read = settled(&self.path, read);
@@ -106,7 +131,8 @@ impl Look {
             return None;
         }
         self.seen = found;
-        Some(Sighting::new(&self.path, read))
+        let is_urgent = self.urgent.swap(false, Ordering::Acquire);
+        Some(Sighting::new(&self.path, read, is_urgent))
     }
 }
 

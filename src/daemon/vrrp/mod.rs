@@ -7,6 +7,7 @@ mod fence;
 mod instance;
 mod kernel;
 mod neighbourhood;
+mod peers;
 mod place;
 mod proxy_health;
 mod report;

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::door;
 use super::instance::Instance;
 use super::kernel::Kernel;
+use super::peers;
 use super::proxy_health::{ProxyWatch, Question};
 use super::report;
 use super::resolver::{Answer, Resolver};
@@ -259,6 +260,9 @@ impl Role {
             ToVrrp::FenceQuery(query) => {
                 let verdict = self.judge(query);
                 self.shell.tell(FromVrrp::FenceVerdict(verdict));
+            }
+            ToVrrp::AskPeers { question, listen } => {
+                peers::ask(question, &listen, &self.instances, &self.shell);
             }
             ToVrrp::Resign { bound } => {
                 self.resigning = true;

@@ -1,6 +1,6 @@
 //! A newcomer's first steps: the page, `make up`, `make down`, and what they say when they cannot.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
 
@@ -38,6 +38,48 @@ pub(super) fn page(stack: &mut Stack) -> Verdict {
     );
     demand(missing.status == 404, "a page that is not there is not 404");
     Ok(Finding::of(format!("{} bytes from {}", page.body.len(), page.served_by()), wrong))
+}
+
+/// `docker run -e VIPGATE_UPSTREAM=..`, without a file, a mount or a capability.
+pub(super) fn without_a_file(stack: &mut Stack) -> Verdict {
+    let name = format!("{}-bare", stack.name);
+    let container = |environment: &[&str]| {
+        let fixed = ["run", "--detach", "--read-only", "--cap-drop", "ALL", "--name", &name, "--network"];
+        let network = stack.network();
+        let arguments = fixed.into_iter().chain([network.as_str()]).chain(environment.iter().copied());
+        run("docker", arguments.chain([IMAGE])).map(drop)
+    };
+    let mut wrong = Vec::new();
+    container(&["--env", "VIPGATE_UPSTREAM=master:80"])?;
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address: Ipv4Addr =
+        run("docker", ["inspect", "--format", format, &name])?.parse().map_err(|e| format!("{e}"))?;
+    let answer = until(PATIENCE, Duration::from_millis(100), || {
+        let answer = stack.client.get(SocketAddr::from((address, 80)), "/node", PATIENCE)?;
+        if answer.status == 200 { Ok(answer) } else { Err(format!("status {}", answer.status)) }
+    })?;
+    if answer.body.trim() != "master" {
+        wrong.push(format!("it forwards to {:?}", answer.body));
+    }
+    for command in ["status", "check"] {
+        let said = run("docker", ["exec", &name, "/vipgate", command])?;
+        if !said.contains("(built in, from the environment)") {
+            wrong.push(format!("vipgate {command} does not say what it works by:\n{said}"));
+        }
+    }
+    run("docker", ["exec", &name, "/vipgate", "healthcheck"])?;
+    run("docker", ["rm", "--force", &name])?;
+    // With nothing at all it says what to do.
+    container(&[])?;
+    let code = run("docker", ["wait", &name])?;
+    let mut logs = Command::new("docker");
+    let said = logs.args(["logs", &name]).output().map_err(|e| e.to_string())?.stderr;
+    let said = String::from_utf8_lossy(&said);
+    if code != "78" || !said.contains("VIPGATE_UPSTREAM=app:80") {
+        wrong.push(format!("without a variable it ends with {code}: {said}"));
+    }
+    run("docker", ["rm", "--force", &name])?;
+    Ok(Finding::of(format!("{address} forwards to master; without a variable exit code 78"), wrong))
 }
 
 /// Variables of a stack that disturbs nobody.

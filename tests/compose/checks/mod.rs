@@ -33,6 +33,8 @@ pub(crate) fn all() -> Vec<Check> {
         pair("backup frozen", faults::backup_paused),
         pair("config edit", reload::edit),
         pair("config edit that is wrong", reload::broken_edit),
+        pair("config edit that takes the backup", reload::edit_that_takes_the_backup),
+        pair("start without a file", entry::without_a_file),
         pair("orphans", limits::orphans),
         pair("memory", limits::memory),
         pair("image size", limits::image_size),

@@ -1,7 +1,7 @@
 //! The mounted configuration edited while requests run.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,25 @@ use crate::runner::{Finding, Verdict};
 use crate::shell::{Trouble, until};
 use crate::stack::{Node, Stack};
 
+/// At the backup; the master gives it another three seconds to show that it has survived.
 const APPLIED_WITHIN: Duration = Duration::from_secs(2);
+const BY_THE_MASTER_WITHIN: Duration = Duration::from_secs(6);
 const PATIENCE: Duration = Duration::from_secs(10);
+/// An edit that was held back is tried again within five seconds, and the peer has its three seconds then.
+const AGAIN_WITHIN: Duration = Duration::from_secs(15);
 const EVERY: Duration = Duration::from_millis(50);
 /// A line of compose/vipgate/vipgate.yaml that the edits grow from.
 const LINE: &str = "      Cache-Control: no-store\n";
 
-/// Written in place and replaced by a rename, as editors do: applied within two seconds, no request fails.
+/// Written in place and replaced by a rename, as editors do: applied by the backup, then by the master, and no request
+/// fails.
 pub(super) fn edit(stack: &mut Stack) -> Verdict {
     let file = stack.config.join("vipgate.yaml");
     let original = fs::read_to_string(&file).map_err(|e| e.to_string())?;
-    let probe = stack.probe()?;
+    let probe = stack.patient_probe()?;
     let mut applied = Figures::default();
+    let mut by_the_master = Figures::default();
+    let mut in_turn = true;
     for round in 1..=4 {
         let marked = original.replace(LINE, &format!("{LINE}      X-Edit: \"{round}\"\n"));
         if marked == original {
@@ -29,22 +36,23 @@ pub(super) fn edit(stack: &mut Stack) -> Verdict {
         }
         let begun = Instant::now();
         write(&file, &marked, round % 2 == 0)?;
-        until(PATIENCE, EVERY, || {
-            let answer =
-                stack.client.get(SocketAddr::from((stack.vip(), 80)), "/node", Duration::from_secs(1))?;
-            match answer.header("x-edit") {
-                Some(value) if value == round.to_string() => Ok(()),
-                other => Err(format!("edit {round} is not in force: X-Edit is {other:?}")),
-            }
-        })?;
+        let edit = round.to_string();
+        until(PATIENCE, EVERY, || in_force(stack, stack.address(Node::Backup), Some(&edit)))?;
         applied.add(begun.elapsed());
+        in_turn &= in_force(stack, stack.vip(), Some(&edit)).is_err();
+        until(PATIENCE, EVERY, || in_force(stack, stack.vip(), Some(&edit)))?;
+        by_the_master.add(begun.elapsed());
     }
     write(&file, &original, true)?;
+    until(PATIENCE, EVERY, || in_force(stack, stack.vip(), None))?;
     stack.settle(Node::Master)?;
     let (report, _) = probe.stop()?;
     let mut wrong = Vec::new();
-    if applied.median() > APPLIED_WITHIN {
+    if applied.median() > APPLIED_WITHIN || by_the_master.median() > BY_THE_MASTER_WITHIN {
         wrong.push("it took too long".to_owned());
+    }
+    if !in_turn {
+        wrong.push("the master did not let the backup go first".to_owned());
     }
     if report.fresh.failed.total() > 0 {
         wrong.push(format!("requests failed: {}", report.fresh.failed));
@@ -52,8 +60,44 @@ pub(super) fn edit(stack: &mut Stack) -> Verdict {
     if report.fresh.answered.len() != 1 {
         wrong.push(format!("the VIP moved: {:?}", report.fresh.answered));
     }
-    let figures = format!("applied after {applied}, {} requests, none failed", report.fresh.requests);
+    let figures = format!(
+        "applied after {applied}, by the master after {by_the_master}, {} requests, none failed",
+        report.fresh.requests
+    );
     Ok(Finding::of(figures, wrong))
+}
+
+/// The backup has taken an edit and answers no more: the master keeps what it has, until the backup answers again.
+pub(super) fn edit_that_takes_the_backup(stack: &mut Stack) -> Verdict {
+    let file = stack.config.join("vipgate.yaml");
+    let original = fs::read_to_string(&file).map_err(|e| e.to_string())?;
+    write(&file, &original.replace(LINE, &format!("{LINE}      X-Edit: \"bad\"\n")), true)?;
+    until(PATIENCE, EVERY, || in_force(stack, stack.address(Node::Backup), Some("bad")))?;
+    stack.docker("pause", Node::Backup)?;
+    let held = until(PATIENCE, EVERY, || {
+        let status = stack.exec(Node::Master, &["/vipgate", "status"])?;
+        if status.contains("was held back") {
+            Ok(())
+        } else {
+            Err(format!("nothing is held back:\n{status}"))
+        }
+    });
+    let kept = in_force(stack, stack.vip(), None);
+    stack.docker("unpause", Node::Backup)?;
+    let applied = until(AGAIN_WITHIN, EVERY, || in_force(stack, stack.vip(), Some("bad")));
+    write(&file, &original, true)?;
+    until(PATIENCE, EVERY, || in_force(stack, stack.vip(), None))?;
+    let wrong = [held, kept, applied].into_iter().filter_map(Result::err).collect();
+    Ok(Finding::of("held back by the master, applied once the backup answered".to_owned(), wrong))
+}
+
+/// Whether whoever answers there works by this edit.
+fn in_force(stack: &Stack, address: Ipv4Addr, edit: Option<&str>) -> Result<(), Trouble> {
+    let answer = stack.client.get(SocketAddr::from((address, 80)), "/node", Duration::from_secs(1))?;
+    match answer.header("x-edit") {
+        found if found == edit => Ok(()),
+        found => Err(format!("at {address} X-Edit is {found:?} instead of {edit:?}")),
+    }
 }
 
 /// The one in force goes on; status and log say file, line and column.
