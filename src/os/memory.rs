@@ -111,16 +111,16 @@ unsafe fn short(to: *mut u8, from: *const u8, n: usize) {
                 put(n - 16, d);
             }
             65..=128 => {
-                let front = [block(0), block(16), block(32), block(48)];
-                let back = [block(n - 64), block(n - 48), block(n - 32), block(n - 16)];
-                put(0, front[0]);
-                put(16, front[1]);
-                put(32, front[2]);
-                put(48, front[3]);
-                put(n - 64, back[0]);
-                put(n - 48, back[1]);
-                put(n - 32, back[2]);
-                put(n - 16, back[3]);
+                let (a, b, c, d) = (block(0), block(16), block(32), block(48));
+                let (e, f, g, h) = (block(n - 64), block(n - 48), block(n - 32), block(n - 16));
+                put(0, a);
+                put(16, b);
+                put(32, c);
+                put(48, d);
+                put(n - 64, e);
+                put(n - 48, f);
+                put(n - 32, g);
+                put(n - 16, h);
             }
             _ => {
                 let (a, b, c, d) = (block(0), block(16), block(32), block(48));

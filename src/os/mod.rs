@@ -19,7 +19,6 @@ pub mod netlink;
 pub mod nft;
 pub mod packet;
 pub mod process;
-pub mod random;
 pub mod raw;
 pub mod read;
 pub mod seccomp;

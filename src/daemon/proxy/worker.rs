@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -38,7 +39,7 @@ use crate::config::ClientLimits;
 use crate::gateway::{RequestFields, RequestIds, SecondText};
 use crate::http1::Fields;
 use crate::link::{FenceQuery, FenceVerdict, Generation};
-use crate::os::{clock, descriptor, random};
+use crate::os::{clock, descriptor};
 
 /// From the main thread to a worker.
 #[derive(Debug)]
@@ -193,7 +194,7 @@ impl Worker {
             room: Notify::new(),
             date: RefCell::new((u64::MAX, "".into())),
             second: RefCell::new(Rc::new(SecondText::new(0))),
-            request_ids: RefCell::new(RequestIds::new(random::bits())),
+            request_ids: RefCell::new(RequestIds::new(seed())),
             request_fields: RefCell::default(),
             access_log: RefCell::new(access_log),
         }
@@ -479,6 +480,12 @@ impl View {
         });
         Self { number: old.number + 1, pools: pools.collect(), snapshot: Arc::clone(&snapshot) }
     }
+}
+
+/// Random bits: what every hash table of the standard library is seeded with.
+fn seed() -> u128 {
+    let half = || u128::from(RandomState::new().hash_one(()));
+    half() << 64 | half()
 }
 
 /// Spreads neighbouring numbers over all 64 bits (the golden ratio).
