@@ -103,6 +103,7 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
     if exchange.head.expects_continue
         && !call.body.is_done()
         && call.total == 0
+        && !std::mem::replace(&mut call.continued, true)
         && exchange.write(b"HTTP/1.1 100 Continue\r\n\r\n", 0).await.is_err()
     {
         return End::Gone;
@@ -214,11 +215,11 @@ async fn at_once<'w>(
     progress: &Progress,
     relay: Relay<'_, 'w>,
 ) -> Ended<'w> {
-    call.judge.consume();
+    let judge = call.judge;
     let upload = Upload { exchange, call, to: wire, progress };
     let (mut up, mut down) = (pin!(upload.run()), pin!(relay.run()));
     let mut sending = true;
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         if sending {
             match up.as_mut().poll(cx) {
                 Poll::Pending => (),
@@ -235,5 +236,10 @@ async fn at_once<'w>(
         }
         down.as_mut().poll(cx).map(Ended::Down)
     })
-    .await
+    .await;
+    if progress.request.get() != Sending::Complete && !judge.is_intact() {
+        // What was read and not sent may end with a part of the next request.
+        exchange.close.set(true);
+    }
+    ended
 }
