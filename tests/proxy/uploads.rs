@@ -1,7 +1,8 @@
 //! Bodies that are still on their way when something happens at the other end.
 
 use std::io::Write;
-use std::time::Instant;
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use crate::peers::*;
 use crate::support::*;
@@ -68,4 +69,28 @@ fn a_stale_connection_is_replaced_before_a_body_has_come() {
     assert_eq!((response.status, response.text()), (200, "second"), "told to go on once");
     assert_eq!(response.field("Connection"), None);
     assert!(origin.requests().last().unwrap().ends_with("\r\n\r\nhello"));
+}
+
+#[test]
+fn an_upstream_has_its_time_from_the_end_of_the_body_on() {
+    const READ: Duration = Duration::from_secs(3);
+    let (answer, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::start(move |mut connection| {
+        connection.request();
+        wait.lock().unwrap().recv().unwrap();
+        connection.stream.write_all(&ok("late")).unwrap();
+    });
+    let (_proxy, address) = front(origin.address, |u| u.read_timeout = READ);
+    let mut client = Client::connect(address);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel");
+    wait_for("a connection to the upstream", || origin.connections() > 0);
+    std::thread::sleep(READ.mul_f32(0.8));
+    client.send("lo");
+    wait_for("the whole request", || !origin.requests().is_empty());
+    // Over the time since the head, and well within the time since the body.
+    std::thread::sleep(READ.mul_f32(0.4));
+    answer.send(()).unwrap();
+    let response = client.response("POST").unwrap();
+    assert_eq!((response.status, response.text()), (200, "late"));
 }
