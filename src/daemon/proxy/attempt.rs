@@ -120,8 +120,10 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
         }
         Ended::Down(Down::Switched(left)) => {
             // Both may say what they like, for as long as they like.
-            tunnel(exchange, &upstream.wire, call.behind, left, config.read_timeout).await;
-            End::Upgraded
+            match tunnel(exchange, &upstream.wire, call.behind, left, config.read_timeout).await {
+                true => End::Upgraded,
+                false => End::Fenced,
+            }
         }
         Ended::Down(Down::NextServer(status)) => End::NextServer(status),
         Ended::Down(Down::Failed(failure)) => End::Failed(Failed {
