@@ -106,7 +106,9 @@ impl Pool {
 
     /// Takes over the idle connections of one that does not suit any more.
     pub(super) fn inherit(&self, group: &Group, old: &Self) {
-        self.idle.swap(&old.idle);
+        // Nothing is left behind that `refresh` could take for a list of the old one's places.
+        self.idle.replace(old.idle.take());
+        old.waiting.set(0);
         self.refresh(group);
     }
 
