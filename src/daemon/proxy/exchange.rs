@@ -104,6 +104,10 @@ pub(super) async fn exchange<'w>(
     worker.vitals.count(Count::Requests);
     client.requests.set(client.requests.get().saturating_add(1));
     let length = head.length;
+    if head.upgrade.is_some() {
+        // What follows may last for days.
+        input.shrink();
+    }
     let (bytes, behind) = input.parts(length);
     let view = worker.view_for(&client.listener);
     let host = head.host.map(|h| h.of(bytes));
