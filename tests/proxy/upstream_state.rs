@@ -33,7 +33,7 @@ fn checks_take_servers_out_and_bring_them_back() {
     assert_eq!(get(address, "/").text(), "served");
     healthy.store(false, std::sync::atomic::Ordering::SeqCst);
     proxy.until("down", |r| !up(r) && r.upstreams[0].servers[0].reason.contains("status 500"));
-    assert_eq!(get(address, "/").status, 503);
+    assert_eq!(get(address, "/").status, 502);
     healthy.store(true, std::sync::atomic::Ordering::SeqCst);
     proxy.until("up again", up);
     assert_eq!(get(address, "/").text(), "served");
