@@ -61,6 +61,8 @@ pub(super) const SHORTAGE_WARNING: Duration = Duration::from_secs(10);
 pub(super) const BEAT: Duration = Duration::from_millis(50);
 /// How often a worker's loop turns at the latest, in time for every beat.
 pub(super) const TURN: Duration = Duration::from_millis(25);
+/// Between two looks at the deadlines of all connections, of thousands of which one may be over in every millisecond.
+pub(super) const SWEEP: Duration = Duration::from_millis(10);
 /// A worker whose loop has not turned for so long hangs: its siblings accept from its queue.
 pub(super) const SIBLING_LATE: Duration = Duration::from_millis(50);
 /// A worker looks at the clock so often within the fence's bound.

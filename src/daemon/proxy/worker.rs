@@ -27,7 +27,7 @@ use super::counters::{Count, Vitals};
 use super::deadline::Deadlines;
 use super::fence::Fence;
 use super::limits::{
-    COMMANDS, CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, FILE_THREADS, SPARE_FIELDS, TURN, TURN_MIN,
+    COMMANDS, CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, FILE_THREADS, SPARE_FIELDS, SWEEP, TURN, TURN_MIN,
     TURNS_PER_FENCE_BOUND, WORKER_STACK,
 };
 use super::listener::{self, Listener};
@@ -245,7 +245,7 @@ impl Worker {
     fn turn_length(&self) -> Duration {
         let bound = self.view.borrow().snapshot.fence;
         let turn = bound.map_or(TURN, |b| (b / TURNS_PER_FENCE_BOUND).clamp(TURN_MIN, TURN));
-        turn.min(self.deadlines.left()).max(TURN_MIN)
+        turn.min(self.deadlines.left().max(SWEEP)).max(TURN_MIN)
     }
 
     async fn commit(self: &Rc<Self>, generation: Generation, listeners: Vec<(SocketAddr, usize, OwnedFd)>) {
