@@ -24,7 +24,7 @@ fn growing<V, E>(
 }
 
 /// The head, if there is one.
-pub fn request(bytes: &[u8]) -> Option<RequestHead> {
+pub(crate) fn request(bytes: &[u8]) -> Option<RequestHead> {
     let whole = HeadScan::default().request(bytes);
     let mut scan = HeadScan::default();
     let cut = growing(bytes, |b| scan.request(b), |v| *v != Scanned::Incomplete);
@@ -125,7 +125,7 @@ fn same_fields(text: &[u8], headers: &[httparse::Header<'_>], fields: &Fields) {
     assert_eq!(ours, theirs, "{:?}", shown(text));
 }
 
-pub fn response(bytes: &[u8]) {
+pub(crate) fn response(bytes: &[u8]) {
     let whole = HeadScan::default().response(bytes);
     let mut scan = HeadScan::default();
     let cut = growing(bytes, |b| scan.response(b), |v| *v != Scanned::Incomplete);
@@ -208,7 +208,7 @@ fn decode(bytes: &[u8], step: usize) -> Result<Option<Body>, ChunkedError> {
     Ok(None)
 }
 
-pub fn chunked(bytes: &[u8]) {
+pub(crate) fn chunked(bytes: &[u8]) {
     let whole = decode(bytes, bytes.len().max(1));
     for step in [1, 2, 7] {
         assert_eq!(decode(bytes, step), whole, "{:?} in steps of {step}", shown(bytes));
