@@ -33,6 +33,8 @@ pub(super) enum End {
     /// To the last byte. `close`: the client has been told that its connection ends.
     Answered {
         close: bool,
+        /// The connection is at the start of a next response.
+        reusable: Option<Upstream>,
     },
     /// Another protocol was spoken, until one side had enough.
     Upgraded,
@@ -94,8 +96,10 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
             }
         }
     };
-    let connected = if reused { Duration::ZERO } else { start.now.elapsed() };
-    exchange.tally.note(|t| t.connect_time = Some(connected));
+    if exchange.timed {
+        let connected = if reused { Duration::ZERO } else { start.now.elapsed() };
+        exchange.tally.note(|t| t.connect_time = Some(connected));
+    }
     // The last look at the clock before the first byte leaves.
     if !exchange.client.is_cleared(exchange.worker).await {
         return End::Fenced;
@@ -112,10 +116,8 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
     let end = both_ways(exchange, call, &upstream.wire, &progress, &start, first_byte).await;
     match end {
         Ended::Down(Down::Complete { reusable, close }) => {
-            if reusable && progress.request.get() == Sending::Complete {
-                call.pool.keep(call.group, start.id, upstream, Instant::now());
-            }
-            End::Answered { close }
+            let reusable = (reusable && progress.request.get() == Sending::Complete).then_some(upstream);
+            End::Answered { close, reusable }
         }
         Ended::Down(Down::Switched(left)) => {
             // Both may say what they like, for as long as they like.

@@ -207,8 +207,9 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
     let worker = exchange.worker;
     let mut again: Option<(PeerId, SocketAddr)> = None;
     let mut reuse = true;
+    let mut first = Some(exchange.tally.started);
     loop {
-        let now = Instant::now();
+        let now = first.take().unwrap_or_else(Instant::now);
         let choice = again.take().or_else(|| {
             let mut tried = call.judge.tried.borrow_mut();
             call.pool.pick(call.group, now, &mut tried, exchange.client.peer.ip().to_canonical())
@@ -223,19 +224,24 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
         let pool = Rc::clone(call.pool);
         let turn = pool.begin(id);
         let end = attempt(exchange, call, Start { id, address, reuse, now }).await;
-        let took = now.elapsed();
+        let ended = Instant::now();
+        let took = ended.saturating_duration_since(now);
+        exchange.tally.ended.set(Some(ended));
         exchange.tally.note(|t| t.response_time = Some(took));
         let failed = match end {
-            End::Answered { close } => {
-                turn.ended(Outcome::Success);
+            End::Answered { close, reusable } => {
+                turn.ended(Outcome::Success, ended);
+                if let Some(upstream) = reusable {
+                    pool.keep(call.group, id, upstream, ended);
+                }
                 return Ok(close);
             }
             End::Upgraded => {
-                turn.ended(Outcome::Success);
+                turn.ended(Outcome::Success, ended);
                 return Err(Stop::Upgraded);
             }
             End::NextServer(status) => {
-                turn.ended(Outcome::of_given_up(status));
+                turn.ended(Outcome::of_given_up(status), ended);
                 worker.vitals.count(Count::Retries);
                 reuse = true;
                 continue;
@@ -251,13 +257,13 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
             }
             End::Gone => return Err(Stop::Gone),
             End::Cut { upstream } => {
-                turn.ended(if upstream { Outcome::Failure } else { Outcome::Neutral });
+                turn.ended(if upstream { Outcome::Failure } else { Outcome::Neutral }, ended);
                 return Err(Stop::Cut);
             }
             End::Fenced => return Err(Stop::Fenced),
         };
         let tried = Attempt { failure: failed.failure, reused: failed.reused, sent: failed.sent, took };
-        turn.ended(tried.outcome());
+        turn.ended(tried.outcome(), ended);
         exchange.tally.note(|t| t.status = Some(failed.failure.status()));
         note_failure(exchange, call, id, address, &failed.failure);
         let progress = call.judge.progress(&pool, failed.answered);

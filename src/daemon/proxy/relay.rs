@@ -113,7 +113,7 @@ impl<'w> Relay<'_, 'w> {
                 let read = ResponseHead::read(buffer.filled(), self.exchange.method(), &mut scan, &mut spare);
                 if let Some(head) = read.map_err(|error| self.malformed(&error))? {
                     self.exchange.tally.note(|t| {
-                        t.header_time = Some(self.began.elapsed());
+                        t.header_time = self.exchange.timed.then(|| self.began.elapsed());
                         t.status = Some(head.status);
                     });
                     return Ok(head);
