@@ -55,9 +55,7 @@ pub(crate) fn request(bytes: &[u8]) -> Option<RequestHead> {
         shown(text)
     );
     let names = Names::from_iter(["x-a", "cookie"]);
-    let mut add = vec![];
-    append_field(&mut add, b"X-Added", b"1");
-    let rules = Rules { drop: &names, add: &add, host: Some(b"other"), ..Rules::default() };
+    let rules = Rules { drop: &names, add: b"X-Added: 1\r\n", host: Some(b"other"), ..Rules::default() };
     for forwarded in [
         told(),
         Forwarded { keep_alive: false, upgrade: true, forwarded: true, via: Some("v"), ..told() },
