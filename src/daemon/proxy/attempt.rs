@@ -107,6 +107,7 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
     if exchange.head.expects_continue
         && !call.body.is_done()
         && call.total == 0
+        && !std::mem::replace(&mut call.continued, true)
         && exchange.write(b"HTTP/1.1 100 Continue\r\n\r\n", 0).await.is_err()
     {
         return End::Gone;
@@ -121,8 +122,10 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
         }
         Ended::Down(Down::Switched(left)) => {
             // Both may say what they like, for as long as they like.
-            tunnel(exchange, &upstream.wire, call.behind, left, config.read_timeout).await;
-            End::Upgraded
+            match tunnel(exchange, &upstream.wire, call.behind, left, config.read_timeout).await {
+                true => End::Upgraded,
+                false => End::Fenced,
+            }
         }
         Ended::Down(Down::NextServer(status)) => End::NextServer(status),
         Ended::Down(Down::Failed(failure)) => End::Failed(Failed {
@@ -216,11 +219,11 @@ async fn at_once<'w>(
     progress: &Progress,
     relay: Relay<'_, 'w>,
 ) -> Ended<'w> {
-    call.judge.consume();
+    let judge = call.judge;
     let upload = Upload { exchange, call, to: wire, progress };
     let (mut up, mut down) = (pin!(upload.run()), pin!(relay.run()));
     let mut sending = true;
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         if sending {
             match up.as_mut().poll(cx) {
                 Poll::Pending => (),
@@ -237,5 +240,10 @@ async fn at_once<'w>(
         }
         down.as_mut().poll(cx).map(Ended::Down)
     })
-    .await
+    .await;
+    if progress.request.get() != Sending::Complete && !judge.is_intact() {
+        // What was read and not sent may end with a part of the next request.
+        exchange.close.set(true);
+    }
+    ended
 }

@@ -31,6 +31,15 @@ impl Buffer {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
+    /// The last read may have left something behind.
+    pub(super) fn is_full(&self) -> bool {
+        self.end == self.bytes.len() - CHUNK_TAILROOM
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes.len() >= LARGE_BUFFER
+    }
+
     /// The first `n` bytes, and those behind them.
     pub(super) fn parts(&mut self, n: usize) -> (&[u8], &mut [u8]) {
         let (front, behind) = self.filled_mut().split_at_mut_checked(n).unwrap_or_default();
@@ -76,8 +85,7 @@ impl Buffer {
         self.start = (self.start + n).min(self.end);
     }
 
-    /// All the bytes, and where the filled part starts: for framing a chunk around a part of it. Only for a buffer
-    /// whose filled part has not been consumed from, so that the room in front is there.
+    /// All the bytes, and where the filled part starts: for framing a chunk around a part of it.
     pub(super) fn whole(&mut self) -> (&mut [u8], usize) {
         (&mut self.bytes, self.start)
     }

@@ -40,6 +40,8 @@ pub(super) struct Call<'a, 'w> {
     /// Bytes of the body so far, and how many there may be.
     pub(super) total: u64,
     pub(super) body_max: Option<u64>,
+    /// The client has been told to go on with the body.
+    pub(super) continued: bool,
     /// Where the rest of the body is read into; what is left in it at the end is the next request.
     pub(super) more: Option<Lent<'w>>,
     /// What came behind the request. After an upgrade it is the upgraded protocol's.
@@ -77,6 +79,10 @@ impl Judge<'_> {
     /// A part of the body is gone: the request cannot be sent a second time.
     pub(super) fn consume(&self) {
         self.intact.set(false);
+    }
+
+    pub(super) fn is_intact(&self) -> bool {
+        self.intact.get()
     }
 
     pub(super) fn gives_up(&self, pool: &Pool, status: u16) -> bool {
@@ -121,6 +127,7 @@ pub(super) async fn forward<'w>(
         total: piece.data.len() as u64,
         body: piece.body,
         body_max,
+        continued: false,
         more: None,
         behind: piece.behind,
         hide: exchange.route.map(|route| &route.hide).unwrap_or_default(),
@@ -133,7 +140,10 @@ pub(super) async fn forward<'w>(
     worker.buffers.give_text(std::mem::take(&mut call.text));
     match bound {
         Ok(close) => Bound::Answered { close, rest: call.more.take() },
-        Err(Stop::Own(status)) => fail(exchange, status, call.body).await,
+        Err(Stop::Own(status)) => match fail(exchange, status, call.body).await {
+            Bound::Answered { close, .. } => Bound::Answered { close, rest: call.more.take() },
+            bound @ (Bound::Gone | Bound::Cut) => bound,
+        },
         Err(Stop::Gone) => {
             worker.vitals.count(Count::ClientGone);
             if exchange.tally.status.get() == 0 {

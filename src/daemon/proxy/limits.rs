@@ -26,6 +26,8 @@ pub(super) const BUFFER: usize = 16 << 10;
 pub(super) const LARGE_BUFFER: usize = 1 << 20;
 /// A body with so many bytes to come gets a large buffer: more than a small one holds.
 pub(super) const LARGE_FROM: u64 = BUFFER as u64;
+/// So much of a body is copied behind its head; what is longer is written from where it is.
+pub(super) const COPIED_MAX: usize = 4 << 10;
 /// Large buffers in use per worker; further transfers make do with small ones.
 pub(super) const LARGE_BUFFERS_MAX: usize = 16;
 /// Unused buffers kept per worker; the rest goes back to the system, as do those that were not needed for a while.
