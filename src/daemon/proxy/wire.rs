@@ -210,6 +210,8 @@ mod tests {
             theirs.write_all(b"again").unwrap();
             assert_eq!(read.await.unwrap(), 5);
             assert!(!wire.is_fresh() && wire.is_quiet());
+            // With bytes that it has not read it would reset the connection instead of ending it.
+            theirs.read_exact(&mut [0; 6]).unwrap();
             drop(theirs);
             assert_eq!(poll_fn(|cx| wire.poll_peek(cx)).await.unwrap(), 0);
         });
