@@ -71,19 +71,14 @@ fn measure_all(arguments: &Arguments, folder: &Path) -> io::Result<bool> {
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let binary = arguments.binary.clone().map_or_else(build, Ok)?;
     let origin = origin::start()?;
-    let setting = Setting { origin: origin.address, workers: 1, log: false, log_key: false, core: Core::Any };
-    let log_key = measure::knows_access_log(&binary, folder, &setting)?;
-    let bench = Bench { arguments, origin: &origin, binary, folder: folder.to_owned(), log_key };
+    let setting = Setting { origin: origin.address, workers: 1, log: false, core: Core::Any };
+    let bench = Bench { arguments, origin: &origin, binary, folder: folder.to_owned() };
     println!(
         "CPU per request (schedstat of all of a program's threads / requests that the load counted); {} rounds of {} s",
         arguments.rounds, arguments.seconds
     );
     let (mut missed, mut unmeasured) = (vec![], vec![]);
     for row in &arguments.rows {
-        if let Some(why) = bench.skips(row) {
-            println!("\n{}: skipped: {why}", row.name);
-            continue;
-        }
         match bench.row(row) {
             Ok(columns) => {
                 let verdict = table::print(row, &columns);

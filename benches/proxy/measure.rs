@@ -49,16 +49,9 @@ pub(crate) struct Bench<'a> {
     pub(crate) binary: PathBuf,
     /// In memory, since the access logs go there.
     pub(crate) folder: PathBuf,
-    pub(crate) log_key: bool,
 }
 
 impl Bench<'_> {
-    /// Why a row is left out, if it is.
-    pub(crate) fn skips(&self, row: &Row) -> Option<&'static str> {
-        let log = matches!(row.measure, Measure::Cost { log: true, .. });
-        (log && !self.log_key).then_some("this vipgate has no access log")
-    }
-
     /// vipgate's column first. `Err`: what could not be measured, and why.
     pub(crate) fn row(&self, row: &Row) -> io::Result<Vec<Column>> {
         match row.measure {
@@ -78,7 +71,7 @@ impl Bench<'_> {
     }
 
     fn setting(&self, workers: usize, log: bool, core: Core) -> Setting {
-        Setting { origin: self.origin.address, workers, log, log_key: self.log_key, core }
+        Setting { origin: self.origin.address, workers, log, core }
     }
 
     fn place(&self, program: &Program) -> PathBuf {
@@ -163,13 +156,4 @@ impl Bench<'_> {
         column.values.push(count as f64);
         Ok(column)
     }
-}
-
-/// Whether `binary` knows the key `access_log`.
-pub(crate) fn knows_access_log(binary: &Path, folder: &Path, setting: &Setting) -> io::Result<bool> {
-    let file = folder.join("with-access-log.yaml");
-    let setting = Setting { log: true, log_key: true, ..*setting };
-    fs::write(&file, programs::vipgate(&setting, programs::free_address()?, false))?;
-    let output = std::process::Command::new(binary).arg("check").arg(&file).output()?;
-    Ok(output.status.success())
 }

@@ -45,8 +45,6 @@ pub(crate) struct Setting {
     pub(crate) origin: SocketAddr,
     pub(crate) workers: usize,
     pub(crate) log: bool,
-    /// Whether this vipgate knows the key `access_log`.
-    pub(crate) log_key: bool,
     pub(crate) core: Core,
 }
 
@@ -179,18 +177,17 @@ pub(crate) fn free_address() -> io::Result<SocketAddr> {
 }
 
 pub(crate) fn vipgate(setting: &Setting, address: SocketAddr, many: bool) -> String {
-    let Setting { origin, workers, log, log_key, .. } = setting;
-    let access_log = match (log_key, log) {
-        (false, _) => "",
-        (true, true) => "access_log: {format: combined}\n",
-        (true, false) => "access_log: off\n",
-    };
+    let Setting { origin, workers, log, .. } = setting;
+    let access_log = if *log { "combined" } else { "off" };
+    let limits = "keepalive_timeout: 600s\n    keepalive_requests: 1000000000";
     let mut config = format!(
-        "node: bench\nworkers: {workers}\nlog: {{level: warn}}\n{access_log}\
-         upstreams:\n  app:\n    servers: [\"{origin}\"]\n    keepalive: {KEPT}\nservers:\n"
+        "node: bench\nworkers: {workers}\nlog: {{level: warn}}\naccess_log: {access_log}\n\
+         upstreams:\n  app:\n    servers: [\"{origin}\"]\n    keepalive: {KEPT}\n    \
+         keepalive_requests: 1000000000\nservers:\n"
     );
     let mut server = |name: &str, routes: usize| {
-        config += &format!("  - listen: [\"{address}\"]\n    server_names: [{name}]\n    routes:\n");
+        config +=
+            &format!("  - listen: [\"{address}\"]\n    server_names: [{name}]\n    {limits}\n    routes:\n");
         config += "      - {path: /, proxy: {upstream: app}}\n";
         for route in 1..routes {
             config += &format!("      - {{path: /area-{route}/, proxy: {{upstream: app}}}}\n");

@@ -46,8 +46,18 @@ impl GapWatch {
         Self { bound: None, last: now, found: 0, lost: 0, open: vec![] }
     }
 
-    pub fn set_bound(&mut self, bound: Option<Duration>) {
+    /// From `now` on.
+    pub fn set_bound(&mut self, bound: Option<Duration>, now: u64) {
+        if self.bound.is_none() {
+            // Nobody has looked meanwhile.
+            self.last = self.last.max(now);
+        }
         self.bound = bound;
+    }
+
+    /// Gaps do not matter, and none is without a verdict.
+    pub fn is_idle(&self) -> bool {
+        self.bound.is_none() && self.open.is_empty()
     }
 
     /// Notes that this process runs; says whether it had not for longer than the bound.
@@ -101,7 +111,7 @@ mod tests {
 
     fn watch() -> GapWatch {
         let mut watch = GapWatch::new(0);
-        watch.set_bound(Some(Duration::from_millis(300)));
+        watch.set_bound(Some(Duration::from_millis(300)), 0);
         watch
     }
 
@@ -112,7 +122,7 @@ mod tests {
         assert_eq!(watch.observe(601 * MS), Some(Gap { number: 1, since: 300 * MS }));
         assert_eq!(watch.observe(500 * MS), None, "a clock that goes back is no gap");
         assert_eq!(watch.observe(901 * MS), None, "and does not make one");
-        watch.set_bound(None);
+        watch.set_bound(None, 0);
         assert_eq!(watch.observe(9_000 * MS), None);
         assert_eq!(watch.found(), 1);
     }

@@ -20,7 +20,7 @@ pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut 
         unsafe { short(to, from, n) };
     } else {
         // SAFETY: the caller's promise; the direction flag is clear between functions (System V ABI).
-        unsafe { forwards(to, from, n) };
+        unsafe { words(to, from, n) };
     }
     to
 }
@@ -50,6 +50,26 @@ pub unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut
         }
     }
     to
+}
+
+/// More than `LONG` bytes, the last of which are moved by themselves.
+///
+/// # Safety
+/// As `memcpy`.
+#[inline(always)]
+unsafe fn words(to: *mut u8, from: *const u8, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let last = from.add(n - 8).cast::<u64>().read_unaligned();
+        asm!(
+            "rep movsq",
+            inout("rcx") n / 8 => _,
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            options(nostack, preserves_flags),
+        );
+        to.add(n - 8).cast::<u64>().write_unaligned(last);
+    }
 }
 
 /// # Safety

@@ -113,7 +113,7 @@ fn count() -> io::Result<Counted> {
     let origin = origin::start()?;
     let folder = std::env::temp_dir().join(format!("vipgate-instructions-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let setting = Setting { origin: origin.address, workers: 1, log: false, log_key: false, core: Core::Any };
+    let setting = Setting { origin: origin.address, workers: 1, log: false, core: Core::Any };
     let program = Program::Vipgate { binary, name: "vipgate".into() };
     let count = callgrind::per_request(&program, &setting, &folder);
     // Nothing in it is of use to anybody but this test.

@@ -220,3 +220,26 @@ fn without_a_virtual_address_there_is_no_fence() {
     assert_eq!(client.response("GET").unwrap().text(), "ok");
     assert_eq!(proxy.counted("fence_gaps"), 0);
 }
+
+#[test]
+fn what_waited_in_an_upgraded_connection_is_passed_on_only_if_the_address_was_held() {
+    for held in [true, false] {
+        let (heard, hear) = mpsc::channel();
+        let heard = Mutex::new(heard);
+        let mut node = node(Origin::start(move |mut connection| {
+            connection.request().unwrap();
+            let switch = b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n";
+            connection.stream.write_all(switch).unwrap();
+            let said = read_exactly(&mut connection.stream, &mut connection.rest, 4);
+            heard.lock().unwrap().send(said.ok()).unwrap();
+        }));
+        let mut client = Client::connect(node.vip);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n");
+        assert_eq!(client.response("GET").unwrap().status, 101);
+        node.freeze(|| _ = client.send("word"));
+        node.answer(held);
+        let said = hear.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(said.is_some(), held);
+        assert_eq!(client.end().is_none(), held, "else it is reset");
+    }
+}

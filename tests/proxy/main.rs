@@ -20,6 +20,7 @@ mod peers;
 mod ranges;
 mod smuggling;
 mod support;
+mod uploads;
 mod upstream_side;
 mod upstream_state;
 

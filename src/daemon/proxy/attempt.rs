@@ -33,6 +33,8 @@ pub(super) enum End {
     /// To the last byte. `close`: the client has been told that its connection ends.
     Answered {
         close: bool,
+        /// The connection is at the start of a next response.
+        reusable: Option<Upstream>,
     },
     /// Another protocol was spoken, until one side had enough.
     Upgraded,
@@ -94,8 +96,10 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
             }
         }
     };
-    let connected = if reused { Duration::ZERO } else { start.now.elapsed() };
-    exchange.tally.note(|t| t.connect_time = Some(connected));
+    if exchange.timed {
+        let connected = if reused { Duration::ZERO } else { start.now.elapsed() };
+        exchange.tally.note(|t| t.connect_time = Some(connected));
+    }
     // The last look at the clock before the first byte leaves.
     if !exchange.client.is_cleared(exchange.worker).await {
         return End::Fenced;
@@ -103,6 +107,7 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
     if exchange.head.expects_continue
         && !call.body.is_done()
         && call.total == 0
+        && !std::mem::replace(&mut call.continued, true)
         && exchange.write(b"HTTP/1.1 100 Continue\r\n\r\n", 0).await.is_err()
     {
         return End::Gone;
@@ -112,15 +117,15 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
     let end = both_ways(exchange, call, &upstream.wire, &progress, &start, first_byte).await;
     match end {
         Ended::Down(Down::Complete { reusable, close }) => {
-            if reusable && progress.request.get() == Sending::Complete {
-                call.pool.keep(call.group, start.id, upstream, Instant::now());
-            }
-            End::Answered { close }
+            let reusable = (reusable && progress.request.get() == Sending::Complete).then_some(upstream);
+            End::Answered { close, reusable }
         }
         Ended::Down(Down::Switched(left)) => {
             // Both may say what they like, for as long as they like.
-            tunnel(exchange, &upstream.wire, call.behind, left, config.read_timeout).await;
-            End::Upgraded
+            match tunnel(exchange, &upstream.wire, call.behind, left, config.read_timeout).await {
+                true => End::Upgraded,
+                false => End::Fenced,
+            }
         }
         Ended::Down(Down::NextServer(status)) => End::NextServer(status),
         Ended::Down(Down::Failed(failure)) => End::Failed(Failed {
@@ -214,11 +219,11 @@ async fn at_once<'w>(
     progress: &Progress,
     relay: Relay<'_, 'w>,
 ) -> Ended<'w> {
-    call.judge.consume();
+    let judge = call.judge;
     let upload = Upload { exchange, call, to: wire, progress };
     let (mut up, mut down) = (pin!(upload.run()), pin!(relay.run()));
     let mut sending = true;
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         if sending {
             match up.as_mut().poll(cx) {
                 Poll::Pending => (),
@@ -235,5 +240,10 @@ async fn at_once<'w>(
         }
         down.as_mut().poll(cx).map(Ended::Down)
     })
-    .await
+    .await;
+    if progress.request.get() != Sending::Complete && !judge.is_intact() {
+        // What was read and not sent may end with a part of the next request.
+        exchange.close.set(true);
+    }
+    ended
 }

@@ -119,7 +119,8 @@ impl<'a> Exchange<'a, '_> {
     pub(super) fn conclude(&self) {
         let tally = &self.tally;
         let body_in = tally.received.get().saturating_sub(self.head.length as u64);
-        let took = tally.started.elapsed();
+        let ended = tally.ended.get().unwrap_or_else(Instant::now);
+        let took = ended.saturating_duration_since(tally.started);
         self.worker.vitals.finished(tally.status.get(), took, body_in, tally.body_sent.get());
         if self.route.is_none_or(|route| route.is_logged) {
             self.subject().log();

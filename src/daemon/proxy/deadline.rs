@@ -32,12 +32,14 @@ pub(super) struct Deadlines {
 #[derive(Debug)]
 pub(super) struct Alarm {
     at: [Cell<u64>; WAITS],
+    /// When it was last looked at: what was over by then has woken its connection, and does not do so again.
+    rung: Cell<u64>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Default for Alarm {
     fn default() -> Self {
-        Self { at: [const { Cell::new(NEVER) }; WAITS], waker: RefCell::default() }
+        Self { at: [const { Cell::new(NEVER) }; WAITS], rung: Cell::new(0), waker: RefCell::default() }
     }
 }
 
@@ -73,7 +75,8 @@ impl Deadlines {
     /// Wakes whoever waits for `alarm`, if it is time for anything; notes when it is for the rest.
     pub(super) fn ring(&self, alarm: &Alarm) {
         let now = self.now.get();
-        if alarm.at.iter().any(|at| at.get() <= now) {
+        let before = alarm.rung.replace(now);
+        if alarm.at.iter().any(|at| (before + 1..=now).contains(&at.get())) {
             alarm.wake();
         }
         let next = alarm.at.iter().map(Cell::get).filter(|at| *at > now).min().unwrap_or(NEVER);
@@ -164,6 +167,11 @@ mod tests {
         assert!(deadlines.are_due());
         deadlines.ring(&soon);
         assert!(!deadlines.are_due() && deadlines.left() <= Duration::from_secs(60));
+        assert_eq!(
+            bell.0.load(Ordering::SeqCst),
+            1,
+            "nobody is woken twice for what nobody waits for any more"
+        );
         soon.disarm(Wait::UpstreamRead);
         assert!(deadlines.poll(&soon, Wait::UpstreamRead, &cx).is_pending());
     }

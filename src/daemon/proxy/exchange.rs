@@ -14,6 +14,7 @@ use super::forward::{Bound, forward};
 use super::respond::{Reply, own, unread};
 use super::tally::Tally;
 use super::worker::{View, Worker};
+use crate::config::AccessLog;
 use crate::gateway::{Answer, Deed, PathError, Route, Site, normalise, redirect_lines};
 use crate::http1::{
     BodyDecoder, ChunkedError, Decoded, HeadError, HeadScan, Method, REQUEST_HEAD_MAX, RequestHead, Version,
@@ -43,6 +44,8 @@ pub(super) struct Exchange<'a, 'w> {
     /// Normalised.
     pub(super) path: &'a [u8],
     pub(super) tally: Tally,
+    /// Times are of interest: somebody reads a log of them.
+    pub(super) timed: bool,
     /// The client is told that its connection ends with this answer.
     pub(super) close: Cell<bool>,
 }
@@ -127,6 +130,7 @@ pub(super) async fn exchange<'w>(
         bytes,
         path: path.as_deref().unwrap_or_default(),
         tally,
+        timed: !matches!(view.snapshot.access_log, AccessLog::Off),
         close: Cell::new(
             !head.keep_alive
                 || client.shared.is_leaving()

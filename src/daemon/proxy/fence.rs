@@ -62,12 +62,16 @@ impl Fence {
     }
 
     pub(super) fn configure(&self, bound: Option<Duration>, virtual_addresses: &[IpAddr]) {
-        self.watch.borrow_mut().set_bound(bound);
+        self.watch.borrow_mut().set_bound(bound, clock::boottime_ns());
         virtual_addresses.clone_into(&mut self.virtual_addresses.borrow_mut());
     }
 
     /// Compares clocks: to be called whenever something arrived, before it is acted upon.
     pub(super) fn look(self: &Rc<Self>) {
+        // Without something to lose, the clock need not be asked.
+        if self.watch.borrow().is_idle() {
+            return;
+        }
         let gap = self.watch.borrow_mut().observe(clock::boottime_ns());
         if let Some(gap) = gap {
             self.ask(gap);

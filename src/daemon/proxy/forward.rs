@@ -40,6 +40,8 @@ pub(super) struct Call<'a, 'w> {
     /// Bytes of the body so far, and how many there may be.
     pub(super) total: u64,
     pub(super) body_max: Option<u64>,
+    /// The client has been told to go on with the body.
+    pub(super) continued: bool,
     /// Where the rest of the body is read into; what is left in it at the end is the next request.
     pub(super) more: Option<Lent<'w>>,
     /// What came behind the request. After an upgrade it is the upgraded protocol's.
@@ -77,6 +79,10 @@ impl Judge<'_> {
     /// A part of the body is gone: the request cannot be sent a second time.
     pub(super) fn consume(&self) {
         self.intact.set(false);
+    }
+
+    pub(super) fn is_intact(&self) -> bool {
+        self.intact.get()
     }
 
     pub(super) fn gives_up(&self, pool: &Pool, status: u16) -> bool {
@@ -121,6 +127,7 @@ pub(super) async fn forward<'w>(
         total: piece.data.len() as u64,
         body: piece.body,
         body_max,
+        continued: false,
         more: None,
         behind: piece.behind,
         hide: exchange.route.map(|route| &route.hide).unwrap_or_default(),
@@ -133,7 +140,10 @@ pub(super) async fn forward<'w>(
     worker.buffers.give_text(std::mem::take(&mut call.text));
     match bound {
         Ok(close) => Bound::Answered { close, rest: call.more.take() },
-        Err(Stop::Own(status)) => fail(exchange, status, call.body).await,
+        Err(Stop::Own(status)) => match fail(exchange, status, call.body).await {
+            Bound::Answered { close, .. } => Bound::Answered { close, rest: call.more.take() },
+            bound @ (Bound::Gone | Bound::Cut) => bound,
+        },
         Err(Stop::Gone) => {
             worker.vitals.count(Count::ClientGone);
             if exchange.tally.status.get() == 0 {
@@ -207,8 +217,9 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
     let worker = exchange.worker;
     let mut again: Option<(PeerId, SocketAddr)> = None;
     let mut reuse = true;
+    let mut first = Some(exchange.tally.started);
     loop {
-        let now = Instant::now();
+        let now = first.take().unwrap_or_else(Instant::now);
         let choice = again.take().or_else(|| {
             let mut tried = call.judge.tried.borrow_mut();
             call.pool.pick(call.group, now, &mut tried, exchange.client.peer.ip().to_canonical())
@@ -223,19 +234,24 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
         let pool = Rc::clone(call.pool);
         let turn = pool.begin(id);
         let end = attempt(exchange, call, Start { id, address, reuse, now }).await;
-        let took = now.elapsed();
+        let ended = Instant::now();
+        let took = ended.saturating_duration_since(now);
+        exchange.tally.ended.set(Some(ended));
         exchange.tally.note(|t| t.response_time = Some(took));
         let failed = match end {
-            End::Answered { close } => {
-                turn.ended(Outcome::Success);
+            End::Answered { close, reusable } => {
+                turn.ended(Outcome::Success, ended);
+                if let Some(upstream) = reusable {
+                    pool.keep(call.group, id, upstream, ended);
+                }
                 return Ok(close);
             }
             End::Upgraded => {
-                turn.ended(Outcome::Success);
+                turn.ended(Outcome::Success, ended);
                 return Err(Stop::Upgraded);
             }
             End::NextServer(status) => {
-                turn.ended(Outcome::of_given_up(status));
+                turn.ended(Outcome::of_given_up(status), ended);
                 worker.vitals.count(Count::Retries);
                 reuse = true;
                 continue;
@@ -251,13 +267,13 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
             }
             End::Gone => return Err(Stop::Gone),
             End::Cut { upstream } => {
-                turn.ended(if upstream { Outcome::Failure } else { Outcome::Neutral });
+                turn.ended(if upstream { Outcome::Failure } else { Outcome::Neutral }, ended);
                 return Err(Stop::Cut);
             }
             End::Fenced => return Err(Stop::Fenced),
         };
         let tried = Attempt { failure: failed.failure, reused: failed.reused, sent: failed.sent, took };
-        turn.ended(tried.outcome());
+        turn.ended(tried.outcome(), ended);
         exchange.tally.note(|t| t.status = Some(failed.failure.status()));
         note_failure(exchange, call, id, address, &failed.failure);
         let progress = call.judge.progress(&pool, failed.answered);

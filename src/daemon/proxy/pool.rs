@@ -60,11 +60,12 @@ pub(super) struct Turn<'a> {
     pool: &'a Pool,
     id: PeerId,
     outcome: Outcome,
+    now: Option<Instant>,
 }
 
 impl Turn<'_> {
-    pub(super) fn ended(mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    pub(super) fn ended(mut self, outcome: Outcome, now: Instant) {
+        (self.outcome, self.now) = (outcome, Some(now));
     }
 }
 
@@ -72,7 +73,7 @@ impl Drop for Turn<'_> {
     /// Also of a task that is given up.
     fn drop(&mut self) {
         let mut balancer = self.pool.balancer.borrow_mut();
-        balancer.end(self.id, self.outcome, Instant::now());
+        balancer.end(self.id, self.outcome, self.now.unwrap_or_else(Instant::now));
         if self.outcome == Outcome::Failure
             && let Some(server) = balancer.peer(self.id).map(|peer| peer.server)
             && let Some(tally) = self.pool.tallies.borrow().get(server)
@@ -106,7 +107,9 @@ impl Pool {
 
     /// Takes over the idle connections of one that does not suit any more.
     pub(super) fn inherit(&self, group: &Group, old: &Self) {
-        self.idle.swap(&old.idle);
+        // Nothing is left behind that `refresh` could take for a list of the old one's places.
+        self.idle.replace(old.idle.take());
+        old.waiting.set(0);
         self.refresh(group);
     }
 
@@ -177,7 +180,7 @@ impl Pool {
         if let Some(tally) = server.and_then(|n| tallies.get(n)) {
             tally.tried();
         }
-        Turn { pool: self, id, outcome: Outcome::Neutral }
+        Turn { pool: self, id, outcome: Outcome::Neutral, now: None }
     }
 
     /// xorshift64*: spreads load, and keeps no secret.

@@ -113,7 +113,7 @@ impl<'w> Relay<'_, 'w> {
                 let read = ResponseHead::read(buffer.filled(), self.exchange.method(), &mut scan, &mut spare);
                 if let Some(head) = read.map_err(|error| self.malformed(&error))? {
                     self.exchange.tally.note(|t| {
-                        t.header_time = Some(self.began.elapsed());
+                        t.header_time = self.exchange.timed.then(|| self.began.elapsed());
                         t.status = Some(head.status);
                     });
                     return Ok(head);
@@ -139,11 +139,15 @@ impl<'w> Relay<'_, 'w> {
     /// Reads once; a time-out counts only when the request is out.
     async fn read(&self, buffer: &mut Lent<'w>) -> Result<usize, Unread> {
         let (worker, client) = (self.exchange.worker, self.exchange.client);
-        let mut waits = 0;
+        let (mut waits, mut sending) = (0, self.progress.request.get());
         let n = poll_fn(|cx| {
             loop {
                 if let Poll::Ready(result) = self.from.poll_read(cx, buffer.space()) {
                     return Poll::Ready(result.map_err(|_| Unread::Failed(Failure::Empty)));
+                }
+                if std::mem::replace(&mut sending, self.progress.request.get()) != sending {
+                    // The upstream's time begins when it has the whole request.
+                    waits = 0;
                 }
                 if self.progress.request.get() == Sending::Complete && self.is_gone(waits, cx) {
                     return Poll::Ready(Err(Unread::ClientGone));

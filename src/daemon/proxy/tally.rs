@@ -11,6 +11,8 @@ use crate::http1::ResponseHead;
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) started: Instant,
+    /// When the last try had ended, if there was one.
+    pub(super) ended: Cell<Option<Instant>>,
     /// Of the answer; 0 while there is none.
     pub(super) status: Cell<u16>,
     /// Bytes of the answer's body, and all bytes, that went to the client.
@@ -31,6 +33,7 @@ impl Tally {
     pub(super) fn new(started: Instant, received: u64) -> Self {
         Self {
             started,
+            ended: Cell::new(None),
             status: Cell::new(0),
             body_sent: Cell::new(0),
             sent: Cell::new(0),

@@ -1,5 +1,6 @@
 //! A connection that has switched to another protocol: bytes both ways, with buffers only while they flow.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -10,54 +11,60 @@ use super::buffers::Lent;
 use super::deadline::Wait;
 use super::exchange::Exchange;
 use super::wire::Wire;
-use super::worker::Worker;
 
 /// Until one side ends, or nothing has moved for `idle`. What the two have already said goes first: `early` of the
-/// client, `left` of the upstream.
+/// client, `left` of the upstream. False: what waited in a process that was frozen is not this node's to pass on.
 pub(super) async fn tunnel(
     exchange: &Exchange<'_, '_>,
     upstream: &Wire,
     early: &[u8],
     left: Lent<'_>,
     idle: Duration,
-) {
+) -> bool {
     let (worker, client) = (exchange.worker, exchange.client);
     let arm = || client.arm(&worker.deadlines, Wait::UpstreamRead, idle);
     arm();
+    let fenced = Cell::new(false);
     let up = async {
         write_all(upstream, early).await?;
-        pump(worker, &client.wire, upstream, &arm).await
+        pump(exchange, &client.wire, upstream, &arm, &fenced).await
     };
     let down = async {
         write_all(&client.wire, left.filled()).await?;
         drop(left);
-        pump(worker, upstream, &client.wire, &arm).await
+        pump(exchange, upstream, &client.wire, &arm, &fenced).await
     };
     let (mut up, mut down) = (pin!(up), pin!(down));
     let (mut up_open, mut down_open) = (true, true);
     poll_fn(|cx| {
+        let mut broken = false;
         if up_open && let Poll::Ready(result) = up.as_mut().poll(cx) {
             up_open = false;
-            if result.is_err() {
-                return Poll::Ready(());
-            }
+            broken = result.is_err();
         }
+        // Also if the other one broke: an upstream's last words lie before its reset.
         if down_open && let Poll::Ready(result) = down.as_mut().poll(cx) {
             down_open = false;
-            if result.is_err() {
-                return Poll::Ready(());
-            }
+            broken |= result.is_err();
         }
-        if !up_open && !down_open {
+        if broken || fenced.get() || !up_open && !down_open {
             return Poll::Ready(());
         }
         worker.deadlines.poll(&client.shared.alarm, Wait::UpstreamRead, cx)
     })
     .await;
+    !fenced.get()
 }
 
 /// One direction, until its source ends; that is passed on, and the other direction goes on.
-async fn pump(worker: &Worker, from: &Wire, to: &Wire, moved: &impl Fn()) -> io::Result<()> {
+async fn pump(
+    exchange: &Exchange<'_, '_>,
+    from: &Wire,
+    to: &Wire,
+    moved: &impl Fn(),
+    fenced: &Cell<bool>,
+) -> io::Result<()> {
+    let (worker, client) = (exchange.worker, exchange.client);
     loop {
         poll_fn(|cx| from.poll_readable(cx)).await?;
         let mut buffer = worker.buffers.take();
@@ -72,6 +79,10 @@ async fn pump(worker: &Worker, from: &Wire, to: &Wire, moved: &impl Fn()) -> io:
                 None => break,
                 Some(0) => return to.shut_write(),
                 Some(n) => buffer.fill(n),
+            }
+            if !client.is_cleared(worker).await {
+                fenced.set(true);
+                return Err(io::ErrorKind::ConnectionAborted.into());
             }
             moved();
             write_all(to, buffer.filled()).await?;

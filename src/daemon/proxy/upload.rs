@@ -48,7 +48,7 @@ impl Upload<'_, '_, '_> {
             match client.read(worker, &mut input).await {
                 None => return Err(Up::Faulty(408)),
                 Some(Ok(0) | Err(_)) => return Err(Up::Gone),
-                Some(Ok(_)) => (),
+                Some(Ok(_)) => self.call.judge.consume(),
             }
             if !client.is_cleared(worker).await {
                 return Err(Up::Fenced);
