@@ -58,7 +58,8 @@ fn without_a_file_the_environment_is_checked() {
     let upstream = ("VIPGATE_UPSTREAM", "app:80 other:80");
     let built_in = "in (built in, from the environment)";
     type Variables<'a> = &'a [(&'a str, &'a str)];
-    let table: [(Variables<'_>, i32, &str); 5] = [
+    let table: [(Variables<'_>, i32, &str); 6] = [
+        (&[("VIPGATE_VIP", "172.20.128.4")], 78, "VIPGATE_UPSTREAM=app:80"),
         (&[], 78, "VIPGATE_UPSTREAM=app:80"),
         (&[upstream], 0, built_in),
         (&[upstream, ("VIPGATE_CONFIG", named)], 0, "named.yaml"),

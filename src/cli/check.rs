@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::environment::Environment;
 use super::exit;
-use super::output::print;
+use super::output::{count, print};
 use crate::config::built_in::NAME;
 use crate::config::{Config, Loaded, Problem};
 use crate::daemon::config_file::{Refusal, load_built_in, load_file};
@@ -134,8 +134,4 @@ impl Verdict {
         }
         text
     }
-}
-
-fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

@@ -19,7 +19,7 @@ const DEFAULT_CONFIG: &str = "/etc/vipgate";
 pub(super) struct Arguments {
     /// A directory with a vipgate.yaml, or a file [env: VIPGATE_CONFIG] [default: /etc/vipgate]
     ///
-    /// Where neither is named and nothing is there, VIPGATE_UPSTREAM=app:80 or VIPGATE_VIP=address makes a node.
+    /// Where neither is named and nothing is there, VIPGATE_UPSTREAM=app:80 makes a node that forwards to app.
     #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
 }

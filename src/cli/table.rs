@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::output::count;
 use crate::link::control::{RoleState, RoleStatus, Status};
 use crate::link::{ArpFence, Boottime, FenceReport, InstanceReport, ProxyReport, VrrpReport};
 
@@ -81,7 +82,8 @@ fn fence(fence: &FenceReport) -> String {
 
 fn proxy(page: &mut Page, report: &ProxyReport) {
     let ProxyReport { workers, connections, requests, upstreams, counters: counted } = report;
-    page.row("  workers", &format!("{workers}, {connections} connections, {requests} requests"));
+    let (connections, requests) = (count(*connections, "connection"), count(*requests, "request"));
+    page.row("  workers", &format!("{workers}, {connections}, {requests}"));
     for upstream in upstreams {
         let mut label = format!("  {}", upstream.name);
         for server in &upstream.servers {

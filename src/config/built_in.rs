@@ -1,12 +1,13 @@
-//! The document of a node that finds no file: `VIPGATE_UPSTREAM` to forward to, `VIPGATE_VIP` to hold. The environment
-//! is handed in.
+//! The document of a node that finds no file: `VIPGATE_UPSTREAM` to forward to, on `VIPGATE_VIP` if there is one. The
+//! environment is handed in.
 
 /// How it is named where another one has a path.
 pub const NAME: &str = "(built in, from the environment)";
 
 const TEMPLATE: &str = include_str!("built_in.yaml");
-/// One of them makes a node.
-const ENOUGH: [&str; 2] = ["VIPGATE_UPSTREAM", "VIPGATE_VIP"];
+/// Makes a node. An address alone does not: other documents read it from the environment too, and a node that misses
+/// its mount must not hold an address where it has nothing to serve.
+const ENOUGH: &str = "VIPGATE_UPSTREAM";
 /// Several values each, between commas or spaces.
 const LISTS: [&str; 3] = ["VIPGATE_PEERS", "VIPGATE_UPSTREAM", "VIPGATE_VIP"];
 /// Of one list: who has more has a file to write.
@@ -15,7 +16,7 @@ const WORDS_MAX: usize = 64;
 /// The document, if the environment asks for one. Its values stay where they are: it refers to them, so that none can
 /// change its structure.
 pub fn document(environment: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    if ENOUGH.iter().all(|name| words(name, environment).is_empty()) {
+    if words(ENOUGH, environment).is_empty() {
         return None;
     }
     let mut text = String::new();
@@ -85,14 +86,16 @@ mod tests {
     fn a_variable_makes_a_node() {
         assert!(built_in(&[]).is_none());
         assert!(built_in(&[("VIPGATE_UPSTREAM", " , "), ("VIPGATE_PEERS", "a")]).is_none());
+        assert!(built_in(&[("VIPGATE_VIP", "172.20.128.4"), ("VIPGATE_NODE", "master")]).is_none());
 
         let config = built_in(&[("VIPGATE_UPSTREAM", "app:80")]).unwrap().unwrap();
         assert_eq!((config.node.as_str(), config.vrrp.len(), config.admin), ("host", 0, None));
         assert_eq!(config.servers[0].listen, ["0.0.0.0:80".parse().unwrap()]);
         assert_eq!(config.upstreams[0].servers.len(), 1);
 
-        let config = built_in(&[("VIPGATE_VIP", "172.20.128.4")]).unwrap().unwrap();
-        assert_eq!((config.servers.len(), config.upstreams.len()), (0, 0));
+        let vip = [("VIPGATE_UPSTREAM", "app:80"), ("VIPGATE_VIP", "172.20.128.4")];
+        let config = built_in(&vip).unwrap().unwrap();
+        assert_eq!((config.servers.len(), config.upstreams.len()), (1, 1));
         assert_eq!(config.vrrp[0].transport, Transport::Multicast);
         assert_eq!((config.vrrp[0].vrid.get(), config.vrrp[0].priority.get()), (51, 100));
 
@@ -119,13 +122,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_variable() {
         for (variable, value, expect) in [
+            ("VIPGATE_LISTEN", "http", "VIPGATE_LISTEN"),
             ("VIPGATE_UPSTREAM", "app", "VIPGATE_UPSTREAM_1"),
             ("VIPGATE_UPSTREAM", "a:80, app:http", "VIPGATE_UPSTREAM_2"),
             // Data, whatever it looks like.
             ("VIPGATE_UPSTREAM", "a:80\"]}#", "VIPGATE_UPSTREAM_1"),
             ("VIPGATE_VIP", "app", "VIPGATE_VIP_1"),
         ] {
-            let text = built_in(&[(variable, value)]).unwrap().unwrap_err().to_string();
+            let variables = [(variable, value), (ENOUGH, "app:80")];
+            let text = built_in(&variables).unwrap().unwrap_err().to_string();
             assert!(text.contains(NAME) && text.contains(expect), "{value}: {text}");
         }
     }

@@ -67,7 +67,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
     let remedy = match error.kind() {
         ErrorKind::NotFound => {
             "mount the folder that holds vipgate.yaml at /etc/vipgate, or name another file; without any, a node \
-             needs VIPGATE_UPSTREAM=app:80 or VIPGATE_VIP=address in its environment"
+             needs VIPGATE_UPSTREAM=app:80 in its environment"
         }
         ErrorKind::PermissionDenied => "let this user read the file and enter its folder",
         _ => "name a file with the configuration",

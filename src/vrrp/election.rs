@@ -47,7 +47,7 @@ impl Machine {
         }
         // "Set Active_Adver_Interval to Advertisement_Interval, set the Active_Down_Timer to Active_Down_Interval".
         self.timers.arm(Timer::Down, now + self.down_interval());
-        self.transition(Role::Backup, "ready, waiting for a master to be heard".to_owned(), now);
+        self.transition(Role::Backup, "ready, and listens for a master".to_owned(), now);
         self.probe(now);
     }
 

@@ -36,11 +36,12 @@ pub(super) async fn keep_resolved(
             }
             Err(why) => (Err(why), RESOLVE_RETRY),
         };
+        let is_known = words.is_ok();
         let words = match words {
             Ok(addresses) => {
                 server.set_problem("");
                 let shown: Vec<_> = addresses.iter().map(|a| a.ip().to_string()).collect();
-                format!("resolves to {}", shown.join(", "))
+                format!("{name:?} resolves to {}", shown.join(", "))
             }
             Err(why) => {
                 let words = format!("{name:?} cannot be resolved: {why}");
@@ -49,7 +50,10 @@ pub(super) async fn keep_resolved(
             }
         };
         if words != said {
-            tracing::info!(upstream = %name, "{words}");
+            match is_known {
+                true => tracing::info!("{words}"),
+                false => tracing::warn!("{words}"),
+            }
             said = words;
         }
         sleep(RESOLVE_PAUSE).await;

@@ -69,8 +69,8 @@ async fn supervise(settings: Settings) -> Result<(), GiveUp> {
 fn unreadable(path: &Path, error: &io::Error) -> String {
     format!(
         "cannot read {}: {error}; mount the directory with your vipgate.yaml at /etc/vipgate, or name another with \
-         --config or VIPGATE_CONFIG. Or start without any: VIPGATE_UPSTREAM=app:80 forwards all requests to app, \
-         VIPGATE_VIP=address holds an address",
+         --config or VIPGATE_CONFIG. Or start without any: VIPGATE_UPSTREAM=app:80 in the environment forwards all \
+         requests to app",
         snapshot::file_of(path).display()
     )
 }

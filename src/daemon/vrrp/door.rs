@@ -38,9 +38,14 @@ pub(super) async fn knock(address: SocketAddr) -> Result<(), String> {
     }
 }
 
+/// Who asks is said for the sake of whoever reads the access log.
+fn request(address: SocketAddr) -> String {
+    format!("HEAD / HTTP/1.1\r\nHost: {address}\r\nUser-Agent: vipgate-check\r\nConnection: close\r\n\r\n")
+}
+
 async fn ask(address: SocketAddr) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("HEAD / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = request(address);
     stream.write_all(request.as_bytes()).await?;
     let mut status = [0; STATUS];
     stream.read_exact(&mut status).await?;
@@ -112,10 +117,7 @@ mod tests {
                 };
                 let (result, request) = tokio::join!(knock(address), server);
                 assert!(format!("{result:?}").contains(expect), "{result:?}");
-                assert_eq!(
-                    request,
-                    format!("HEAD / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-                );
+                assert_eq!(request, super::request(address));
                 drop(listener);
                 assert!(knock(address).await.unwrap_err().contains("refused"));
             }

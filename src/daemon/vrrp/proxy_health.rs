@@ -75,7 +75,7 @@ impl ProxyWatch {
                         listen,
                         next: Some(now),
                         eligible_until: was_open.then(|| now + RESTART_PATIENCE),
-                        problem: "it was not asked yet".to_owned(),
+                        problem: "the proxy has not answered through its front door yet".to_owned(),
                     }
                 }
             },
@@ -118,7 +118,7 @@ impl ProxyWatch {
             }
             (Phase::Asking { next, problem, .. }, Err(text)) => {
                 *next = Some(now + AGAIN_AFTER);
-                *problem = text;
+                *problem = format!("the proxy does not answer through its front door ({text})");
             }
             (Phase::NotServing { .. } | Phase::Open { .. } | Phase::Restarting, _) => {}
         }
@@ -131,9 +131,7 @@ impl ProxyWatch {
         match &self.phase {
             Phase::Open { .. } | Phase::Restarting => Ok(()),
             Phase::Asking { eligible_until: Some(until), .. } if now < *until => Ok(()),
-            Phase::Asking { problem, .. } => {
-                Err(format!("the proxy does not answer through its front door ({problem})"))
-            }
+            Phase::Asking { problem, .. } => Err(problem.clone()),
             Phase::NotServing { reason } => Err(reason.clone()),
         }
     }
