@@ -57,6 +57,8 @@ pub(super) const FILE_THREADS: usize = 4;
 pub(super) const FILE_READ_MAX: usize = 128 << 10;
 pub(super) const FILE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Requests of one connection answered before the others get a turn.
+pub(super) const PIPELINED_PER_TURN: u32 = 32;
 /// Connections taken from a queue before the others get a turn.
 pub(super) const ACCEPTS_PER_TURN: usize = 64;
 /// Client connections per worker, where the limit of open files allows as many. Each may need a second descriptor.
