@@ -40,7 +40,6 @@ mod tally;
 mod task;
 mod tunnel;
 mod upload;
-mod view;
 mod wire;
 mod worker;
 

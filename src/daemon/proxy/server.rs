@@ -194,13 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_up_until_a_check_says_otherwise() {
+    fn only_addresses_that_are_up_have_a_turn() {
         let server = Server::new(Host::Name("app".into()), 80, Arc::default());
+        assert!(!server.is_usable() && server.address(0).is_none());
         let all = addresses(&[1, 2, 3]);
-        assert!(!server.has(all[0]) && !server.is_up(all[0]), "a name without addresses");
         server.set_addresses(&all);
         server.endpoints()[1].set_checked(false, String::new());
-        assert!(server.has(all[1]) && !server.is_up(all[1]) && server.is_up(all[2]));
+        let turns: Vec<_> = (0..4).filter_map(|turn| server.address(turn)).collect();
+        assert_eq!(turns, [all[0], all[2], all[0], all[2]]);
+        assert!(server.has(all[1]) && !server.is_up(all[1]) && server.is_up(all[2]) && server.is_usable());
         assert!(!server.has(addresses(&[4])[0]));
         let fixed = Server::new(Host::Address([192, 0, 2, 1].into()), 80, Arc::default());
         assert_eq!(shown(&fixed), ["192.0.2.1:80 1 not checked"]);
