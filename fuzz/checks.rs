@@ -24,7 +24,7 @@ fn growing<V, E>(
 }
 
 /// The head, if there is one.
-pub fn request(bytes: &[u8]) -> Option<RequestHead> {
+pub(crate) fn request(bytes: &[u8]) -> Option<RequestHead> {
     let whole = HeadScan::default().request(bytes);
     let mut scan = HeadScan::default();
     let cut = growing(bytes, |b| scan.request(b), |v| *v != Scanned::Incomplete);
@@ -55,9 +55,7 @@ pub fn request(bytes: &[u8]) -> Option<RequestHead> {
         shown(text)
     );
     let names = Names::from_iter(["x-a", "cookie"]);
-    let mut add = vec![];
-    append_field(&mut add, b"X-Added", b"1");
-    let rules = Rules { drop: &names, add: &add, host: Some(b"other"), ..Rules::default() };
+    let rules = Rules { drop: &names, add: b"X-Added: 1\r\n", host: Some(b"other"), ..Rules::default() };
     for forwarded in [
         told(),
         Forwarded { keep_alive: false, upgrade: true, forwarded: true, via: Some("v"), ..told() },
@@ -125,7 +123,7 @@ fn same_fields(text: &[u8], headers: &[httparse::Header<'_>], fields: &Fields) {
     assert_eq!(ours, theirs, "{:?}", shown(text));
 }
 
-pub fn response(bytes: &[u8]) {
+pub(crate) fn response(bytes: &[u8]) {
     let whole = HeadScan::default().response(bytes);
     let mut scan = HeadScan::default();
     let cut = growing(bytes, |b| scan.response(b), |v| *v != Scanned::Incomplete);
@@ -208,7 +206,7 @@ fn decode(bytes: &[u8], step: usize) -> Result<Option<Body>, ChunkedError> {
     Ok(None)
 }
 
-pub fn chunked(bytes: &[u8]) {
+pub(crate) fn chunked(bytes: &[u8]) {
     let whole = decode(bytes, bytes.len().max(1));
     for step in [1, 2, 7] {
         assert_eq!(decode(bytes, step), whole, "{:?} in steps of {step}", shown(bytes));

@@ -3,7 +3,7 @@
 use crate::http1::*;
 
 /// The head's lines without their CRLF, the empty ones left out.
-pub fn lines(head: &[u8]) -> Vec<String> {
+pub(crate) fn lines(head: &[u8]) -> Vec<String> {
     // One character for each byte.
     let text: String = head.iter().map(|b| char::from(*b)).collect();
     text.split("\r\n").filter(|line| !line.is_empty()).map(str::to_owned).collect()
@@ -16,7 +16,7 @@ fn values(lines: &[String], name: &str) -> Vec<String> {
 }
 
 /// `None`: to be refused.
-pub fn request_framing(lines: &[String]) -> Option<Framing> {
+pub(crate) fn request_framing(lines: &[String]) -> Option<Framing> {
     let codings = values(lines, "transfer-encoding");
     let lengths = values(lines, "content-length");
     match (codings.as_slice(), lengths.as_slice()) {
@@ -31,7 +31,7 @@ pub fn request_framing(lines: &[String]) -> Option<Framing> {
     }
 }
 
-pub fn response_framing(lines: &[String]) -> Option<Framing> {
+pub(crate) fn response_framing(lines: &[String]) -> Option<Framing> {
     let mut lines = lines.to_vec();
     // Where a request line has its version.
     lines[0] = lines[0].split(' ').next()?.to_owned();
@@ -80,7 +80,7 @@ fn end_to_end(out: &mut Vec<u8>, head: &[u8], fields: &Fields, framing: Framing,
 }
 
 /// As `write_request` does it for the client 192.0.2.1, whose upstream connection is kept.
-pub fn request(head: &[u8], request: &RequestHead) -> Vec<u8> {
+pub(crate) fn request(head: &[u8], request: &RequestHead) -> Vec<u8> {
     let mut out = vec![];
     out.extend_from_slice(request.method_name.of(head));
     out.push(b' ');
@@ -111,7 +111,7 @@ pub fn request(head: &[u8], request: &RequestHead) -> Vec<u8> {
     out
 }
 
-pub fn response(head: &[u8], response: &ResponseHead, delivery: &Delivery<'_>) -> Vec<u8> {
+pub(crate) fn response(head: &[u8], response: &ResponseHead, delivery: &Delivery<'_>) -> Vec<u8> {
     let mut out = format!("HTTP/1.1 {} ", response.status).into_bytes();
     out.extend_from_slice(response.reason.of(head));
     out.extend_from_slice(b"\r\n");
@@ -130,7 +130,7 @@ pub fn response(head: &[u8], response: &ResponseHead, delivery: &Delivery<'_>) -
 }
 
 /// Body, trailers line by line, and the bytes they took, if a chunked body is whole and keeps to RFC 9112 section 7.1.
-pub fn chunked(bytes: &[u8]) -> Option<(Vec<u8>, Vec<Vec<u8>>, usize)> {
+pub(crate) fn chunked(bytes: &[u8]) -> Option<(Vec<u8>, Vec<Vec<u8>>, usize)> {
     let (mut body, mut at, mut extensions) = (vec![], 0, 0);
     let next_line = |at: usize| {
         let length = bytes.get(at..)?.windows(2).position(|pair| pair == b"\r\n")?;

@@ -28,8 +28,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use arguments::Arguments;
 use measure::Bench;
-use process::Core;
-use programs::Setting;
 
 fn main() -> ExitCode {
     let arguments = match arguments::parse(std::env::args().skip(1)) {
@@ -71,7 +69,6 @@ fn measure_all(arguments: &Arguments, folder: &Path) -> io::Result<bool> {
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let binary = arguments.binary.clone().map_or_else(build, Ok)?;
     let origin = origin::start()?;
-    let setting = Setting { origin: origin.address, workers: 1, log: false, core: Core::Any };
     let bench = Bench { arguments, origin: &origin, binary, folder: folder.to_owned() };
     println!(
         "CPU per request (schedstat of all of a program's threads / requests that the load counted); {} rounds of {} s",

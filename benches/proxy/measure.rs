@@ -1,9 +1,8 @@
 //! One row: every program started, then asked in turn, round by round, so that whatever else the machine does falls on
 //! all of them alike.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::unistd::Pid;

@@ -5,7 +5,6 @@ mod choose;
 mod next;
 mod peer;
 mod retry;
-mod smooth;
 #[cfg(test)]
 mod tests;
 mod tried;
@@ -15,5 +14,4 @@ pub use choose::Algorithm;
 pub use next::NextPolicy;
 pub use peer::{Outcome, Peer, PeerId, PeerSettings, Standing};
 pub use retry::{Attempt, Failure, Next, Policy, Progress, Retry};
-pub use smooth::Smooth;
 pub use tried::Tried;

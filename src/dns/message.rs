@@ -47,10 +47,6 @@ impl Question {
         Ok(Self { name: Name::vec_from_str(name).map_err(|_| BadName)?, family })
     }
 
-    pub fn family(&self) -> Family {
-        self.family
-    }
-
     /// A recursive query under the number `id`.
     pub fn encode(&self, id: u16) -> Vec<u8> {
         let mut builder = MessageBuilder::new_vec();

@@ -100,11 +100,6 @@ impl HeaderRules {
         self.replaced.is_empty() && self.own.is_empty()
     }
 
-    /// The lines that requests get, where they are the same for all and no own field is set.
-    pub fn constant_request_lines(&self) -> Option<&[u8]> {
-        self.set.constant().filter(|_| self.own.is_empty())
-    }
-
     /// A field whose value is empty is left out (nginx's `proxy_set_header`).
     pub fn request_fields(&self, fields: &mut RequestFields, facts: &Facts<'_>) {
         let RequestFields { text, own, lines } = fields;
@@ -273,7 +268,7 @@ mod tests {
         ];
         let own = rules(&[], &[], &set).unwrap();
         assert_eq!(own.replaced(), ["x-a", "cookie", "x-b", "x-c"]);
-        assert!(!own.leaves_requests() && own.constant_request_lines().is_none());
+        assert!(!own.leaves_requests());
         // Twice: nothing of the first request is left in the second.
         for _ in 0..2 {
             own.request_fields(&mut fields, &exchange.facts());
@@ -290,7 +285,6 @@ mod tests {
             }
         }
         let constant = rules(&[], &[], &[("X-A", "1"), ("X-B", "")]).unwrap();
-        assert_eq!(constant.constant_request_lines(), Some(&b"X-A: 1\r\n"[..]));
         constant.request_fields(&mut fields, &exchange.facts());
         assert_eq!((string(fields.lines()).as_str(), fields.value(OwnField::Host)), ("X-A: 1\r\n", None));
     }

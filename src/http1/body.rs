@@ -1,7 +1,5 @@
 //! A body, however it is delimited: taken apart on one side, framed anew on the other.
 
-use std::io::Write;
-
 use super::chunked::{Chunked, ChunkedError, Decoded};
 use super::framing::Framing;
 use super::rules::Names;
@@ -92,18 +90,8 @@ pub fn frame_chunk(buffer: &mut [u8], start: usize, length: usize, last: bool) -
         bytes.len()
     };
     if length > 0 {
-        let mut line = [b'0'; CHUNK_HEADROOM];
-        let mut at = CHUNK_HEADROOM - 2;
-        let mut rest = length;
-        while rest > 0 && at > 0 {
-            at -= 1;
-            if let Some(digit) = line.get_mut(at) {
-                *digit = char::from_digit((rest & 15) as u32, 16).map_or(b'0', |c| c as u8);
-            }
-            rest >>= 4;
-        }
-        line[CHUNK_HEADROOM - 2..].copy_from_slice(b"\r\n");
-        let line = line.get(at..).unwrap_or_default();
+        let (line, first) = size_line(length);
+        let line = line.get(first..).unwrap_or_default();
         from = start.saturating_sub(line.len());
         put(from, line);
         to += put(to, b"\r\n");
@@ -114,11 +102,28 @@ pub fn frame_chunk(buffer: &mut [u8], start: usize, length: usize, last: bool) -
     from..to
 }
 
+/// A chunk's size and its line end, and where they begin.
+fn size_line(length: usize) -> ([u8; CHUNK_HEADROOM], usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut line = [b'0'; CHUNK_HEADROOM];
+    line[CHUNK_HEADROOM - 2..].copy_from_slice(b"\r\n");
+    let mut at = CHUNK_HEADROOM - 2;
+    let mut rest = length;
+    while rest > 0 && at > 0 {
+        at -= 1;
+        if let (Some(place), Some(digit)) = (line.get_mut(at), DIGITS.get(rest & 15)) {
+            *place = *digit;
+        }
+        rest >>= 4;
+    }
+    (line, at)
+}
+
 /// The same for data that is copied: one chunk of `data`, behind `out`, and the last chunk if `last`.
 pub fn append_chunk(out: &mut Vec<u8>, data: &[u8], last: bool) {
     if !data.is_empty() {
-        // Writing to a vector cannot fail.
-        let _ = write!(out, "{:x}\r\n", data.len());
+        let (line, first) = size_line(data.len());
+        out.extend_from_slice(line.get(first..).unwrap_or_default());
         out.extend_from_slice(data);
         out.extend_from_slice(b"\r\n");
     }

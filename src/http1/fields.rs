@@ -14,7 +14,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// Of a head that is no longer than `u16::MAX`.
+    /// Of a head of at most `u16::MAX` bytes.
     pub(super) fn new(start: usize, end: usize) -> Self {
         Self { start: start as u16, end: end as u16 }
     }

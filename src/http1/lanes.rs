@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn a_run_reaches_as_far_as_its_bytes_allow() {
         type Reach = fn(&[u8], usize, usize) -> usize;
-        let table: [(Reach, fn(u8) -> bool); 3] =
+        type Test = fn(u8) -> bool;
+        let table: [(Reach, Test); 3] =
             [(token, is_token_byte), (host_name, is_name_byte), (target, is_target_byte)];
         for (reach, test) in table {
             for byte in 0..=u8::MAX {

@@ -38,7 +38,7 @@ pub use limits::*;
 pub use request::{Method, RequestHead};
 pub use response::ResponseHead;
 pub use rewrite::{Forwarded, append_path, write_request};
-pub use rules::{Names, Rules, append_field};
+pub use rules::{Names, Rules};
 pub use scan::{HeadScan, Scanned};
 pub use status::reason;
 pub use target::Target;

@@ -1,7 +1,7 @@
 //! What an upstream gets, as tables.
 
 use super::*;
-use crate::http1::{Fields, Method, Names};
+use crate::http1::{Fields, Names};
 
 fn forwarded() -> Forwarded<'static> {
     Forwarded {

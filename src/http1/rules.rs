@@ -1,8 +1,5 @@
 //! What a configuration says about fields: which are not passed on, and what stands in their place.
 
-use super::fields::{is_token_byte, trim};
-use super::known::Known;
-
 /// Names of fields, in any case. Cheap where there are none, and for a name of a length that none has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
@@ -48,7 +45,7 @@ impl Names {
 pub struct Rules<'a> {
     /// Not passed on.
     pub drop: &'a Names,
-    /// Whole lines, each made by `append_field`.
+    /// Whole lines, each with its CRLF.
     pub add: &'a [u8],
     /// Never left out: a request of HTTP/1.1 has to have it.
     pub host: Option<&'a [u8]>,
@@ -56,51 +53,6 @@ pub struct Rules<'a> {
     pub forwarded_proto: Option<&'a [u8]>,
     pub forwarded_host: Option<&'a [u8]>,
     pub real_ip: Option<&'a [u8]>,
-}
-
-/// Appends a line. Not, and false: a name that is none, or that only this proxy may say (framing, Host, what belongs to
-/// one hop); a value that would end the line.
-pub fn append_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> bool {
-    let legal = is_settable(name) && is_value(value);
-    if legal {
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(trim(value));
-        out.extend_from_slice(b"\r\n");
-    }
-    legal
-}
-
-fn is_settable(name: &[u8]) -> bool {
-    if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
-        return false;
-    }
-    match Known::of(name) {
-        Known::Connection
-        | Known::ContentLength
-        | Known::Expect
-        | Known::Host
-        | Known::KeepAlive
-        | Known::ProxyConnection
-        | Known::Te
-        | Known::Trailer
-        | Known::TransferEncoding
-        | Known::Upgrade => false,
-        Known::Date
-        | Known::Forwarded
-        | Known::IfMatch
-        | Known::IfModifiedSince
-        | Known::IfNoneMatch
-        | Known::IfRange
-        | Known::IfUnmodifiedSince
-        | Known::Range
-        | Known::Server
-        | Known::XForwardedFor
-        | Known::XForwardedHost
-        | Known::XForwardedProto
-        | Known::XRealIp
-        | Known::Other => true,
-    }
 }
 
 /// RFC 9110 section 5.5.
@@ -123,29 +75,5 @@ mod tests {
             assert!(!<&Names>::default().has(name.as_bytes()));
         }
         assert!(!names.is_empty() && Names::default().is_empty());
-    }
-
-    #[test]
-    fn only_whole_lines_are_appended() {
-        let table = [
-            ("X-A", " b ", Some("X-A: b\r\n")),
-            ("X-A", "", Some("X-A: \r\n")),
-            ("X-A", "\u{e4}", Some("X-A: \u{e4}\r\n")),
-            ("X-A", "b\r\nC: d", None),
-            ("X-A", "b\n", None),
-            ("X-A", "b\0", None),
-            ("X A", "b", None),
-            ("", "b", None),
-            ("X:", "b", None),
-            ("content-length", "1", None),
-            ("Transfer-Encoding", "chunked", None),
-            ("Connection", "close", None),
-            ("Host", "a", None),
-        ];
-        for (name, value, expect) in table {
-            let mut out = vec![];
-            assert_eq!(append_field(&mut out, name.as_bytes(), value.as_bytes()), expect.is_some());
-            assert_eq!(String::from_utf8(out).unwrap(), expect.unwrap_or_default(), "{name}: {value:?}");
-        }
     }
 }

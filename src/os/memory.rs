@@ -14,7 +14,7 @@ const LONG: usize = 256;
 /// # Safety
 /// `n` bytes can be read from `from` and written to `to`, and the two do not overlap.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
+pub(super) unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     if n <= LONG {
         // SAFETY: the caller's promise.
         unsafe { short(to, from, n) };
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut 
 /// # Safety
 /// `n` bytes can be read from `from` and written to `to`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-pub unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
+pub(super) unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     if n <= LONG {
         // SAFETY: the caller's promise; all is read before anything is written.
         unsafe { short(to, from, n) };

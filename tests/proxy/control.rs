@@ -59,6 +59,8 @@ fn no_request_fails_while_configurations_change() {
     let extra = proxy.address("127.0.0.1");
     let serve = |n: usize| {
         let mut servers = vec![server(address, vec![("/", respond(&n.to_string()))])];
+        // Nothing but a configuration could end a connection.
+        servers[0].client.keepalive_requests = u32::MAX;
         if n.is_multiple_of(2) {
             servers.push(server(extra, vec![("/", respond("extra"))]));
         }
@@ -76,8 +78,14 @@ fn no_request_fails_while_configurations_change() {
                     if n % 2 == 0 {
                         client = Client::connect(address);
                     }
-                    assert_eq!(client.get("/").status, 200);
+                    let response = client.get("/");
+                    assert_eq!(response.status, 200);
                     count += 1;
+                    if response.field("Connection") == Some("close") {
+                        // As often as a connection may be used.
+                        assert!(count % 1000 == 0, "closed after {count} requests");
+                        client = Client::connect(address);
+                    }
                 }
                 count
             })

@@ -183,7 +183,7 @@ fn a_name_may_be_found_long_after_the_start() {
         config.resolver.timeout = Duration::from_millis(50);
     });
     proxy.until("said so", |r| has("none-")(r) && reason("no name server answers in time")(r));
-    assert_eq!(get(address, "/").status, 503);
+    assert_eq!(get(address, "/").status, 502);
     dns.play(|asked| vec![asked.refuse(3)]);
     proxy.until("said so", |r| {
         has("none-")(r) && reason("\"app\" cannot be resolved: there is no such name")(r)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use vipgate::config::*;
+use vipgate::gateway::{Moment, Template};
 
 use crate::peers::*;
 use crate::support::*;
@@ -32,7 +33,7 @@ fn checks_take_servers_out_and_bring_them_back() {
     assert_eq!(get(address, "/").text(), "served");
     healthy.store(false, std::sync::atomic::Ordering::SeqCst);
     proxy.until("down", |r| !up(r) && r.upstreams[0].servers[0].reason.contains("status 500"));
-    assert_eq!(get(address, "/").status, 503);
+    assert_eq!(get(address, "/").status, 502);
     healthy.store(true, std::sync::atomic::Ordering::SeqCst);
     proxy.until("up again", up);
     assert_eq!(get(address, "/").text(), "served");
@@ -66,4 +67,19 @@ fn a_name_that_is_not_resolved_yet_is_no_failed_check() {
     let connected = "last check: connected";
     proxy.until("checked", |r| r.upstreams[0].servers[0].up && r.upstreams[0].servers[0].reason == connected);
     assert_eq!(get(address, "/").text(), "by name");
+}
+
+#[test]
+fn times_of_tries_are_told_without_an_access_log() {
+    let origin = Origin::answering(|_| ok("served"));
+    let mut proxy = Proxy::start(1);
+    let address = proxy.address("127.0.0.1");
+    let mut config = proxied(address, upstream("app", &[origin.address]));
+    assert!(matches!(config.access_log, AccessLog::Off));
+    let times = Template::parse("$upstream_connect_time $upstream_header_time", Moment::Response).unwrap();
+    config.servers[0].routes[0].add_headers = vec![("X-Times".into(), times)];
+    proxy.serve(&config);
+    let response = get(address, "/");
+    let times = response.field("X-Times").unwrap();
+    assert!(times.split(' ').all(|time| time.parse::<f64>().is_ok()), "{times}");
 }

@@ -122,6 +122,7 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
         }
         Ended::Down(Down::Switched(left)) => {
             // Both may say what they like, for as long as they like.
+            exchange.worker.buffers.give_text(std::mem::take(&mut call.text));
             match tunnel(exchange, &upstream.wire, call.behind, left, config.read_timeout).await {
                 true => End::Upgraded,
                 false => End::Fenced,

@@ -31,6 +31,15 @@ impl Buffer {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
+    /// The last read may have left something behind.
+    pub(super) fn is_full(&self) -> bool {
+        self.end == self.bytes.len() - CHUNK_TAILROOM
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes.len() >= LARGE_BUFFER
+    }
+
     /// The first `n` bytes, and those behind them.
     pub(super) fn parts(&mut self, n: usize) -> (&[u8], &mut [u8]) {
         let (front, behind) = self.filled_mut().split_at_mut_checked(n).unwrap_or_default();
@@ -63,6 +72,14 @@ impl Buffer {
         }
     }
 
+    /// A copy with no room for more.
+    fn snug(&self) -> Self {
+        let mut copy = Self::new(self.filled().len());
+        copy.space().copy_from_slice(self.filled());
+        copy.end += self.filled().len();
+        copy
+    }
+
     /// `n` bytes of `space` have been read into.
     pub(super) fn fill(&mut self, n: usize) {
         self.end = (self.end + n).min(self.bytes.len() - CHUNK_TAILROOM);
@@ -76,8 +93,7 @@ impl Buffer {
         self.start = (self.start + n).min(self.end);
     }
 
-    /// All the bytes, and where the filled part starts: for framing a chunk around a part of it. Only for a buffer
-    /// whose filled part has not been consumed from, so that the room in front is there.
+    /// All the bytes, and where the filled part starts: for framing a chunk around a part of it.
     pub(super) fn whole(&mut self) -> (&mut [u8], usize) {
         (&mut self.bytes, self.start)
     }
@@ -147,7 +163,7 @@ impl Buffers {
     pub(super) fn give_text(&self, mut text: Vec<u8>) {
         text.clear();
         let mut texts = self.texts.borrow_mut();
-        if text.capacity() <= 2 * BUFFER && texts.len() < SPARE_BUFFERS {
+        if (1..=2 * BUFFER).contains(&text.capacity()) && texts.len() < SPARE_BUFFERS {
             texts.push(text);
         }
     }
@@ -158,6 +174,14 @@ impl Buffers {
 pub(super) struct Lent<'a> {
     buffer: Buffer,
     owner: &'a Buffers,
+}
+
+impl Lent<'_> {
+    /// For what is kept long: takes no more memory than the bytes that are in it.
+    pub(super) fn shrink(&mut self) {
+        let snug = self.buffer.snug();
+        self.owner.give(std::mem::replace(&mut self.buffer, snug));
+    }
 }
 
 impl Deref for Lent<'_> {
@@ -211,6 +235,23 @@ mod tests {
         drop(taken);
         assert_eq!(buffers.large.borrow().len(), SPARE_LARGE_BUFFERS);
         assert!(buffers.take_large().is_some());
+    }
+
+    #[test]
+    fn what_is_kept_long_gives_the_rest_back() {
+        let buffers = Buffers::default();
+        for bytes in [&b""[..], b"abc"] {
+            let mut buffer = buffers.take();
+            buffer.space()[..bytes.len()].copy_from_slice(bytes);
+            buffer.fill(bytes.len());
+            buffer.shrink();
+            assert_eq!(buffers.small.borrow().len(), 1);
+            assert!(buffer.filled() == bytes && buffer.space().is_empty());
+            buffer.grow(2 * BUFFER);
+            buffer.space()[0] = b'd';
+            buffer.fill(1);
+            assert_eq!(buffer.filled(), [bytes, b"d"].concat());
+        }
     }
 
     #[test]

@@ -164,13 +164,32 @@ impl Client {
 
     /// All of `bytes`, to a client that takes some of them at least once per `bound`.
     pub(super) async fn write_all(&self, worker: &Worker, bytes: &[u8], bound: Duration) -> io::Result<()> {
-        let (mut rest, mut armed) = (bytes, false);
+        self.write_both(worker, bytes, b"", bound).await
+    }
+
+    /// The same for two pieces, one behind the other.
+    pub(super) async fn write_both(
+        &self,
+        worker: &Worker,
+        mut first: &[u8],
+        mut second: &[u8],
+        bound: Duration,
+    ) -> io::Result<()> {
+        let mut armed = false;
         poll_fn(|cx| {
-            while !rest.is_empty() {
-                match self.wire.poll_write(cx, rest) {
+            loop {
+                let written = match (first.is_empty(), second.is_empty()) {
+                    (true, true) => return Poll::Ready(Ok(())),
+                    (false, true) => self.wire.poll_write(cx, first),
+                    (true, false) => self.wire.poll_write(cx, second),
+                    (false, false) => self.wire.poll_write_both(cx, first, second),
+                };
+                match written {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(Ok(n)) => {
-                        rest = rest.get(n..).unwrap_or_default();
+                        let behind = n.saturating_sub(first.len());
+                        first = first.get(n..).unwrap_or_default();
+                        second = second.get(behind..).unwrap_or_default();
                         armed = false;
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -183,7 +202,6 @@ impl Client {
                     }
                 }
             }
-            Poll::Ready(Ok(()))
         })
         .await
     }

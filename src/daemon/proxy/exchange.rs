@@ -14,7 +14,6 @@ use super::forward::{Bound, forward};
 use super::respond::{Reply, own, unread};
 use super::tally::Tally;
 use super::worker::{View, Worker};
-use crate::config::AccessLog;
 use crate::gateway::{Answer, Deed, PathError, Route, Site, normalise, redirect_lines};
 use crate::http1::{
     BodyDecoder, ChunkedError, Decoded, HeadError, HeadScan, Method, REQUEST_HEAD_MAX, RequestHead, Version,
@@ -44,7 +43,7 @@ pub(super) struct Exchange<'a, 'w> {
     /// Normalised.
     pub(super) path: &'a [u8],
     pub(super) tally: Tally,
-    /// Times are of interest: somebody reads a log of them.
+    /// Times are of interest: something that is written names them.
     pub(super) timed: bool,
     /// The client is told that its connection ends with this answer.
     pub(super) close: Cell<bool>,
@@ -105,6 +104,10 @@ pub(super) async fn exchange<'w>(
     worker.vitals.count(Count::Requests);
     client.requests.set(client.requests.get().saturating_add(1));
     let length = head.length;
+    if head.upgrade.is_some() {
+        // What follows may last for days.
+        input.shrink();
+    }
     let (bytes, behind) = input.parts(length);
     let view = worker.view_for(&client.listener);
     let host = head.host.map(|h| h.of(bytes));
@@ -130,7 +133,7 @@ pub(super) async fn exchange<'w>(
         bytes,
         path: path.as_deref().unwrap_or_default(),
         tally,
-        timed: !matches!(view.snapshot.access_log, AccessLog::Off),
+        timed: view.snapshot.names_times,
         close: Cell::new(
             !head.keep_alive
                 || client.shared.is_leaving()

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 use super::counters::{Count, Vitals};
+use super::crew::Event;
 use super::limits::VERDICT_TIMEOUT;
-use super::worker::Event;
 use crate::health::{Clearance, Gap, GapWatch};
 use crate::link::{Boottime, FenceQuery};
 use crate::os::clock;

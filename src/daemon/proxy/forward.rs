@@ -228,7 +228,8 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
             worker.vitals.count(Count::NoUpstream);
             exchange.tally.begin(None);
             exchange.tally.note(|t| t.status = Some(502));
-            return Err(Stop::Own(503));
+            // nginx's "no live upstreams", for which its error pages are written.
+            return Err(Stop::Own(502));
         };
         exchange.tally.begin(Some(address));
         let pool = Rc::clone(call.pool);

@@ -26,6 +26,8 @@ pub(super) const BUFFER: usize = 16 << 10;
 pub(super) const LARGE_BUFFER: usize = 1 << 20;
 /// A body with so many bytes to come gets a large buffer: more than a small one holds.
 pub(super) const LARGE_FROM: u64 = BUFFER as u64;
+/// So much of a body is copied behind its head; what is longer is written from where it is.
+pub(super) const COPIED_MAX: usize = 4 << 10;
 /// Large buffers in use per worker; further transfers make do with small ones.
 pub(super) const LARGE_BUFFERS_MAX: usize = 16;
 /// Unused buffers kept per worker; the rest goes back to the system, as do those that were not needed for a while.
@@ -59,6 +61,8 @@ pub(super) const SHORTAGE_WARNING: Duration = Duration::from_secs(10);
 pub(super) const BEAT: Duration = Duration::from_millis(50);
 /// How often a worker's loop turns at the latest, in time for every beat.
 pub(super) const TURN: Duration = Duration::from_millis(25);
+/// Between two looks at the deadlines of all connections, of thousands of which one may be over in every millisecond.
+pub(super) const SWEEP: Duration = Duration::from_millis(10);
 /// A worker whose loop has not turned for so long hangs: its siblings accept from its queue.
 pub(super) const SIBLING_LATE: Duration = Duration::from_millis(50);
 /// A worker looks at the clock so often within the fence's bound.

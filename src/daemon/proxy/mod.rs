@@ -14,6 +14,7 @@ mod client;
 mod connection;
 mod content;
 mod counters;
+mod crew;
 mod deadline;
 mod directory;
 mod error_pages;

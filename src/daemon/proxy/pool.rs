@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::counters::{ServerTally, Vitals};
-use super::limits::UPSTREAM_AGE_MAX;
+use super::limits::{LARGE_FROM, UPSTREAM_AGE_MAX};
 use super::snapshot::Group;
 use super::wire::Wire;
 use crate::balance::{Algorithm, Balancer, Outcome, Peer, PeerId, Tried};
@@ -22,6 +22,7 @@ pub(super) struct Pool {
     /// All of them together.
     waiting: Cell<usize>,
     random: Cell<u64>,
+    large: Cell<bool>,
     vitals: Arc<Vitals>,
     /// Of each server of the upstream.
     tallies: RefCell<Vec<Arc<ServerTally>>>,
@@ -93,6 +94,7 @@ impl Pool {
             waiting: Cell::new(0),
             // Never 0: that would stay 0.
             random: Cell::new(seed | 1),
+            large: Cell::new(false),
             vitals,
             tallies: RefCell::default(),
         };
@@ -191,6 +193,15 @@ impl Pool {
         x ^= x >> 27;
         self.random.set(x);
         x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// The last response's body had so many bytes: the next one may well be alike.
+    pub(super) fn note_size(&self, body: u64) {
+        self.large.set(body > LARGE_FROM);
+    }
+
+    pub(super) fn expects_large(&self) -> bool {
+        self.large.get()
     }
 
     /// A connection to this peer that still seems to be open.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,13 +13,13 @@ use super::client::GoneWatch;
 use super::deadline::Wait;
 use super::exchange::Exchange;
 use super::forward::Judge;
-use super::limits::{FRESH_PATIENCE, INTERIM_MAX, LARGE_FROM};
+use super::limits::{COPIED_MAX, FRESH_PATIENCE, INTERIM_MAX, LARGE_FROM};
 use super::pool::Pool;
 use super::wire::Wire;
 use crate::balance::Failure;
 use crate::http1::{
     BodyDecoder, Delivery, Framing, HeadScan, LAST_CHUNK, Names, RESPONSE_HEAD_MAX, ResponseHead, Version,
-    append_decoded, append_last_chunk, frame_chunk, write_interim, write_response, write_switching,
+    append_last_chunk, frame_chunk, write_interim, write_response, write_switching,
 };
 
 pub(super) struct Relay<'a, 'w> {
@@ -67,8 +68,17 @@ enum Unread {
 
 impl<'w> Relay<'_, 'w> {
     pub(super) async fn run(self) -> Down<'w> {
-        let mut buffer = self.exchange.worker.buffers.take();
-        match self.final_head(&mut buffer).await {
+        // Whoever waits for a slow upstream holds no buffer.
+        let ready = self.wait(|cx| self.from.poll_readable(cx)).await;
+        let buffers = &self.exchange.worker.buffers;
+        let large = if self.pool.expects_large() { buffers.take_large() } else { None };
+        let mut buffer = large.unwrap_or_else(|| buffers.take());
+        let head = match ready {
+            Ok(()) | Err(Unread::Failed(Failure::Empty)) => self.final_head(&mut buffer).await,
+            Err(Unread::Failed(failure)) => Err(Down::Failed(failure)),
+            Err(Unread::ClientGone) => Err(Down::ClientGone),
+        };
+        match head {
             Ok(head) if head.status == 101 => self.switch(&head, buffer).await,
             Ok(head) if self.judge.gives_up(self.pool, head.status) => Down::NextServer(head.status),
             Ok(head) => self.answer(head, buffer).await,
@@ -136,13 +146,22 @@ impl<'w> Relay<'_, 'w> {
         }
     }
 
-    /// Reads once; a time-out counts only when the request is out.
     async fn read(&self, buffer: &mut Lent<'w>) -> Result<usize, Unread> {
+        let n = self.wait(|cx| self.from.poll_read(cx, buffer.space())).await?;
+        buffer.fill(n);
+        Ok(n)
+    }
+
+    /// For what `poll` waits for; a time-out counts only when the request is out.
+    async fn wait<T>(
+        &self,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Result<T, Unread> {
         let (worker, client) = (self.exchange.worker, self.exchange.client);
         let (mut waits, mut sending) = (0, self.progress.request.get());
-        let n = poll_fn(|cx| {
+        poll_fn(|cx| {
             loop {
-                if let Poll::Ready(result) = self.from.poll_read(cx, buffer.space()) {
+                if let Poll::Ready(result) = poll(cx) {
                     return Poll::Ready(result.map_err(|_| Unread::Failed(Failure::Empty)));
                 }
                 if std::mem::replace(&mut sending, self.progress.request.get()) != sending {
@@ -175,9 +194,7 @@ impl<'w> Relay<'_, 'w> {
                 return Poll::Ready(Err(Unread::Failed(failure)));
             }
         })
-        .await?;
-        buffer.fill(n);
-        Ok(n)
+        .await
     }
 
     /// Whether the client has left. A fresh connection is not watched at once: most answers come before that pays.
@@ -244,34 +261,52 @@ impl<'w> Relay<'_, 'w> {
         }
         buffer.consume(head.length);
 
+        let filled = buffer.is_full();
         let mut body = BodyDecoder::new(head.framing);
         let decoded = match body.decode(buffer.filled_mut()) {
             Ok(decoded) => decoded,
             Err(error) => return self.malformed(&error),
         };
-        let data = buffer.filled().get(decoded.start..decoded.start + decoded.length).unwrap_or_default();
-        match framing {
-            Framing::Chunked => append_decoded(&mut text, data, &mut body, self.hide),
-            Framing::None | Framing::Length(_) | Framing::Close => text.extend_from_slice(data),
-        }
-        let length = data.len();
-        buffer.consume(decoded.consumed);
+        let done = body.is_done();
+        let trailers = if done { body.take_trailers(self.hide) } else { None };
+        let trailers = trailers.filter(|_| framing == Framing::Chunked);
         if let Err(down) = self.may_begin().await {
             return down;
         }
         self.progress.answered.set(true);
-        let written = match body.is_done() {
-            true => exchange.write_end(&text, length).await,
-            false => exchange.write(&text, length).await,
+        let (whole, at) = buffer.whole();
+        let start = at + decoded.start;
+        let range = match framing {
+            // The head has left room in front.
+            Framing::Chunked => frame_chunk(whole, start, decoded.length, done && trailers.is_none()),
+            Framing::None | Framing::Length(_) | Framing::Close => start..start + decoded.length,
         };
+        let piece = whole.get(range).unwrap_or_default();
+        let mut written = match piece.len() <= COPIED_MAX {
+            true => {
+                text.extend_from_slice(piece);
+                match done && trailers.is_none() {
+                    true => exchange.write_end(&text, decoded.length).await,
+                    false => exchange.write(&text, decoded.length).await,
+                }
+            }
+            false => exchange.write_both(&text, piece, decoded.length).await,
+        };
+        if let Some(trailers) = trailers.filter(|_| written.is_ok()) {
+            text.clear();
+            append_last_chunk(&mut text, &trailers);
+            written = exchange.write(&text, 0).await;
+        }
+        buffer.consume(decoded.consumed);
         exchange.worker.buffers.give_text(text);
         if written.is_err() {
             return Down::ClientGone;
         }
         let clean = match body.is_done() {
             true => Ok(buffer.is_empty()),
-            false => self.body(&mut body, framing, buffer).await,
+            false => self.body(&mut body, framing, buffer, filled).await,
         };
+        self.pool.note_size(exchange.tally.body_sent.get());
         exchange.worker.give_fields(head.fields);
         match clean {
             Ok(clean) => Down::Complete { reusable: clean && head.keep_alive && body.is_done(), close },
@@ -285,15 +320,17 @@ impl<'w> Relay<'_, 'w> {
         if self.exchange.client.is_cleared(self.exchange.worker).await { Ok(()) } else { Err(Down::Fenced) }
     }
 
-    /// The rest of the body. True: nothing that follows it has come.
+    /// The rest of the body; `filled`: there was more to read than there was room for. True: nothing that follows it
+    /// has come.
     async fn body(
         &self,
         body: &mut BodyDecoder,
         framing: Framing,
         mut buffer: Lent<'w>,
+        mut filled: bool,
     ) -> Result<bool, Down<'w>> {
         let exchange = self.exchange;
-        let (mut small, mut filled) = (true, false);
+        let mut small = !buffer.is_large();
         while !body.is_done() {
             // Without a known length a full small buffer shows that a large one pays.
             if small

@@ -117,6 +117,13 @@ impl Exchange<'_, '_> {
         Ok(())
     }
 
+    /// A head and what follows it.
+    pub(super) async fn write_both(&self, head: &[u8], piece: &[u8], body: usize) -> io::Result<()> {
+        self.client.write_both(self.worker, head, piece, self.site.client.send_timeout).await?;
+        self.tally.count_sent(head.len() + piece.len(), body);
+        Ok(())
+    }
+
     /// The end of an answer after which the client expects the end of the connection.
     pub(super) async fn write_end(&self, bytes: &[u8], body: usize) -> io::Result<()> {
         // With unread input the kernel would send a reset instead of the end.

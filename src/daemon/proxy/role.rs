@@ -14,13 +14,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::admin::{self, Admin, Question, Waiting};
 use super::counters::{Count, Sums, Vitals};
+use super::crew::{self, Command, Event, Handle};
 use super::directory::Directory;
 use super::limits::{
     ADMIN_CONNECTIONS_MAX, BEAT, EVENTS, LOG_END, ORPHAN_DRAIN, OUTBOX, RESCUERS, WORKERS_MAX,
 };
 use super::metrics::Measured;
 use super::snapshot::Snapshot;
-use super::worker::{self, Command, Event, Handle};
 use super::{access_log, error_pages};
 use crate::config::{Config, Log, Resolver};
 use crate::daemon::link::{Link, Sender};
@@ -257,7 +257,7 @@ impl Role {
         for index in self.workers.len()..prepared.workers {
             let (vitals, snapshot) = (Arc::clone(&vitals), Arc::clone(&self.snapshot));
             let log = self.access_log.intake();
-            match worker::start(index, vitals, snapshot, self.events_in.clone(), log) {
+            match crew::start(index, vitals, snapshot, self.events_in.clone(), log) {
                 Ok(handle) => self.workers.push(handle),
                 Err(error) => {
                     tracing::error!("cannot start worker {index}: {error}");

@@ -194,16 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_that_are_up_have_a_turn() {
+    fn an_address_that_is_down_is_still_the_servers() {
         let server = Server::new(Host::Name("app".into()), 80, Arc::default());
-        assert!(!server.is_usable() && server.address(0).is_none());
+        assert!(server.endpoints().is_empty());
         let all = addresses(&[1, 2, 3]);
         server.set_addresses(&all);
         server.endpoints()[1].set_checked(false, String::new());
-        let turns: Vec<_> = (0..4).filter_map(|turn| server.address(turn)).collect();
-        assert_eq!(turns, [all[0], all[2], all[0], all[2]]);
-        assert!(server.has(all[1]) && !server.is_up(all[1]) && server.is_up(all[2]) && server.is_usable());
-        assert!(!server.has(addresses(&[4])[0]));
+        assert!(server.has(all[1]) && !server.is_up(all[1]) && server.is_up(all[2]));
+        let other = addresses(&[4])[0];
+        assert!(!server.has(other) && !server.is_up(other));
         let fixed = Server::new(Host::Address([192, 0, 2, 1].into()), 80, Arc::default());
         assert_eq!(shown(&fixed), ["192.0.2.1:80 1 not checked"]);
     }

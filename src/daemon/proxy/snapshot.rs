@@ -20,6 +20,8 @@ pub(super) struct Snapshot {
     pub(super) access_log: AccessLog,
     /// Something that is written names the client's way in: its address has to be asked for.
     pub(super) names_local: bool,
+    /// Something that is written may name the times of tries.
+    pub(super) names_times: bool,
     /// The access log has fields of upstreams' responses: their heads are kept until then.
     pub(super) logs_response: bool,
     /// A worker that did not run for longer has to ask before it goes on; `None`: nothing can be taken over.
@@ -36,6 +38,7 @@ impl Default for Snapshot {
             upstreams: vec![],
             access_log: AccessLog::Off,
             names_local: false,
+            names_times: false,
             logs_response: false,
             fence: None,
             virtual_addresses: vec![],
@@ -68,9 +71,12 @@ impl Snapshot {
         let gateway = Gateway::try_new(&config, pages)?;
         let shortest = config.vrrp.iter().map(|v| v.advert_interval).min();
         let virtual_addresses = config.vrrp.iter().flat_map(|v| v.addresses()).map(IpAddr::V4).collect();
-        let names_local = templates(&config)
-            .iter()
-            .any(|t| ["server_addr", "server_port"].iter().any(|name| t.text().contains(name)));
+        let names = |names: &[&str]| {
+            templates(&config).iter().any(|t| names.iter().any(|name| t.text().contains(name)))
+        };
+        let names_local = names(&["server_addr", "server_port"]);
+        let names_times = !matches!(config.access_log, AccessLog::Off)
+            || names(&["upstream_connect_time", "upstream_header_time"]);
         let logs_response =
             matches!(&config.access_log, AccessLog::Text(t) if t.text().contains("upstream_http_"));
         let upstreams = config.upstreams.into_iter().map(|config| {
@@ -90,6 +96,7 @@ impl Snapshot {
             upstreams: upstreams.collect(),
             access_log: config.access_log,
             names_local,
+            names_times,
             logs_response,
             fence: shortest.map(|interval| interval.duration() * FENCE_INTERVALS),
             virtual_addresses,

@@ -4,7 +4,7 @@
 //! one that ends with its first answer never has to be told to epoll at all.
 
 use std::cell::RefCell;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -66,6 +66,24 @@ impl Wire {
             }
         }
         Pin::new(inner.stream()?).poll_write(cx, bytes)
+    }
+
+    /// Both in one system call, as far as the kernel takes them.
+    pub(super) fn poll_write_both(
+        &self,
+        cx: &mut Context<'_>,
+        first: &[u8],
+        second: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let slices = [IoSlice::new(first), IoSlice::new(second)];
+        let mut inner = self.0.borrow_mut();
+        if let Inner::Fresh(stream) = &mut *inner {
+            match stream.write_vectored(&slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => inner.watch(),
+                result => return Poll::Ready(result),
+            }
+        }
+        Pin::new(inner.stream()?).poll_write_vectored(cx, &slices)
     }
 
     /// As many of the last bytes as the kernel takes at once, held back until the connection is closed, so that they
@@ -192,6 +210,8 @@ mod tests {
             theirs.write_all(b"again").unwrap();
             assert_eq!(read.await.unwrap(), 5);
             assert!(!wire.is_fresh() && wire.is_quiet());
+            // With bytes that it has not read it would reset the connection instead of ending it.
+            theirs.read_exact(&mut [0; 6]).unwrap();
             drop(theirs);
             assert_eq!(poll_fn(|cx| wire.poll_peek(cx)).await.unwrap(), 0);
         });

@@ -8,27 +8,25 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-use super::access_log::{AccessLog, Intake};
+use super::access_log::AccessLog;
 use super::buffers::Buffers;
 use super::client::{Client, Leaving, Shared};
 use super::connection;
 use super::counters::{Count, Vitals};
+use super::crew::{Command, Event};
 use super::deadline::Deadlines;
 use super::fence::Fence;
 use super::limits::{
-    COMMANDS, CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, FILE_THREADS, SPARE_FIELDS, TURN, TURN_MIN,
-    TURNS_PER_FENCE_BOUND, WORKER_STACK,
+    CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, SPARE_FIELDS, SWEEP, TURN, TURN_MIN, TURNS_PER_FENCE_BOUND,
 };
 use super::listener::{self, Listener};
 use super::pool::Pool;
@@ -38,87 +36,8 @@ use super::snapshot::Snapshot;
 use crate::config::ClientLimits;
 use crate::gateway::{RequestFields, RequestIds, SecondText};
 use crate::http1::Fields;
-use crate::link::{FenceQuery, FenceVerdict, Generation};
+use crate::link::Generation;
 use crate::os::{clock, descriptor};
-
-/// From the main thread to a worker.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// The snapshot has been swapped: accept on these too, and on nothing that it does not serve. Each comes with the
-    /// worker that owns it; a sibling's is to be accepted from only while that one hangs.
-    Commit {
-        generation: Generation,
-        listeners: Vec<(SocketAddr, usize, OwnedFd)>,
-    },
-    Verdict(FenceVerdict),
-    /// Finish what is in flight, for at most this long; then the thread ends.
-    Drain {
-        bound: Duration,
-    },
-}
-
-/// From a worker to the main thread.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// This generation is being served.
-    Serving {
-        worker: usize,
-        generation: Generation,
-    },
-    FenceQuery {
-        worker: usize,
-        query: FenceQuery,
-    },
-    /// Nothing is in flight any more; so many connections were cut at the bound.
-    Drained {
-        worker: usize,
-        cut: u64,
-    },
-}
-
-/// The main thread's end of a worker.
-pub(super) struct Handle {
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) vitals: Arc<Vitals>,
-    thread: JoinHandle<()>,
-}
-
-impl Handle {
-    /// The thread is gone, which it must not be before it was told to drain.
-    pub(super) fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-}
-
-/// `vitals`: of all workers; this one's is at `index`.
-pub(super) fn start(
-    index: usize,
-    vitals: Arc<[Arc<Vitals>]>,
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    events: mpsc::Sender<Event>,
-    log: Intake,
-) -> io::Result<Handle> {
-    let (commands, inbox) = mpsc::channel(COMMANDS);
-    let own = vitals.get(index).map(Arc::clone).unwrap_or_default();
-    let worker = std::thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK);
-    let thread = worker.spawn(move || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().max_blocking_threads(FILE_THREADS);
-        let runtime = match builder.build_local(LocalOptions::default()) {
-            Ok(runtime) => runtime,
-            // The main thread finds that this one has ended.
-            Err(error) => return tracing::error!(index, "a worker cannot start: {error}"),
-        };
-        runtime.block_on(async {
-            let log = Some(log.worker());
-            let worker = Rc::new(Worker::new(index, vitals, snapshot, events, log));
-            worker.run(inbox).await;
-        });
-        // A read that hangs must not hold up the end.
-        runtime.shutdown_background();
-    })?;
-    Ok(Handle { commands, vitals: own, thread })
-}
 
 pub(super) struct Worker {
     index: usize,
@@ -200,7 +119,7 @@ impl Worker {
         }
     }
 
-    async fn run(self: Rc<Self>, mut inbox: mpsc::Receiver<Command>) {
+    pub(super) async fn run(self: Rc<Self>, mut inbox: mpsc::Receiver<Command>) {
         let mut last_sweep = Instant::now();
         loop {
             // What came first is looked at first: a command may be older than the gap that the clock shows.
@@ -245,7 +164,7 @@ impl Worker {
     fn turn_length(&self) -> Duration {
         let bound = self.view.borrow().snapshot.fence;
         let turn = bound.map_or(TURN, |b| (b / TURNS_PER_FENCE_BOUND).clamp(TURN_MIN, TURN));
-        turn.min(self.deadlines.left()).max(TURN_MIN)
+        turn.min(self.deadlines.left().max(SWEEP)).max(TURN_MIN)
     }
 
     async fn commit(self: &Rc<Self>, generation: Generation, listeners: Vec<(SocketAddr, usize, OwnedFd)>) {

@@ -1,0 +1,99 @@
+//! A worker's thread as the main thread sees it: how it starts, and what the two tell each other.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::LocalOptions;
+use tokio::sync::mpsc;
+
+use super::access_log::Intake;
+use super::counters::Vitals;
+use super::limits::{COMMANDS, FILE_THREADS, WORKER_STACK};
+use super::snapshot::Snapshot;
+use super::worker::Worker;
+use crate::link::{FenceQuery, FenceVerdict, Generation};
+
+/// From the main thread to a worker.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// The snapshot has been swapped: accept on these too, and on nothing that it does not serve. Each comes with the
+    /// worker that owns it; a sibling's is to be accepted from only while that one hangs.
+    Commit {
+        generation: Generation,
+        listeners: Vec<(SocketAddr, usize, OwnedFd)>,
+    },
+    Verdict(FenceVerdict),
+    /// Finish what is in flight, for at most this long; then the thread ends.
+    Drain {
+        bound: Duration,
+    },
+}
+
+/// From a worker to the main thread.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// This generation is being served.
+    Serving {
+        worker: usize,
+        generation: Generation,
+    },
+    FenceQuery {
+        worker: usize,
+        query: FenceQuery,
+    },
+    /// Nothing is in flight any more; so many connections were cut at the bound.
+    Drained {
+        worker: usize,
+        cut: u64,
+    },
+}
+
+/// The main thread's end of a worker.
+pub(super) struct Handle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) vitals: Arc<Vitals>,
+    thread: JoinHandle<()>,
+}
+
+impl Handle {
+    /// The thread is gone, which it must not be before it was told to drain.
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// `vitals`: of all workers; this one's is at `index`.
+pub(super) fn start(
+    index: usize,
+    vitals: Arc<[Arc<Vitals>]>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    events: mpsc::Sender<Event>,
+    log: Intake,
+) -> io::Result<Handle> {
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let own = vitals.get(index).map(Arc::clone).unwrap_or_default();
+    let worker = std::thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK);
+    let thread = worker.spawn(move || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().max_blocking_threads(FILE_THREADS);
+        let runtime = match builder.build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            // The main thread finds that this one has ended.
+            Err(error) => return tracing::error!(index, "a worker cannot start: {error}"),
+        };
+        runtime.block_on(async {
+            let log = Some(log.worker());
+            let worker = Rc::new(Worker::new(index, vitals, snapshot, events, log));
+            worker.run(inbox).await;
+        });
+        // A read that hangs must not hold up the end.
+        runtime.shutdown_background();
+    })?;
+    Ok(Handle { commands, vitals: own, thread })
+}
