@@ -41,7 +41,6 @@ mod tally;
 mod task;
 mod tunnel;
 mod upload;
-mod view;
 mod wire;
 mod worker;
 
