@@ -63,14 +63,14 @@ pub(crate) fn request(bytes: &[u8]) -> Option<RequestHead> {
         Forwarded { rules, ..told() },
     ] {
         let out = rewritten(text, &head, &forwarded);
+        if !fits(&out) {
+            continue;
+        }
         assert_eq!(
             HeadScan::default().request(&out),
             Ok(Scanned::Complete(out.len())),
             "one head, and whole"
         );
-        if !fits(&out) {
-            continue;
-        }
         let again = RequestHead::parse(&out, Fields::default());
         let again = again.unwrap_or_else(|e| panic!("{e}: {:?} from {:?}", shown(&out), shown(text)));
         assert_eq!((again.framing, again.method), (head.framing, head.method), "{:?}", shown(&out));
@@ -85,9 +85,12 @@ pub(crate) fn request(bytes: &[u8]) -> Option<RequestHead> {
     Some(head)
 }
 
-/// A head at the limit of its fields is longer than that once this proxy's own are in it.
+/// A head at the limit is beyond it once this proxy's own fields are in it, or its target is percent-encoded.
 fn fits(out: &[u8]) -> bool {
-    out.split(|b| *b == b'\n').count() <= FIELDS_MAX
+    let mut lines = out.split(|b| *b == b'\n');
+    lines.next().is_some_and(|line| line.len() <= REQUEST_LINE_MAX)
+        && lines.count() < FIELDS_MAX
+        && out.len() <= REQUEST_HEAD_MAX
 }
 
 fn told() -> Forwarded<'static> {

@@ -66,8 +66,10 @@ fn document(
         .enumerate()
         .map(|(number, address)| format!("  u{number}: {{servers: [\"{address}\"], keepalive: {}}}\n", 4 + n))
         .collect();
+    // Nothing but a configuration may end a connection.
     format!(
         "node: node-{n}\nworkers: 2\nupstreams:\n{upstreams}servers:\n  - listen: [\"{lasting}\", \"{second}\"]\n    \
+         keepalive_requests: 1000000000\n    \
          add_headers: {{X-Generation: \"{n}\"}}\n    routes:\n      - {{path: /, proxy: {{upstream: u0}}}}\n      \
          - {{exact: /generation, respond: {{body: \"{n}\"}}}}\n      - {{path: \"/only-{n}/\", respond: {{body: here}}}}\n"
     )

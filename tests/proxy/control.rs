@@ -78,14 +78,8 @@ fn no_request_fails_while_configurations_change() {
                     if n % 2 == 0 {
                         client = Client::connect(address);
                     }
-                    let response = client.get("/");
-                    assert_eq!(response.status, 200);
+                    assert_eq!(client.get("/").status, 200);
                     count += 1;
-                    if response.field("Connection") == Some("close") {
-                        // As often as a connection may be used.
-                        assert!(count % 1000 == 0, "closed after {count} requests");
-                        client = Client::connect(address);
-                    }
                 }
                 count
             })

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Waited};
 use super::exchange::{Outcome, exchange};
-use super::limits::IDLE_GRACE;
+use super::limits::{IDLE_GRACE, PIPELINED_PER_TURN};
 use super::worker::Worker;
 
 /// How a busy spell of a connection ended.
@@ -34,10 +34,17 @@ pub(super) async fn run(worker: &Worker, client: Client) {
 
 /// One request after the other, for as long as they follow each other closely.
 async fn spell(worker: &Worker, client: &Client) -> Spell {
-    let mut pipelined = None;
+    let (mut pipelined, mut served) = (None, 0u32);
     loop {
         match exchange(worker, client, pipelined.take()).await {
-            Outcome::Next(Some(input)) => pipelined = Some(input),
+            Outcome::Next(Some(input)) => {
+                pipelined = Some(input);
+                served += 1;
+                // What lies here already waits for nobody: without this it would hold up the other connections.
+                if served % PIPELINED_PER_TURN == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
             Outcome::Next(None) => {
                 let bound = client.limits.get().keepalive_timeout.min(IDLE_GRACE);
                 match client.has_request(worker, bound).await {

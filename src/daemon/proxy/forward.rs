@@ -149,10 +149,13 @@ pub(super) async fn forward<'w>(
             if exchange.tally.status.get() == 0 {
                 // nginx's own, for the log only.
                 exchange.tally.status.set(499);
+                return Bound::Gone;
             }
-            Bound::Gone
+            // To a client that is slow, and not gone, the plain end of a connection could be the end of the answer.
+            Bound::Cut
         }
-        Err(Stop::Upgraded) => Bound::Gone,
+        // The last bytes are on their way: closed at once, unread input would make a reset overtake them.
+        Err(Stop::Upgraded) => Bound::Answered { close: true, rest: None },
         Err(Stop::Cut) => {
             worker.vitals.count(Count::Cut);
             Bound::Cut

@@ -2,13 +2,25 @@
 
 use std::time::Duration;
 
+use crate::config::ClientLimits;
+
 /// A connection to an upstream is not used any more after so long (`keepalive_time` of an upstream).
 pub(super) const UPSTREAM_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// A connection that has been silent for so long gives back all it holds for a busy spell.
 pub(super) const IDLE_GRACE: Duration = Duration::from_secs(1);
 /// An answer that takes longer is worth a look at whether its client is still there, where that costs something.
-pub(super) const FRESH_PATIENCE: Duration = Duration::from_millis(20);
+pub(super) const FRESH_PATIENCE: Duration = Duration::from_millis(100);
+
+/// For a client of an address that is served no more.
+pub(super) const UNKNOWN_CLIENT: ClientLimits = ClientLimits {
+    client_header_timeout: Duration::from_secs(60),
+    keepalive_timeout: Duration::ZERO,
+    keepalive_requests: 1,
+    client_body_timeout: Duration::from_secs(60),
+    send_timeout: Duration::from_secs(60),
+    client_max_body_size: None,
+};
 
 /// After an answer that leaves input unread, a client is listened to for so long, and so long between two reads, that
 /// it can read the answer before a reset throws it away (`lingering_time`, `lingering_timeout`).
@@ -45,6 +57,8 @@ pub(super) const FILE_THREADS: usize = 4;
 pub(super) const FILE_READ_MAX: usize = 128 << 10;
 pub(super) const FILE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Requests of one connection answered before the others get a turn.
+pub(super) const PIPELINED_PER_TURN: u32 = 32;
 /// Connections taken from a queue before the others get a turn.
 pub(super) const ACCEPTS_PER_TURN: usize = 64;
 /// Client connections per worker, where the limit of open files allows as many. Each may need a second descriptor.

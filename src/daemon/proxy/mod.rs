@@ -41,6 +41,7 @@ mod tally;
 mod task;
 mod tunnel;
 mod upload;
+mod view;
 mod wire;
 mod worker;
 

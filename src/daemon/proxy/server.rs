@@ -194,15 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_down_is_still_the_servers() {
+    fn an_address_is_up_until_a_check_says_otherwise() {
         let server = Server::new(Host::Name("app".into()), 80, Arc::default());
-        assert!(server.endpoints().is_empty());
         let all = addresses(&[1, 2, 3]);
+        assert!(!server.has(all[0]) && !server.is_up(all[0]), "a name without addresses");
         server.set_addresses(&all);
         server.endpoints()[1].set_checked(false, String::new());
         assert!(server.has(all[1]) && !server.is_up(all[1]) && server.is_up(all[2]));
-        let other = addresses(&[4])[0];
-        assert!(!server.has(other) && !server.is_up(other));
+        assert!(!server.has(addresses(&[4])[0]));
         let fixed = Server::new(Host::Address([192, 0, 2, 1].into()), 80, Arc::default());
         assert_eq!(shown(&fixed), ["192.0.2.1:80 1 not checked"]);
     }

@@ -27,17 +27,18 @@ use super::deadline::Deadlines;
 use super::fence::Fence;
 use super::limits::{
     CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, SPARE_FIELDS, SWEEP, TURN, TURN_MIN, TURNS_PER_FENCE_BOUND,
+    UNKNOWN_CLIENT,
 };
 use super::listener::{self, Listener};
-use super::pool::Pool;
 use super::rescue::Siblings;
 use super::shortage::Shortage;
 use super::snapshot::Snapshot;
+pub(super) use super::view::View;
 use crate::config::ClientLimits;
 use crate::gateway::{RequestFields, RequestIds, SecondText};
 use crate::http1::Fields;
 use crate::link::Generation;
-use crate::os::{clock, descriptor};
+use crate::os::descriptor;
 
 pub(super) struct Worker {
     index: usize,
@@ -72,15 +73,6 @@ struct Connection {
     listener: SocketAddr,
     shared: Rc<Shared>,
     task: Option<AbortHandle>,
-}
-
-/// A configuration's snapshot with this worker's own state for each of its upstreams.
-#[derive(Debug, Default)]
-pub(super) struct View {
-    /// Counts this worker's views.
-    pub(super) number: u64,
-    pub(super) snapshot: Arc<Snapshot>,
-    pub(super) pools: Vec<Rc<Pool>>,
 }
 
 impl Worker {
@@ -218,7 +210,7 @@ impl Worker {
         if Arc::ptr_eq(&current, &view.snapshot) {
             return;
         }
-        let next = Rc::new(View::new(Arc::clone(&current), &view, self));
+        let next = Rc::new(View::new(Arc::clone(&current), &view, self.index, &self.vitals));
         let mut retired = self.retired.borrow_mut();
         for address in view.snapshot.gateway.addresses() {
             if !current.gateway.serves(address) {
@@ -381,44 +373,11 @@ impl Worker {
     }
 }
 
-impl View {
-    fn new(snapshot: Arc<Snapshot>, old: &Self, worker: &Worker) -> Self {
-        let pools = snapshot.upstreams.iter().enumerate().map(|(n, group)| {
-            let before = old.snapshot.upstreams.iter().zip(&old.pools);
-            let before = before.into_iter().find(|(g, _)| g.config.name == group.config.name);
-            if let Some((_, pool)) = before.filter(|(_, pool)| pool.suits(group)) {
-                return Rc::clone(pool);
-            }
-            let seed =
-                clock::boottime_ns() ^ (((worker.index as u64) << 32) | n as u64).wrapping_mul(SEED_SPREAD);
-            let pool = Pool::new(group, seed, Arc::clone(&worker.vitals));
-            if let Some((_, old)) = before {
-                pool.inherit(group, old);
-            }
-            Rc::new(pool)
-        });
-        Self { number: old.number + 1, pools: pools.collect(), snapshot: Arc::clone(&snapshot) }
-    }
-}
-
 /// Random bits: what every hash table of the standard library is seeded with.
 fn seed() -> u128 {
     let half = || u128::from(RandomState::new().hash_one(()));
     half() << 64 | half()
 }
-
-/// Spreads neighbouring numbers over all 64 bits (the golden ratio).
-const SEED_SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// For a client of an address that is served no more.
-const UNKNOWN_CLIENT: ClientLimits = ClientLimits {
-    client_header_timeout: Duration::from_secs(60),
-    keepalive_timeout: Duration::ZERO,
-    keepalive_requests: 1,
-    client_body_timeout: Duration::from_secs(60),
-    send_timeout: Duration::from_secs(60),
-    client_max_body_size: None,
-};
 
 fn tokio_listener(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     descriptor::set_nonblocking(socket.as_fd())?;
