@@ -11,6 +11,8 @@ pub mod clock;
 pub mod cpu;
 pub mod descriptor;
 pub mod files;
+#[cfg(target_env = "musl")]
+mod heap;
 pub mod host;
 pub mod listener;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]

@@ -197,6 +197,7 @@ mod tests {
     fn an_address_is_up_until_a_check_says_otherwise() {
         let server = Server::new(Host::Name("app".into()), 80, Arc::default());
         let all = addresses(&[1, 2, 3]);
+        assert!(!server.has(all[0]) && !server.is_up(all[0]), "a name without addresses");
         server.set_addresses(&all);
         server.endpoints()[1].set_checked(false, String::new());
         assert!(server.has(all[1]) && !server.is_up(all[1]) && server.is_up(all[2]));
