@@ -90,7 +90,7 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
         Some(upstream) => (upstream, true),
         None => {
             let bound = first_byte.map_or(config.connect_timeout, |b| b.min(config.connect_timeout));
-            match connect(exchange, call, start.address, bound).await {
+            match Box::pin(connect(exchange, call, start.address, bound)).await {
                 Ok(wire) => (Upstream::new(wire, start.now), false),
                 Err(end) => return end,
             }
@@ -123,7 +123,7 @@ pub(super) async fn attempt<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_,
         Ended::Down(Down::Switched(left)) => {
             // Both may say what they like, for as long as they like.
             exchange.worker.buffers.give_text(std::mem::take(&mut call.text));
-            match tunnel(exchange, &upstream.wire, call.behind, left, config.read_timeout).await {
+            match Box::pin(tunnel(exchange, &upstream.wire, call.behind, left, config.read_timeout)).await {
                 true => End::Upgraded,
                 false => End::Fenced,
             }
@@ -205,7 +205,8 @@ async fn both_ways<'w>(
     };
     match send(exchange, wire, &call.text, progress, config.send_timeout).await {
         Ok(()) if call.body.is_done() => progress.request.set(Sending::Complete),
-        Ok(()) => return at_once(exchange, call, wire, progress, relay).await,
+        // Boxed, as all that few requests need: every connection would hold room for it.
+        Ok(()) => return Box::pin(at_once(exchange, call, wire, progress, relay)).await,
         // An upstream that does not read to the end may have answered before.
         Err(()) => progress.request.set(Sending::Broken),
     }

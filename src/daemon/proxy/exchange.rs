@@ -93,11 +93,11 @@ pub(super) async fn exchange<'w>(
         Err(Stop::Refuse(error, input)) => {
             worker.vitals.count(Count::Malformed);
             tracing::debug!(client = %client.peer, status = error.status(), "{error}");
-            return last_words(worker, client, error.status(), &input).await;
+            return Box::pin(last_words(worker, client, error.status(), &input)).await;
         }
         Err(Stop::TooSlow(input)) => {
             worker.vitals.count(Count::Timeouts);
-            return last_words(worker, client, 408, &input).await;
+            return Box::pin(last_words(worker, client, 408, &input)).await;
         }
     };
     let started = Instant::now();
@@ -181,12 +181,12 @@ async fn answer<'w>(
     if let Err(error) = path {
         worker.vitals.count(Count::Malformed);
         tracing::debug!(client = %client.peer, "{error}");
-        return own(exchange, Reply::error(400, node), piece.body).await;
+        return Box::pin(own(exchange, Reply::error(400, node), piece.body)).await;
     }
     if let Some(error) = fault {
         worker.vitals.count(Count::Malformed);
         tracing::debug!(client = %client.peer, "malformed request body: {error}");
-        return own(exchange, Reply::error(400, node), piece.body).await;
+        return Box::pin(own(exchange, Reply::error(400, node), piece.body)).await;
     }
     let reply = match exchange.route.map(|route| &route.deed) {
         None => Reply::error(404, node),
@@ -198,11 +198,12 @@ async fn answer<'w>(
             Reply::Whole(Answer::redirect(301, node, redirect_lines(exchange.path, query)))
         }
         Some(Deed::Files { root, index }) => {
-            files::reply(worker, node, root, index, exchange.path, exchange.head, exchange.bytes).await
+            Box::pin(files::reply(worker, node, root, index, exchange.path, exchange.head, exchange.bytes))
+                .await
         }
         Some(Deed::Proxy(to)) => return forward(exchange, to, piece).await,
     };
-    own(exchange, reply, piece.body).await
+    Box::pin(own(exchange, reply, piece.body)).await
 }
 
 enum Stop<'w> {

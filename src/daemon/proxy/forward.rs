@@ -285,7 +285,7 @@ async fn tries<'w>(exchange: &Exchange<'_, 'w>, call: &mut Call<'_, 'w>) -> Resu
         match next {
             Next::Again { after, other_server } => {
                 worker.vitals.count(Count::Retries);
-                if !after.is_zero() && !pause(exchange, call, after).await {
+                if !after.is_zero() && !Box::pin(pause(exchange, call, after)).await {
                     return Err(Stop::Gone);
                 }
                 // To another server any connection will do.
@@ -339,5 +339,5 @@ async fn pause(exchange: &Exchange<'_, '_>, call: &Call<'_, '_>, after: Duration
 }
 
 async fn fail<'w>(exchange: &Exchange<'_, 'w>, status: u16, body: &BodyDecoder) -> Bound<'w> {
-    own(exchange, Reply::error(status, exchange.node()), body).await
+    Box::pin(own(exchange, Reply::error(status, exchange.node()), body)).await
 }

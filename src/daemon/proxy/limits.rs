@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(super) const UPSTREAM_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// A connection that has been silent for so long gives back all it holds for a busy spell.
-pub(super) const IDLE_GRACE: Duration = Duration::from_secs(1);
+pub(super) const IDLE_GRACE: Duration = Duration::from_millis(100);
 /// An answer that takes longer is worth a look at whether its client is still there, where that costs something.
 pub(super) const FRESH_PATIENCE: Duration = Duration::from_millis(100);
 

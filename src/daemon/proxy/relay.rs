@@ -79,7 +79,7 @@ impl<'w> Relay<'_, 'w> {
             Err(Unread::ClientGone) => Err(Down::ClientGone),
         };
         match head {
-            Ok(head) if head.status == 101 => self.switch(&head, buffer).await,
+            Ok(head) if head.status == 101 => Box::pin(self.switch(&head, buffer)).await,
             Ok(head) if self.judge.gives_up(self.pool, head.status) => Down::NextServer(head.status),
             Ok(head) => self.answer(head, buffer).await,
             Err(down) => down,
@@ -96,7 +96,7 @@ impl<'w> Relay<'_, 'w> {
                 (101, _) => return Err(self.malformed(&"101 without an upgrade")),
                 // The 100 is ours to send; HTTP/1.0 knows none of them.
                 (100, _) | (102..=199, Version::Http10) => (),
-                (102..=199, Version::Http11) => self.pass_interim(&head, buffer).await?,
+                (102..=199, Version::Http11) => Box::pin(self.pass_interim(&head, buffer)).await?,
                 _ => return Ok(head),
             }
             buffer.consume(head.length);
@@ -304,7 +304,7 @@ impl<'w> Relay<'_, 'w> {
         }
         let clean = match body.is_done() {
             true => Ok(buffer.is_empty()),
-            false => self.body(&mut body, framing, buffer, filled).await,
+            false => Box::pin(self.body(&mut body, framing, buffer, filled)).await,
         };
         self.pool.note_size(exchange.tally.body_sent.get());
         exchange.worker.give_fields(head.fields);

@@ -58,7 +58,7 @@ async fn respond(exchange: &Exchange<'_, '_>, reply: Reply<'_>) -> io::Result<()
         Reply::Page(answer) => {
             whole(exchange, &mut text, &answer.with_page(&exchange.site.pages), &date, &delivery).await
         }
-        Reply::File(file) => send_file(exchange, &mut text, file, &date, &delivery).await,
+        Reply::File(file) => Box::pin(send_file(exchange, &mut text, file, &date, &delivery)).await,
     };
     worker.buffers.give_text(text);
     worker.buffers.give_text(scratch);
