@@ -21,7 +21,7 @@ pub(super) async fn run(worker: &Worker, client: Client) {
         match Box::pin(spell(worker, &client)).await {
             Spell::Idle => (),
             Spell::Close => return,
-            Spell::Linger => return client.linger(worker).await,
+            Spell::Linger => return Box::pin(client.linger(worker)).await,
             Spell::Reset => return client.reset(),
         }
         let bound = client.limits.get().keepalive_timeout.saturating_sub(IDLE_GRACE);
