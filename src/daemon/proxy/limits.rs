@@ -31,7 +31,7 @@ pub(super) const COPIED_MAX: usize = 4 << 10;
 /// Large buffers in use per worker; further transfers make do with small ones.
 pub(super) const LARGE_BUFFERS_MAX: usize = 16;
 /// Unused buffers kept per worker; the rest goes back to the system, as do those that were not needed for a while.
-pub(super) const SPARE_BUFFERS: usize = 256;
+pub(super) const SPARE_BUFFERS: usize = 128;
 pub(super) const SPARE_LARGE_BUFFERS: usize = 1;
 /// Memory of heads' fields kept per worker.
 pub(super) const SPARE_FIELDS: usize = 512;
