@@ -64,11 +64,6 @@ impl NextPolicy {
         }
     }
 
-    /// Some status is a reason.
-    pub fn has_statuses(&self) -> bool {
-        [500, 502, 503, 504, 403, 404, 429].iter().any(|status| self.lists_status(*status))
-    }
-
     pub(super) fn lists(&self, failure: Failure) -> bool {
         match failure {
             Failure::Connect | Failure::Empty | Failure::CutShort => self.error,
@@ -77,7 +72,8 @@ impl NextPolicy {
         }
     }
 
-    pub(super) fn lists_status(&self, status: u16) -> bool {
+    /// A response with this status is a reason.
+    pub fn lists_status(&self, status: u16) -> bool {
         match status {
             500 => self.http_500,
             502 => self.http_502,

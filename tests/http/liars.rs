@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::differ::final_response;
 use crate::peers::{Accepted, Client, Origin, Response, ok};
-use crate::pending;
 use crate::support::{PATIENCE, Port, Vipgate, among_others, front};
 
 /// What the server does after its bytes.
@@ -301,9 +300,6 @@ fn lies_hurt_nobody_else(table: &[Lie], lanes: usize) {
                     if let Later(_) = lie.1 {
                         belated.read.wait();
                         belated.sent.wait();
-                        if pending::POOLED_CONNECTIONS_ARE_TAKEN_UNSEEN {
-                            std::thread::sleep(Duration::from_millis(50));
-                        }
                     }
                     let goes_on = got.is_ok_and(|r| r.field("Connection") != Some("close"));
                     if !goes_on {

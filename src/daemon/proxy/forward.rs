@@ -24,7 +24,7 @@ use crate::http1::{BodyDecoder, Forwarded, Framing, Names, Rules, append_decoded
 pub(super) enum Bound<'w> {
     /// To the last byte. `rest`: a buffer with what came behind the request, if it is not the one that the head is in.
     Answered { close: bool, rest: Option<Lent<'w>> },
-    /// The client left, or has spoken another protocol to its end.
+    /// The client left.
     Gone,
     /// The client must not take what it got for an answer.
     Cut,
@@ -86,7 +86,7 @@ impl Judge<'_> {
     }
 
     pub(super) fn gives_up(&self, pool: &Pool, status: u16) -> bool {
-        self.group.policy.next.has_statuses()
+        self.group.policy.next.lists_status(status)
             && self.retry.borrow_mut().decide_status(&self.group.policy, status, &self.progress(pool, false))
     }
 }
