@@ -44,19 +44,6 @@ impl PeerSettings {
     }
 }
 
-impl Default for PeerSettings {
-    fn default() -> Self {
-        Self {
-            weight: 1,
-            backup: false,
-            down: false,
-            max_conns: 0,
-            max_fails: 1,
-            fail_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
 /// Names a peer for as long as its balancer lives: a peer that is gone is never taken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerId {

@@ -1,17 +1,13 @@
 //! What holds of a balancer whatever happens.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::{ONE, peer};
 use crate::balance::{Algorithm, Balancer, Outcome, Peer, PeerId, PeerSettings, Tried};
-
-fn peer(server: usize, settings: PeerSettings) -> Peer {
-    Peer { server, address: SocketAddr::from(([10, 0, 0, 1], server as u16)), settings }
-}
 
 /// Any sequence will do, so long as it is the same each time.
 fn random() -> impl FnMut() -> u64 {
@@ -132,7 +128,7 @@ proptest! {
     #[test]
     fn shares_are_exact_over_a_round(weights in vec(1..50u16, 1..12), skip in 0..200usize, tie in any::<bool>()) {
         let algorithm = if tie { Algorithm::LeastConn } else { Algorithm::RoundRobin };
-        let settings = |w: &u16| PeerSettings { weight: *w, ..PeerSettings::default() };
+        let settings = |w: &u16| PeerSettings { weight: *w, ..ONE };
         let peers = weights.iter().enumerate().map(|(n, w)| peer(n, settings(w))).collect();
         let mut balancer = Balancer::new(algorithm, peers);
         let now = Instant::now();
@@ -159,8 +155,8 @@ proptest! {
         seconds in 1..5u64,
         pauses in vec((0..400u64, 0..30usize), 100..400),
     ) {
-        let bad = PeerSettings { fail_timeout: Duration::from_secs(seconds), ..PeerSettings::default() };
-        let peers = (0..=others).map(|n| peer(n, if n == 0 { bad } else { PeerSettings::default() })).collect();
+        let bad = PeerSettings { fail_timeout: Duration::from_secs(seconds), ..ONE };
+        let peers = (0..=others).map(|n| peer(n, if n == 0 { bad } else { ONE })).collect();
         let mut balancer = Balancer::new(algorithm, peers);
         let start = Instant::now();
         let mut now = start;
@@ -205,7 +201,7 @@ proptest! {
     /// Names come and go for as long as the proxy runs.
     #[test]
     fn whoever_comes_gets_its_share_at_once(changes in vec((0..5usize, 0..9usize), 1..300)) {
-        let set = |skipped: usize| (0..6).filter(move |n| *n != skipped).map(|n| peer(n, PeerSettings::default()));
+        let set = |skipped: usize| (0..6).filter(move |n| *n != skipped).map(|n| peer(n, ONE));
         let mut balancer = Balancer::new(Algorithm::RoundRobin, set(0).collect());
         let now = Instant::now();
         let next = |balancer: &mut Balancer| {
@@ -219,7 +215,7 @@ proptest! {
             }
         }
         balancer.replace(set(5).collect());
-        balancer.replace((0..6).map(|n| peer(n, PeerSettings::default())).collect());
+        balancer.replace((0..6).map(|n| peer(n, ONE)).collect());
         let mut counts = [0; 6];
         for _ in 0..60 {
             counts[next(&mut balancer)] += 1;
