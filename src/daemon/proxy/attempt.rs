@@ -166,7 +166,7 @@ async fn connect(
         if call.body.is_done() && !client.wire.is_fresh() && gone.poll(&client.wire, cx).is_ready() {
             return Poll::Ready(Err(End::Gone));
         }
-        let up = worker.deadlines.poll(&client.shared.alarm, Wait::UpstreamRead, cx);
+        let up = worker.deadlines.poll(&client.alarm, Wait::UpstreamRead, cx);
         up.map(|()| Err(failed(Failure::ConnectTimeout)))
     });
     let stream = connected.await?;

@@ -22,7 +22,8 @@ pub(super) struct Client {
     pub(super) peer: SocketAddr,
     pub(super) listener: Rc<Listener>,
     pub(super) standing: Standing,
-    pub(super) shared: Rc<Shared>,
+    leaving: Cell<Leaving>,
+    pub(super) alarm: Alarm,
     /// Requests that it has made so far, the one under way included.
     pub(super) requests: Cell<u32>,
     /// Those of the server that it asked last.
@@ -34,12 +35,6 @@ pub(super) struct Client {
 }
 
 /// What the worker tells a connection from outside.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    leaving: Cell<Leaving>,
-    pub(super) alarm: Alarm,
-}
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Leaving {
     #[default]
@@ -59,7 +54,30 @@ pub(super) enum Waited {
     Over,
 }
 
-impl Shared {
+impl Client {
+    pub(super) fn new(
+        wire: Wire,
+        peer: SocketAddr,
+        listener: Rc<Listener>,
+        standing: Standing,
+        limits: ClientLimits,
+        number: u64,
+    ) -> Self {
+        Self {
+            wire,
+            peer,
+            listener,
+            standing,
+            leaving: Cell::default(),
+            alarm: Alarm::default(),
+            requests: Cell::new(0),
+            limits: Cell::new(limits),
+            number,
+            name: OnceCell::new(),
+            local: OnceCell::new(),
+        }
+    }
+
     /// Never takes back what was said before.
     pub(super) fn leave(&self, leaving: Leaving) {
         if leaving > self.leaving.get() {
@@ -79,30 +97,6 @@ impl Shared {
             Leaving::WhenIdle => false,
         }
     }
-}
-
-impl Client {
-    pub(super) fn new(
-        wire: Wire,
-        peer: SocketAddr,
-        listener: Rc<Listener>,
-        standing: Standing,
-        limits: ClientLimits,
-        number: u64,
-    ) -> Self {
-        Self {
-            wire,
-            peer,
-            listener,
-            standing,
-            shared: Rc::default(),
-            requests: Cell::new(0),
-            limits: Cell::new(limits),
-            number,
-            name: OnceCell::new(),
-            local: OnceCell::new(),
-        }
-    }
 
     /// The client's address as upstreams are told.
     pub(super) fn name(&self) -> &str {
@@ -115,7 +109,7 @@ impl Client {
     }
 
     pub(super) fn arm(&self, deadlines: &Deadlines, wait: Wait, bound: Duration) {
-        deadlines.arm(&self.shared.alarm, wait, bound);
+        deadlines.arm(&self.alarm, wait, bound);
     }
 
     /// Waits, without a buffer, until there is something to read.
@@ -126,13 +120,13 @@ impl Client {
             if let Poll::Ready(result) = self.wire.poll_readable(cx) {
                 return Poll::Ready(if result.is_ok() { Waited::Readable } else { Waited::Over });
             }
-            if !self.shared.may_wait(first) {
+            if !self.may_wait(first) {
                 return Poll::Ready(Waited::Over);
             }
-            worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx).map(|()| Waited::TimeUp)
+            worker.deadlines.poll(&self.alarm, Wait::ClientRead, cx).map(|()| Waited::TimeUp)
         })
         .await;
-        self.shared.alarm.disarm(Wait::ClientRead);
+        self.alarm.disarm(Wait::ClientRead);
         waited
     }
 
@@ -140,7 +134,7 @@ impl Client {
     pub(super) async fn read(&self, worker: &Worker, buffer: &mut Lent<'_>) -> Option<io::Result<usize>> {
         let read = poll_fn(|cx| match self.wire.poll_read(cx, buffer.space()) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx).map(|()| None),
+            Poll::Pending => worker.deadlines.poll(&self.alarm, Wait::ClientRead, cx).map(|()| None),
         })
         .await;
         if let Some(Ok(n)) = read {
@@ -197,7 +191,7 @@ impl Client {
                         if !std::mem::replace(&mut armed, true) {
                             self.arm(&worker.deadlines, Wait::ClientWrite, bound);
                         }
-                        let up = worker.deadlines.poll(&self.shared.alarm, Wait::ClientWrite, cx);
+                        let up = worker.deadlines.poll(&self.alarm, Wait::ClientWrite, cx);
                         return up.map(|()| Err(io::ErrorKind::TimedOut.into()));
                     }
                 }
@@ -211,15 +205,15 @@ impl Client {
         worker.fence.clears(&self.standing, || local(self.wire.local_addr())).await
     }
 
-    /// Ends the connection so that the client sees an error and nothing of an answer.
-    pub(super) fn reset(self) {
+    /// To be let go next: the client then sees an error and nothing of an answer.
+    pub(super) fn reset(&self) {
         // Where this fails the connection is already gone.
         let _ = self.wire.reset_on_close();
     }
 
     /// Ends the connection while the client may still be sending: closing at once would make the kernel send a reset,
     /// which can overtake the answer.
-    pub(super) async fn linger(self, worker: &Worker) {
+    pub(super) async fn linger(&self, worker: &Worker) {
         if self.wire.shut_write().is_err() {
             return;
         }
@@ -235,13 +229,13 @@ impl Client {
                         Poll::Ready(Ok(1..)) => {
                             idle = Duration::ZERO;
                             // Whoever sends without end is cut off by the clock all the same.
-                            if worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx).is_ready() {
+                            if worker.deadlines.poll(&self.alarm, Wait::ClientRead, cx).is_ready() {
                                 return Poll::Ready(false);
                             }
                         }
                         Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(true),
                         Poll::Pending => {
-                            let up = worker.deadlines.poll(&self.shared.alarm, Wait::ClientRead, cx);
+                            let up = worker.deadlines.poll(&self.alarm, Wait::ClientRead, cx);
                             return up.map(|()| false);
                         }
                     }
@@ -251,7 +245,7 @@ impl Client {
                 return;
             }
             (idle, total) = (idle + LINGER_SLICE, total + LINGER_SLICE);
-            if idle >= LINGER_IDLE || total >= LINGER_TOTAL || self.shared.is_leaving() {
+            if idle >= LINGER_IDLE || total >= LINGER_TOTAL || self.is_leaving() {
                 return;
             }
         }

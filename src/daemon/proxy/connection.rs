@@ -15,10 +15,10 @@ enum Spell {
     Reset,
 }
 
-pub(super) async fn run(worker: &Worker, client: Client) {
+pub(super) async fn run(worker: &Worker, client: &Client) {
     loop {
         // Boxed: a connection that has been silent for a while holds nothing of this.
-        match Box::pin(spell(worker, &client)).await {
+        match Box::pin(spell(worker, client)).await {
             Spell::Idle => (),
             Spell::Close => return,
             Spell::Linger => return Box::pin(client.linger(worker)).await,

@@ -136,7 +136,7 @@ pub(super) async fn exchange<'w>(
         timed: view.snapshot.names_times,
         close: Cell::new(
             !head.keep_alive
-                || client.shared.is_leaving()
+                || client.is_leaving()
                 || site.client.keepalive_timeout.is_zero()
                 || client.requests.get() >= site.client.keepalive_requests,
         ),
@@ -233,7 +233,7 @@ async fn read_head<'w>(
             }
             match RequestHead::read(input.filled(), &mut scan, &mut spare) {
                 Ok(Some(head)) => {
-                    client.shared.alarm.disarm(Wait::ClientRead);
+                    client.alarm.disarm(Wait::ClientRead);
                     return Ok((input, head));
                 }
                 Ok(None) => (),

@@ -333,7 +333,7 @@ async fn pause(exchange: &Exchange<'_, '_>, call: &Call<'_, '_>, after: Duration
         if call.body.is_done() && gone.poll(&client.wire, cx).is_ready() {
             return Poll::Ready(false);
         }
-        worker.deadlines.poll(&client.shared.alarm, Wait::UpstreamRead, cx).map(|()| true)
+        worker.deadlines.poll(&client.alarm, Wait::UpstreamRead, cx).map(|()| true)
     })
     .await
 }

@@ -180,7 +180,7 @@ impl<'w> Relay<'_, 'w> {
                     );
                 }
                 waits += 1;
-                if worker.deadlines.poll(&client.shared.alarm, Wait::UpstreamRead, cx).is_pending() {
+                if worker.deadlines.poll(&client.alarm, Wait::UpstreamRead, cx).is_pending() {
                     return Poll::Pending;
                 }
                 let failure = match (first_byte, self.progress.request.get()) {
@@ -201,7 +201,7 @@ impl<'w> Relay<'_, 'w> {
     fn is_gone(&self, waits: u32, cx: &mut Context<'_>) -> bool {
         let (worker, client) = (self.exchange.worker, self.exchange.client);
         if client.wire.is_fresh() {
-            let alarm = &client.shared.alarm;
+            let alarm = &client.alarm;
             if waits == 0 {
                 client.arm(&worker.deadlines, Wait::ClientRead, FRESH_PATIENCE);
             }
@@ -241,7 +241,7 @@ impl<'w> Relay<'_, 'w> {
             (framing @ (Framing::None | Framing::Length(_)), _) => framing,
         };
         if framing == Framing::Close
-            || exchange.client.shared.is_leaving()
+            || exchange.client.is_leaving()
             || self.progress.request.get() != Sending::Complete
         {
             exchange.close.set(true);

@@ -50,7 +50,7 @@ pub(super) async fn tunnel(
         if broken || fenced.get() || !up_open && !down_open {
             return Poll::Ready(());
         }
-        worker.deadlines.poll(&client.shared.alarm, Wait::UpstreamRead, cx)
+        worker.deadlines.poll(&client.alarm, Wait::UpstreamRead, cx)
     })
     .await;
     !fenced.get()

@@ -77,7 +77,7 @@ impl Upload<'_, '_, '_> {
             sent.map_err(|()| Up::Broken)?;
             input.consume(decoded.consumed);
         }
-        client.shared.alarm.disarm(Wait::ClientRead);
+        client.alarm.disarm(Wait::ClientRead);
         self.call.more = Some(input);
         Ok(())
     }
@@ -106,7 +106,7 @@ pub(super) async fn send(
                     if !std::mem::replace(&mut armed, true) {
                         client.arm(&worker.deadlines, Wait::UpstreamWrite, timeout);
                     }
-                    let up = worker.deadlines.poll(&client.shared.alarm, Wait::UpstreamWrite, cx);
+                    let up = worker.deadlines.poll(&client.alarm, Wait::UpstreamWrite, cx);
                     return up.map(|()| Err(()));
                 }
             }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use super::access_log::AccessLog;
 use super::buffers::Buffers;
-use super::client::{Client, Leaving, Shared};
+use super::client::{Client, Leaving};
 use super::connection;
 use super::counters::{Count, Vitals};
 use super::crew::{Command, Event};
@@ -69,8 +69,7 @@ pub(super) struct Worker {
 }
 
 struct Connection {
-    listener: SocketAddr,
-    shared: Rc<Shared>,
+    client: Rc<Client>,
     task: Option<AbortHandle>,
 }
 
@@ -152,7 +151,7 @@ impl Worker {
         self.vitals.turn();
         if self.deadlines.are_due() {
             for connection in self.connections.borrow().values() {
-                self.deadlines.ring(&connection.shared.alarm);
+                self.deadlines.ring(&connection.client.alarm);
             }
         }
         self.siblings.rescue(self);
@@ -199,8 +198,8 @@ impl Worker {
         });
         self.siblings.retain(|address| view.snapshot.gateway.serves(address));
         for connection in self.connections.borrow().values() {
-            if !view.snapshot.gateway.serves(connection.listener) {
-                connection.shared.leave(Leaving::AfterRequest);
+            if !view.snapshot.gateway.serves(connection.client.listener.address) {
+                connection.client.leave(Leaving::AfterRequest);
             }
         }
         // The main thread reads events as long as it lives.
@@ -284,14 +283,14 @@ impl Worker {
     }
 
     pub(super) fn serve(self: &Rc<Self>, client: Client) {
-        let id = client.number;
-        let entry =
-            Connection { listener: client.listener.address, shared: Rc::clone(&client.shared), task: None };
+        // One piece of memory, whoever looks at it: as a part of the task it would lie in each of its futures.
+        let (id, client) = (client.number, Rc::new(client));
+        let entry = Connection { client: Rc::clone(&client), task: None };
         self.connections.borrow_mut().insert(id, entry);
         let worker = Rc::clone(self);
         let task = tokio::task::spawn_local(async move {
             let _entry = Entry { worker: Rc::clone(&worker), id };
-            connection::run(&worker, client).await;
+            connection::run(&worker, &client).await;
         });
         if let Some(entry) = self.connections.borrow_mut().get_mut(&id) {
             entry.task = Some(task.abort_handle());
@@ -330,7 +329,7 @@ impl Worker {
         let view = self.view();
         let connections = self.connections.borrow();
         self.retired.borrow_mut().retain(|address, _| {
-            !view.snapshot.gateway.serves(*address) && connections.values().any(|c| c.listener == *address)
+            !view.snapshot.gateway.serves(*address) && connections.values().any(|c| c.client.listener.address == *address)
         });
         for (pool, group) in view.pools.iter().zip(&view.snapshot.upstreams) {
             pool.sweep(group, std::time::Instant::now());
@@ -351,7 +350,7 @@ impl Worker {
             }
             // Again and again: the listeners' queues may still bring some.
             for connection in self.connections.borrow().values() {
-                connection.shared.leave(leaving);
+                connection.client.leave(leaving);
             }
             tokio::task::yield_now().await;
             if self.connections.borrow().is_empty() && leaving == Leaving::WhenIdle {
