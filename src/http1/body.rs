@@ -36,6 +36,13 @@ impl BodyDecoder {
         }
     }
 
+    /// `n` bytes of a body of known length have gone by unseen.
+    pub fn pass(&mut self, n: usize) {
+        if let Self::Length(left) = self {
+            *left = left.saturating_sub(n as u64);
+        }
+    }
+
     /// Not one byte more belongs to this body. A body that ends with its connection never says so.
     pub fn is_done(&self) -> bool {
         match self {
@@ -211,6 +218,11 @@ mod tests {
         assert_eq!(decoder.left(), Some(2));
         assert_eq!(decoder.decode(&mut [0; 3]), Ok(Decoded { consumed: 2, start: 0, length: 2 }));
         assert!(decoder.is_done() && !decoder.ends_with_connection());
+        let mut decoder = BodyDecoder::new(Framing::Length(5));
+        decoder.pass(3);
+        assert_eq!(decoder.left(), Some(2));
+        decoder.pass(3);
+        assert!(decoder.is_done());
         assert!(BodyDecoder::new(Framing::None).is_done());
         assert!(!BodyDecoder::new(Framing::Close).is_done());
     }

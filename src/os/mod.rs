@@ -20,6 +20,7 @@ mod memory;
 pub mod netlink;
 pub mod nft;
 pub mod packet;
+pub mod pipe;
 pub mod process;
 pub mod raw;
 pub mod read;

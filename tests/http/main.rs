@@ -13,6 +13,7 @@ mod differ_cases;
 mod differ_paths;
 mod ends;
 mod liars;
+mod long;
 mod opponents;
 #[allow(dead_code, reason = "other tests need more of them")]
 #[path = "../proxy/peers.rs"]

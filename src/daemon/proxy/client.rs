@@ -16,6 +16,7 @@ use super::listener::Listener;
 use super::wire::Wire;
 use super::worker::Worker;
 use crate::config::ClientLimits;
+use crate::os::pipe::Pipe;
 
 pub(super) struct Client {
     pub(super) wire: Wire,
@@ -195,6 +196,27 @@ impl Client {
                         return up.map(|()| Err(io::ErrorKind::TimedOut.into()));
                     }
                 }
+            }
+        })
+        .await
+    }
+
+    /// As much of `pipe` as the client takes at once, at the latest when `bound` is over.
+    pub(super) async fn drain_pipe(
+        &self,
+        worker: &Worker,
+        pipe: &mut Pipe,
+        bound: Duration,
+    ) -> io::Result<usize> {
+        let mut armed = false;
+        poll_fn(|cx| match self.wire.poll_drain(cx, pipe) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => {
+                if !std::mem::replace(&mut armed, true) {
+                    self.arm(&worker.deadlines, Wait::ClientWrite, bound);
+                }
+                let up = worker.deadlines.poll(&self.alarm, Wait::ClientWrite, cx);
+                up.map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
         })
         .await

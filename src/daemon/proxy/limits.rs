@@ -33,6 +33,10 @@ pub(super) const LARGE_BUFFERS_MAX: usize = 16;
 /// Unused buffers kept per worker; the rest goes back to the system, as do those that were not needed for a while.
 pub(super) const SPARE_BUFFERS: usize = 128;
 pub(super) const SPARE_LARGE_BUFFERS: usize = 1;
+/// A body of known length with so many bytes to come goes through a pipe, of so many bytes; pipes in use per worker.
+pub(super) const PIPED_FROM: u64 = 128 << 10;
+pub(super) const PIPE: usize = 256 << 10;
+pub(super) const PIPES_MAX: usize = 32;
 /// Memory of heads' fields kept per worker.
 pub(super) const SPARE_FIELDS: usize = 512;
 

@@ -27,6 +27,7 @@ mod listener;
 mod metrics;
 mod name;
 mod name_server;
+mod pipes;
 mod pool;
 mod relay;
 mod rescue;

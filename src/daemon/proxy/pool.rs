@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::counters::{ServerTally, Vitals};
-use super::limits::{LARGE_FROM, UPSTREAM_AGE_MAX};
+use super::limits::{LARGE_FROM, PIPED_FROM, UPSTREAM_AGE_MAX};
 use super::snapshot::Group;
 use super::wire::Wire;
 use crate::balance::{Algorithm, Balancer, Outcome, Peer, PeerId, Tried};
@@ -197,7 +197,7 @@ impl Pool {
 
     /// The last response's body had so many bytes: the next one may well be alike.
     pub(super) fn note_size(&self, body: u64) {
-        self.large.set(body > LARGE_FROM);
+        self.large.set(body > LARGE_FROM && body <= PIPED_FROM);
     }
 
     pub(super) fn expects_large(&self) -> bool {

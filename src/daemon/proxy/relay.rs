@@ -13,7 +13,8 @@ use super::client::GoneWatch;
 use super::deadline::Wait;
 use super::exchange::Exchange;
 use super::forward::Judge;
-use super::limits::{COPIED_MAX, FRESH_PATIENCE, INTERIM_MAX, LARGE_FROM};
+use super::limits::{COPIED_MAX, FRESH_PATIENCE, INTERIM_MAX, LARGE_FROM, PIPE, PIPED_FROM};
+use super::pipes::LentPipe;
 use super::pool::Pool;
 use super::wire::Wire;
 use crate::balance::Failure;
@@ -302,9 +303,14 @@ impl<'w> Relay<'_, 'w> {
         if written.is_err() {
             return Down::ClientGone;
         }
-        let clean = match body.is_done() {
-            true => Ok(buffer.is_empty()),
-            false => Box::pin(self.body(&mut body, framing, buffer, filled)).await,
+        let pipe = match body.left() {
+            Some(left) if left >= PIPED_FROM => exchange.worker.pipes.take(),
+            Some(_) | None => None,
+        };
+        let clean = match pipe {
+            _ if body.is_done() => Ok(buffer.is_empty()),
+            Some(pipe) => Box::pin(self.piped(&mut body, pipe, buffer)).await,
+            None => Box::pin(self.body(&mut body, framing, buffer, filled)).await,
         };
         self.pool.note_size(exchange.tally.body_sent.get());
         exchange.worker.give_fields(head.fields);
@@ -318,6 +324,33 @@ impl<'w> Relay<'_, 'w> {
     /// was frozen.
     async fn may_begin(&self) -> Result<(), Down<'w>> {
         if self.exchange.client.is_cleared(self.exchange.worker).await { Ok(()) } else { Err(Down::Fenced) }
+    }
+
+    /// The rest of a body of known length, which nobody has to look at. `buffer` is empty, and needed only where the
+    /// kernel turns out to have no such way.
+    async fn piped(
+        &self,
+        body: &mut BodyDecoder,
+        mut pipe: LentPipe<'w>,
+        buffer: Lent<'w>,
+    ) -> Result<bool, Down<'w>> {
+        let mut buffer = Some(buffer);
+        while let Some(left @ 1..) = body.left() {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(PIPE);
+            let filled = self.wait(|cx| self.from.poll_fill(cx, &mut pipe, most).map(Ok)).await;
+            match (filled, buffer.take()) {
+                (Err(Unread::ClientGone), _) => return Err(Down::ClientGone),
+                (Ok(Err(error)), Some(buffer)) if !is_of_connection(&error) => {
+                    self.exchange.worker.pipes.give_up();
+                    return self.body(body, Framing::Length(left), buffer, false).await;
+                }
+                (Ok(Ok(0) | Err(_)) | Err(Unread::Failed(_)), _) => return Err(Down::Cut),
+                (Ok(Ok(n)), _) => body.pass(n),
+            }
+            self.exchange.write_piped(&mut pipe).await.map_err(|_| Down::ClientGone)?;
+        }
+        self.exchange.worker.pipes.give(pipe);
+        Ok(true)
     }
 
     /// The rest of the body; `filled`: there was more to read than there was room for. True: nothing that follows it
@@ -386,4 +419,10 @@ impl<'w> Relay<'_, 'w> {
         tracing::warn!(address = %self.address, "upstream response refused: {error}");
         Down::Failed(Failure::Malformed)
     }
+}
+
+/// The connection broke; otherwise it is the way of reading that failed.
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
 }

@@ -8,6 +8,7 @@ use super::forward::Bound;
 use super::send_file::{FileReply, send_file};
 use crate::gateway::Answer;
 use crate::http1::{BodyDecoder, Delivery, Method, Version};
+use crate::os::pipe::Pipe;
 
 #[derive(Debug)]
 pub(super) enum Reply<'a> {
@@ -114,6 +115,15 @@ impl Exchange<'_, '_> {
     pub(super) async fn write(&self, bytes: &[u8], body: usize) -> io::Result<()> {
         self.client.write_all(self.worker, bytes, self.site.client.send_timeout).await?;
         self.tally.count_sent(bytes.len(), body);
+        Ok(())
+    }
+
+    /// All that is in `pipe`, which is of the answer's body.
+    pub(super) async fn write_piped(&self, pipe: &mut Pipe) -> io::Result<()> {
+        while !pipe.is_empty() {
+            let n = self.client.drain_pipe(self.worker, pipe, self.site.client.send_timeout).await?;
+            self.tally.count_sent(n, n);
+        }
         Ok(())
     }
 

@@ -13,10 +13,11 @@ use std::task::{Context, Poll, ready};
 
 use nix::libc;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::os::accept;
+use crate::os::pipe::Pipe;
 
 #[derive(Debug)]
 pub(super) struct Wire(RefCell<Inner>);
@@ -94,6 +95,39 @@ impl Wire {
                 SockRef::from(stream).send_with_flags(bytes, libc::MSG_MORE | libc::MSG_NOSIGNAL)
             }
             Inner::Watched(_) | Inner::Lost => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// From the socket into `pipe`, which is empty, at most `most` bytes; 0 at the end of the connection.
+    pub(super) fn poll_fill(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let mut inner = self.0.borrow_mut();
+        inner.watch();
+        let stream = inner.stream()?;
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_io(Interest::READABLE, || pipe.fill(&*stream, most)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// As much of `pipe` as the socket takes.
+    pub(super) fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        let mut inner = self.0.borrow_mut();
+        inner.watch();
+        let stream = inner.stream()?;
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            match stream.try_io(Interest::WRITABLE, || pipe.drain(&*stream)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                result => return Poll::Ready(result),
+            }
         }
     }
 

@@ -26,9 +26,11 @@ use super::crew::{Command, Event};
 use super::deadline::Deadlines;
 use super::fence::Fence;
 use super::limits::{
-    CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, SPARE_FIELDS, SWEEP, TURN, TURN_MIN, TURNS_PER_FENCE_BOUND,
+    CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, PIPES_MAX, SPARE_FIELDS, SWEEP, TURN, TURN_MIN,
+    TURNS_PER_FENCE_BOUND,
 };
 use super::listener::{self, Listener};
+use super::pipes::Pipes;
 use super::pool::Pool;
 use super::rescue::Siblings;
 use super::shortage::Shortage;
@@ -47,6 +49,7 @@ pub(super) struct Worker {
     retired: RefCell<HashMap<SocketAddr, Rc<View>>>,
     pub(super) fence: Rc<Fence>,
     pub(super) buffers: Buffers,
+    pub(super) pipes: Pipes,
     pub(super) deadlines: Deadlines,
     /// Memory of heads that have been let go.
     fields: RefCell<Vec<Fields>>,
@@ -99,6 +102,7 @@ impl Worker {
             retired: RefCell::default(),
             fence: Rc::new(Fence::new(index, events.clone(), Arc::clone(&own))),
             buffers: Buffers::default(),
+            pipes: Pipes::default(),
             deadlines: Deadlines::default(),
             fields: RefCell::default(),
             siblings: Siblings::new(index, vitals),
@@ -326,10 +330,12 @@ impl Worker {
 
     fn sweep(&self) {
         self.buffers.trim();
+        self.pipes.trim();
         let view = self.view();
         let connections = self.connections.borrow();
         self.retired.borrow_mut().retain(|address, _| {
-            !view.snapshot.gateway.serves(*address) && connections.values().any(|c| c.client.listener.address == *address)
+            !view.snapshot.gateway.serves(*address)
+                && connections.values().any(|c| c.client.listener.address == *address)
         });
         for (pool, group) in view.pools.iter().zip(&view.snapshot.upstreams) {
             pool.sweep(group, std::time::Instant::now());
@@ -444,10 +450,10 @@ impl Drop for Entry {
     }
 }
 
-/// Two descriptors for each, and some for listeners and files.
+/// Two descriptors for each and for every pipe, and some for listeners and files.
 fn connection_limit(workers: usize) -> usize {
     use nix::sys::resource::{Resource, getrlimit};
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
     let share = usize::try_from(files.saturating_sub(128) / 2).unwrap_or(usize::MAX) / workers.max(1);
-    share.clamp(32, CONNECTIONS_MAX)
+    share.saturating_sub(PIPES_MAX).clamp(32, CONNECTIONS_MAX)
 }
