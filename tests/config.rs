@@ -60,6 +60,7 @@ vrrp:
     priority: ${VIPGATE_PRIORITY:-100}
     advert_interval: 100ms
     preempt: true
+    preempt_delay: 5s
     virtual_addresses: [172.20.128.4]
     subnet: 172.20.0.0/16
     interface: eth0
@@ -124,6 +125,7 @@ servers:
         },
         "vrrp": [{
             "name": "web", "version": "3", "vrid": 51, "priority": 150, "advert_interval": 10, "preempt": true,
+            "preempt_delay": {"secs": 5, "nanos": 0},
             "virtual_addresses": ["172.20.128.4/32"], "subnet": "172.20.0.0/16", "interface": "eth0",
             "transport": {"unicast": {"peers": [{"name": "master"}, {"address": "172.20.128.3"}]}},
             "password": null, "lease": {"secs": 2, "nanos": 0},

@@ -91,6 +91,9 @@ object! {
         advert_interval: Option<Centiseconds>,
         /// Whether a node with a higher priority takes over from a master that is alive.
         preempt: bool = "true",
+        /// How long a master with a lower priority is left alone once it has been heard (keepalived's `preempt_delay`).
+        /// One that gives up or falls silent is replaced at once; the owner of the addresses never waits.
+        preempt_delay: Time<0, 1_000_000> = "0s",
         /// The addresses that move; without a prefix length, /32 is meant.
         virtual_addresses: List<Cidr>,
         /// The subnet whose interface carries the virtual addresses. Left out: the one that contains the first.

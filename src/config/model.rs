@@ -84,6 +84,8 @@ pub struct VrrpInstance {
     /// Version 2 carries whole seconds only; the loader has refused anything else.
     pub advert_interval: Centiseconds,
     pub preempt: bool,
+    /// Of a master with a lower priority, from when it is first heard.
+    pub preempt_delay: Duration,
     /// At least one; the first names the instance in `status`.
     pub virtual_addresses: Vec<Cidr>,
     /// The subnet whose interface carries the virtual addresses; `None`: the one that contains the first of them.

@@ -65,7 +65,7 @@ impl Machine {
         }
         // "If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater than or equal to the local
         // Priority": learn its interval, recompute, reset the timer.
-        if !self.settings.preempts() || advert.priority >= self.settings.priority.get() {
+        if self.puts_up_with(advert.priority, now) {
             self.accept_master(advert, now);
         }
         // Else "discard the ADVERTISEMENT": the timer runs on, which is how a better router takes over.
@@ -141,9 +141,7 @@ impl Machine {
         }
         let reason = match self.heard {
             Some(Heard { from, priority: Advert::RELEASE }) => format!("{from} has released it"),
-            Some(Heard { from, priority })
-                if self.settings.preempts() && priority < self.settings.priority.get() =>
-            {
+            Some(Heard { from, priority }) if self.preempts(priority, now) => {
                 format!("{from} has the lower priority {priority}")
             }
             Some(Heard { from, .. }) => format!("{from} is silent for {:.0?}", self.down_interval()),
@@ -196,7 +194,7 @@ impl Machine {
     /// segments arrive here from the announcement on. One that fell silent serves nothing.
     pub(super) fn begin_relay(&mut self, now: Instant) {
         let Some(Heard { from, priority }) = self.heard else { return };
-        if priority == Advert::RELEASE || priority < self.settings.priority.get() {
+        if priority == Advert::RELEASE || self.preempts(priority, now) {
             self.relaying = true;
             self.output(Output::Relay { addresses: self.settings.addresses.clone(), old: from });
             self.timers.arm(Timer::Relay, now + LINGER);

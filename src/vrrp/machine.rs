@@ -71,6 +71,8 @@ pub struct Machine {
     pub(super) primary: Option<Ipv4Addr>,
     eligible: Result<(), String>,
     pub(super) heard: Option<Heard>,
+    /// A master with a lower priority is heard, without another one in between.
+    pub(super) lesser_since: Option<Instant>,
     /// RFC 9568's Active_Adver_Interval: the master's, or ours until one is heard.
     pub(super) master_interval: Duration,
     /// What the kernel was last told to hold.
@@ -106,6 +108,7 @@ impl Machine {
             primary: None,
             eligible: Err(STARTING.to_owned()),
             heard: None,
+            lesser_since: None,
             held: Vec::new(),
             held_since: None,
             held_at: None,
@@ -429,6 +432,7 @@ impl Machine {
         if !matches!(to, Role::Master | Role::Resigning) {
             self.end_relay();
             self.advertised_at = None;
+            self.lesser_since = None;
         }
         Transition { instance: self.settings.name.clone(), from, to: to.state(), reason }
     }

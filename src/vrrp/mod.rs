@@ -14,6 +14,7 @@ mod machine;
 mod output;
 pub mod packet_v2;
 pub mod packet_v3;
+mod preemption;
 pub mod receive;
 mod refusal;
 mod settings;

@@ -16,6 +16,8 @@ pub struct Settings {
     pub priority: Priority,
     pub advert_interval: Centiseconds,
     pub preempt: bool,
+    /// How long a master with a lower priority is left alone.
+    pub preempt_delay: Duration,
     /// At least one.
     pub addresses: Vec<Ipv4Addr>,
     /// Whole seconds, at least one: the kernel counts `valid_lft` in seconds.
@@ -53,6 +55,7 @@ impl From<&VrrpInstance> for Settings {
             priority: instance.priority,
             advert_interval: instance.advert_interval,
             preempt: instance.preempt,
+            preempt_delay: instance.preempt_delay,
             addresses: instance.addresses().collect(),
             lease: instance.lease,
         }

@@ -25,6 +25,7 @@ fn settings() -> Settings {
         priority: Priority::DEFAULT,
         advert_interval: Centiseconds::try_from(10).unwrap(),
         preempt: true,
+        preempt_delay: Duration::ZERO,
         addresses: vec![VIP],
         lease: Duration::from_secs(1),
     }

@@ -255,6 +255,7 @@ pub(crate) fn vrrp(address: &str, interval_ms: u64) -> VrrpInstance {
         priority: Priority::DEFAULT,
         advert_interval: Centiseconds::from_duration(Duration::from_millis(interval_ms)).unwrap(),
         preempt: true,
+        preempt_delay: Duration::ZERO,
         virtual_addresses: vec![Cidr::host(address.parse().unwrap())],
         subnet: None,
         interface: None,

@@ -184,7 +184,8 @@ impl Oracle {
         }
         let watch = &self.watched[id];
         let interval = watch.learnt.unwrap_or(0).max(interval(node));
-        let bound = stretched(longest_down_interval(node, interval), CLOCKS_DIFFER) + self.lateness * 2 + MS;
+        let wait = longest_down_interval(node, interval) + nanos(node.settings.preempt_delay);
+        let bound = stretched(wait, CLOCKS_DIFFER) + self.lateness * 2 + MS;
         if state == Some(VrrpState::Backup) && !node.resigning && now - watch.listening_since > bound {
             return Err(format!(
                 "node {id} is backup and has heard no master for {} ms, which is more than {} ms",
@@ -241,6 +242,7 @@ impl Oracle {
     pub(crate) fn convergence_bound(nodes: &[Node]) -> Nanos {
         let slowest = nodes.iter().map(interval).max().unwrap_or(0);
         let down = nodes.iter().map(|node| longest_down_interval(node, slowest)).max().unwrap_or(0);
-        3 * down + nanos(RESIGN_BOUND) + 2500 * MS
+        let patience = nodes.iter().map(|node| nanos(node.settings.preempt_delay)).max().unwrap_or(0);
+        patience + 3 * down + nanos(RESIGN_BOUND) + 2500 * MS
     }
 }

@@ -66,6 +66,7 @@ pub(crate) fn settings(
         priority: Priority::try_from(i64::from(priority)).expect("in range"),
         advert_interval: Centiseconds::try_from(centiseconds).expect("in range"),
         preempt,
+        preempt_delay: Duration::ZERO,
         addresses: vec![VIP],
         lease: Duration::from_secs(lease),
     }
@@ -94,8 +95,12 @@ impl Plan {
                 };
                 let preempt = same_policy.unwrap_or_else(|| random.chance(50));
                 let own = if mixed { centiseconds * random.pick(&[1, 2, 3]) } else { centiseconds };
+                let patience = if random.chance(20) { random.between(0, 3000) } else { 0 };
                 NodePlan {
-                    settings: settings(version, own, priority, preempt, random.between(1, 2)),
+                    settings: Settings {
+                        preempt_delay: Duration::from_millis(patience),
+                        ..settings(version, own, priority, preempt, random.between(1, 2))
+                    },
                     ppm: i64::try_from(random.between(0, 1000)).unwrap_or(0) - 500,
                     notices_gaps: random.chance(50),
                 }

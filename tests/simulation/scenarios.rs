@@ -1,6 +1,6 @@
 //! Stories with a known end, on a clean network: what a client sees of the faults that users know.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vipgate::config::VrrpVersion;
 
@@ -37,6 +37,15 @@ fn pair(preempt: bool, faults: &[(Nanos, Fault)]) -> World {
         healed_at: 0,
     };
     World::new(plan, Random::new(1), Instant::now(), false)
+}
+
+/// The better node comes home only when this has passed.
+fn patient_pair(delay: Duration, faults: &[(Nanos, Fault)]) -> World {
+    let mut world = pair(true, faults);
+    for node in &mut world.nodes {
+        node.settings.preempt_delay = delay;
+    }
+    world
 }
 
 fn run(world: &mut World, until: Nanos) {
@@ -91,6 +100,20 @@ fn who_is_merely_late_stays_master() {
         run(&mut world, SETTLED + 3000 * MS);
         assert_eq!((seen(&world).0, world.summary.takeovers), (vec![0], takeovers), "{} ms", late / MS);
     }
+}
+
+#[test]
+fn a_node_that_comes_home_waits_for_its_preempt_delay() {
+    let delay = 5000 * MS;
+    let home = SETTLED + 2000 * MS;
+    let faults = [(SETTLED, Fault::Crash(0)), (home, Fault::Restart(0))];
+    let mut world = patient_pair(Duration::from_nanos(delay), &faults);
+    run(&mut world, home + delay);
+    let (masters, outage) = seen(&world);
+    assert_eq!(masters, [1]);
+    assert!(outage <= TAKEOVER + GRAIN, "the delay is for the living: {outage} ns");
+    run(&mut world, home + delay + 1000 * MS);
+    assert_eq!(seen(&world), (vec![0], outage), "home again, and nobody has noticed");
 }
 
 #[test]

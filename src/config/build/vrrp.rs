@@ -40,6 +40,7 @@ fn instance(named: Named<VrrpEntry>, report: &mut Report<'_>) -> Result<VrrpInst
     check_peers(&entry, report);
 
     check_lease(&entry, report);
+    check_preemption(&entry, report);
     let interval = advert_interval(&entry, report);
     let password = password(&entry, report);
     let transport = match entry.peers.take()? {
@@ -53,6 +54,7 @@ fn instance(named: Named<VrrpEntry>, report: &mut Report<'_>) -> Result<VrrpInst
         priority: entry.priority.take()?,
         advert_interval: interval?,
         preempt: entry.preempt.take()?,
+        preempt_delay: entry.preempt_delay.take()?.0,
         virtual_addresses: entry.virtual_addresses.take()?.take()?,
         subnet: entry.subnet.take()?,
         interface: entry.interface.take()?,
@@ -93,6 +95,14 @@ fn password(entry: &VrrpEntry, report: &mut Report<'_>) -> Result<Option<String>
 fn check_lease(entry: &VrrpEntry, report: &mut Report<'_>) {
     if entry.lease.get().is_some_and(|lease| lease.0.subsec_nanos() != 0) {
         report.error(entry.lease.at, "the kernel counts a lease in whole seconds", "write 1s to 60s");
+    }
+}
+
+fn check_preemption(entry: &VrrpEntry, report: &mut Report<'_>) {
+    let waits = entry.preempt_delay.get().is_some_and(|delay| !delay.0.is_zero());
+    if waits && entry.preempt.get() == Some(&false) {
+        let what = "preempt_delay means nothing where nobody preempts";
+        report.error(entry.preempt_delay.at, what, "remove it, or preempt: false");
     }
 }
 

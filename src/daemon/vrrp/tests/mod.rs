@@ -22,6 +22,7 @@ pub(super) fn instance(address: &str) -> VrrpInstance {
         priority: Priority::DEFAULT,
         advert_interval: Centiseconds::try_from(20).unwrap(),
         preempt: true,
+        preempt_delay: Duration::ZERO,
         virtual_addresses: vec![address.parse().unwrap()],
         subnet: None,
         interface: None,

@@ -1,0 +1,30 @@
+//! Whether a backup leaves a master alone that it could replace. No socket, no clock.
+
+use std::time::Instant;
+
+use super::machine::Machine;
+
+impl Machine {
+    /// RFC 9568 section 6.4.2: "If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater than or equal
+    /// to the local Priority". And keepalived's `preempt_delay`: a lesser master is put up with for so long, from when
+    /// it is first heard, and what is heard in between of a better one begins the delay anew.
+    pub(super) fn puts_up_with(&mut self, priority: u8, now: Instant) -> bool {
+        if !self.settings.preempts() {
+            return true;
+        }
+        if priority >= self.settings.priority.get() {
+            self.lesser_since = None;
+            return true;
+        }
+        self.lesser_since.get_or_insert(now);
+        !self.preempts(priority, now)
+    }
+
+    /// A master of this priority, the last that was heard, is one to be replaced though it is alive.
+    pub(super) fn preempts(&self, priority: u8, now: Instant) -> bool {
+        let waited = |since| now.saturating_duration_since(since) >= self.settings.preempt_delay;
+        self.settings.preempts()
+            && priority < self.settings.priority.get()
+            && (self.settings.is_owner() || self.lesser_since.is_some_and(waited))
+    }
+}
