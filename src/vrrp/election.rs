@@ -8,7 +8,6 @@ use super::fence::LINGER;
 use super::machine::{Heard, Machine, PROBE_EVERY, Role, STRANGER_GONE};
 use super::output::{Output, WarningKind};
 use super::timers::Timer;
-use super::timing;
 use crate::config::VrrpVersion;
 
 /// A losing advert is answered at once, but never more often than the shortest interval of the protocol.
@@ -21,6 +20,7 @@ impl Machine {
             // It may have waited while this process did not run.
             return;
         }
+        self.detector.note_advert(source, now);
         self.count(if advert.releases() { "advert_received_release" } else { "advert_received" });
         match self.role {
             Role::Fault => self.heard = heard(source, advert),
@@ -46,7 +46,7 @@ impl Machine {
             return self.become_master("it owns the addresses".to_owned(), now);
         }
         // "Set Active_Adver_Interval to Advertisement_Interval, set the Active_Down_Timer to Active_Down_Interval".
-        self.timers.arm(Timer::Down, now + self.down_interval());
+        self.arm_down(now + self.down_interval(now));
         self.transition(Role::Backup, "ready, and listens for a master".to_owned(), now);
         self.probe(now);
     }
@@ -58,8 +58,7 @@ impl Machine {
         self.heard = heard(source, advert);
         // "If the Priority in the ADVERTISEMENT is zero, then set the Active_Down_Timer to Skew_Time".
         if advert.releases() {
-            let skew = timing::skew(self.settings.version, self.settings.priority, self.master_interval);
-            self.timers.arm(Timer::Down, now + skew);
+            self.arm_down(now + self.skew());
             self.excused = false;
             return;
         }
@@ -103,7 +102,7 @@ impl Machine {
         }
         self.timers.clear();
         self.clear_warning(WarningKind::Stranger);
-        self.timers.arm(Timer::Down, now + self.down_interval());
+        self.arm_down(now + self.down_interval(now));
         self.transition(Role::Backup, format!("{source} is master"), now);
         self.advert_as_backup(source, advert, now);
     }
@@ -115,7 +114,7 @@ impl Machine {
             VrrpVersion::V2 => self.settings.advert_interval.duration(),
         };
         self.excused = false;
-        self.timers.arm(Timer::Down, now + self.down_interval());
+        self.arm_down(now + self.down_interval(now));
     }
 
     /// An orderly loss: silence at once, but the address stays for a moment so that answers in flight may leave.
@@ -141,11 +140,18 @@ impl Machine {
         }
         let reason = match self.heard {
             Some(Heard { from, priority: Advert::RELEASE }) => format!("{from} has released it"),
-            Some(Heard { from, priority }) if self.preempts(priority, now) => {
+            Some(Heard { from, priority })
+                if self.preempts(priority, now) && !self.detector.is_gone(from) =>
+            {
                 format!("{from} has the lower priority {priority}")
             }
-            Some(Heard { from, .. }) => format!("{from} is silent for {:.0?}", self.down_interval()),
-            None => format!("no master was heard for {:.0?}", self.down_interval()),
+            Some(Heard { from, .. }) => {
+                if self.asks_first(from, now) {
+                    return;
+                }
+                self.silence_of(from, now)
+            }
+            None => format!("no master was heard for {:.0?}", self.down_interval(now)),
         };
         self.become_master(reason, now);
     }
@@ -194,7 +200,8 @@ impl Machine {
     /// segments arrive here from the announcement on. One that fell silent serves nothing.
     pub(super) fn begin_relay(&mut self, now: Instant) {
         let Some(Heard { from, priority }) = self.heard else { return };
-        if priority == Advert::RELEASE || self.preempts(priority, now) {
+        let serves = priority == Advert::RELEASE || self.preempts(priority, now);
+        if serves && !self.detector.is_gone(from) {
             self.relaying = true;
             self.output(Output::Relay { addresses: self.settings.addresses.clone(), old: from });
             self.timers.arm(Timer::Relay, now + LINGER);
@@ -206,10 +213,6 @@ impl Machine {
             self.timers.disarm(&[Timer::Relay]);
             self.output(Output::EndRelay);
         }
-    }
-
-    pub(super) fn down_interval(&self) -> Duration {
-        timing::down_interval(self.settings.version, self.settings.priority, self.master_interval)
     }
 }
 

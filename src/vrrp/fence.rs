@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::machine::{Machine, Role, STRANGER_GONE};
 use super::output::{Gap, Output};
 use super::timers::Timer;
-use super::timing;
 
 /// How long an address stays after an election lost in good order, without an answer to ARP: what was being answered when
 /// the winner announced itself is on its way within this.
@@ -63,8 +62,8 @@ impl Machine {
         let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let silent = since(self.advertised_at) + self.hidden;
         let unrenewed = since(self.held_at) + self.hidden;
-        let out = silent > timing::takeover_bound(self.settings.advert_interval.duration())
-            || since(self.held_at) >= self.settings.lease;
+        let out =
+            silent > self.takeover_bound(now + self.hidden) || since(self.held_at) >= self.settings.lease;
         if out {
             // It ran when it last did either.
             self.fence(silent.min(unrenewed), now);
@@ -78,7 +77,7 @@ impl Machine {
     fn wake_as_backup(&mut self, now: Instant) -> bool {
         let Some(due) = self.timers.deadline(Timer::Down) else { return false };
         let late = now.saturating_duration_since(due);
-        let long = late > timing::takeover_bound(self.master_interval);
+        let long = late > self.detection_bound(now);
         if late <= TIMER_IS_LATE || (self.excused && !long) {
             return false;
         }
@@ -106,21 +105,21 @@ impl Machine {
         self.master_interval = self.settings.advert_interval.duration();
         // As a backup with a full down interval, under the configured preempt policy: the master that is there by then
         // is heard first. That goes for the address owner too.
-        self.timers.arm(Timer::Down, now + self.down_interval());
+        self.arm_down(now + self.down_interval(now));
         self.transition(Role::Backup, reason, now);
     }
 
     /// Gives a backup the time back in which it did not listen. After a long time, what waits in its sockets is as likely
     /// to mislead: a full queue has the oldest adverts and not the latest, and a release among them is no news.
     fn listen_again(&mut self, gap: Duration, now: Instant) {
-        let whole = now + self.down_interval();
-        let at = if gap > timing::takeover_bound(self.master_interval) {
+        let whole = now + self.down_interval(now);
+        if gap > self.detection_bound(now) {
             self.output(Output::DiscardReceived);
-            whole
+            self.arm_down(whole);
         } else {
+            // Who has been asked goes on being waited for.
             let due = self.timers.deadline(Timer::Down).map_or(now, |due| due.max(now));
-            whole.min(due + gap)
-        };
-        self.timers.arm(Timer::Down, at);
+            self.timers.arm(Timer::Down, whole.min(due + gap));
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::net::MacAddr;
 use super::advert::Advert;
 use super::announce::Announcements;
 use super::defence::Defence;
+use super::detector::Detector;
 use super::output::{Output, WarningKind};
 use super::settings::Settings;
 use super::timers::{Timer, Timers};
@@ -86,6 +87,7 @@ pub struct Machine {
     pub(super) hidden: Duration,
     pub(super) announcements: Announcements,
     pub(super) defence: Defence,
+    pub(super) detector: Detector,
     /// Segments of the old owner's connections are being handed to it.
     pub(super) relaying: bool,
     pub(super) stranger: Option<(Ipv4Addr, MacAddr)>,
@@ -116,6 +118,7 @@ impl Machine {
             hidden: Duration::ZERO,
             announcements: Announcements::default(),
             defence: Defence::default(),
+            detector: Detector::default(),
             relaying: false,
             stranger: None,
             excused: false,
@@ -219,13 +222,13 @@ impl Machine {
                 if self.heard.is_none() {
                     self.master_interval = self.settings.advert_interval.duration();
                 }
-                let anew = now + self.down_interval();
+                let anew = now + self.down_interval(now);
                 // A master that has stopped being the lesser one is listened to for a whole interval.
                 let outranked = self.heard.is_some_and(|heard| {
                     heard.priority >= self.settings.priority.get() && heard.priority < before.priority.get()
                 });
                 if outranked || self.timers.deadline(Timer::Down).is_none_or(|at| anew < at) {
-                    self.timers.arm(Timer::Down, anew);
+                    self.arm_down(anew);
                 }
             }
             Role::Fault | Role::Blocked | Role::Resigning | Role::Stopping | Role::Stopped => {}
@@ -429,6 +432,7 @@ impl Machine {
         let from = std::mem::replace(&mut self.role, to).state();
         self.reason.clone_from(&reason);
         self.since = now;
+        self.detector.stop_asking();
         if !matches!(to, Role::Master | Role::Resigning) {
             self.end_relay();
             self.advertised_at = None;

@@ -8,6 +8,7 @@ mod advert;
 mod announce;
 pub mod arp;
 mod defence;
+mod detector;
 mod election;
 mod fence;
 mod machine;
@@ -24,6 +25,7 @@ mod timers;
 pub mod timing;
 
 pub use advert::{Advert, ChecksumForm, ChecksumForms, Password};
+pub use detector::{PATIENCE_KEPT, PATIENCE_MAX, PeerNews};
 pub use fence::LINGER;
 pub use machine::Machine;
 pub use output::{AnnounceForm, Claim, Claimant, Gap, Output, WarningKind};

@@ -46,6 +46,10 @@ pub enum Output {
     Probe {
         address: Ipv4Addr,
     },
+    /// Ask this peer over its link whether it lives; an answer is `PeerNews::Alive`.
+    Ask {
+        peer: Ipv4Addr,
+    },
     Transition(Transition),
     /// Stands until `ClearWarn` of the same kind, or until another text replaces it.
     Warn {

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+mod silence;
 mod stories;
 
 use super::*;
@@ -154,6 +155,7 @@ fn tell(output: Output) -> Option<String> {
         Output::Relay { old, .. } => format!("relay to {old}"),
         Output::EndRelay => "end relay".to_owned(),
         Output::Probe { .. } => "probe".to_owned(),
+        Output::Ask { peer } => format!("ask {peer}"),
         Output::Transition(t) => match t.to {
             VrrpState::Fault => "FAULT".to_owned(),
             VrrpState::Backup => "BACKUP".to_owned(),

@@ -21,14 +21,20 @@ pub fn skew(version: VrrpVersion, priority: Priority, interval: Duration) -> Dur
     unit * (256 - u32::from(priority.get())) / 256
 }
 
-/// After how much silence a backup of this priority declares the master down.
-pub fn down_interval(version: VrrpVersion, priority: Priority, interval: Duration) -> Duration {
-    interval * MISSED_ADVERTS + skew(version, priority, interval)
-}
-
 /// The silence after which some peer may have declared a master down: no skew, because its priority is not known.
 pub fn takeover_bound(interval: Duration) -> Duration {
     interval * MISSED_ADVERTS
+}
+
+/// The silence that is allowed to a master that has been this late, and is throttled by the period of a quota: it may
+/// use up the quota of one period at its start and get that of the next at its end.
+pub fn patience(late: Duration, quota_period: Duration) -> Duration {
+    (late * MISSED_ADVERTS).max(quota_period * 2)
+}
+
+/// How long an answer is waited for, after this much silence.
+pub fn answer_bound(silence: Duration) -> Duration {
+    silence / 3
 }
 
 #[cfg(test)]
@@ -55,7 +61,8 @@ mod tests {
             let (priority, interval) = (Priority::try_from(priority).unwrap(), nanos(interval));
             let row = format!("{version:?} {priority} {interval:?}");
             assert_eq!(skew(version, priority, interval), nanos(expect_skew), "skew {row}");
-            assert_eq!(down_interval(version, priority, interval), nanos(expect_down), "down {row}");
+            let down = takeover_bound(interval) + skew(version, priority, interval);
+            assert_eq!(down, nanos(expect_down), "down {row}");
         }
     }
 
@@ -63,7 +70,9 @@ mod tests {
     fn a_higher_priority_is_always_quicker_and_no_peer_is_quicker_than_the_bound() {
         for version in [V2, V3] {
             for interval in [10, 100, 1000, 40_950].map(Duration::from_millis) {
-                let down = |p: i64| down_interval(version, Priority::try_from(p).unwrap(), interval);
+                let down = |p: i64| {
+                    takeover_bound(interval) + skew(version, Priority::try_from(p).unwrap(), interval)
+                };
                 for priority in 2..=255 {
                     assert!(down(priority) < down(priority - 1), "{version:?} {priority} {interval:?}");
                 }

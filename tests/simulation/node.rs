@@ -169,8 +169,10 @@ impl Node {
         let primary = self.up.then_some(self.address);
         let eligible = if self.eligible { Ok(()) } else { Err("the proxy is down".to_owned()) };
         let settings = self.settings.clone();
+        let peers = (!self.peers.is_empty()).then(|| self.peers.clone());
         self.act(now, |machine, local| {
             machine.reconfigure(settings, local);
+            machine.handle_peers(peers, local);
             machine.handle_interface(primary, local);
             machine.handle_eligible(eligible, local);
         })
@@ -326,6 +328,8 @@ impl Node {
                 self.broadcast(&Arp::announcement(self.mac, address, form), deed);
             }
             Output::Probe { address } => self.broadcast(&Arp::probe(self.mac, address), deed),
+            // Nobody has a link.
+            Output::Ask { .. } => deed.log.push("asks".to_owned()),
             Output::Transition(t) => {
                 deed.log.push(format!("{:?} -> {:?}: {}", t.from, t.to, t.reason));
                 deed.became = Some(t.to);

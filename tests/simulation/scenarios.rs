@@ -10,9 +10,9 @@ use crate::plan::{Fault, NodePlan, Plan, settings};
 use crate::random::Random;
 use crate::world::World;
 
-/// Of a pair that advertises every 100 ms: three intervals and the backup's skew time, and what the wire takes.
-const TAKEOVER: Nanos = 361 * MS;
-const SKEW: Nanos = 61 * MS;
+/// Of a pair that advertises every 100 ms: three intervals, and the least skew time of the protocol.
+const TAKEOVER: Nanos = 301 * MS;
+const SKEW: Nanos = MS;
 /// A client asks every 10 ms, and frames take some tenths of a millisecond.
 const GRAIN: Nanos = 25 * MS;
 /// By then the pair has found its master, and the clients have found it.

@@ -65,6 +65,8 @@ impl Instance {
                     self.send_arp(&Frame::probe(mac, address));
                 }
             }
+            // There is no link, and the machine has been told of none: it asks nobody.
+            Output::Ask { .. } => self.count("peer_not_asked"),
             Output::Transition(transition) => {
                 let Transition { instance, from, to, reason } = &transition;
                 if from == to {
@@ -203,6 +205,7 @@ fn claims_mastership(output: &Output) -> bool {
         | Output::AnswerArp(false)
         | Output::EndRelay
         | Output::Probe { .. }
+        | Output::Ask { .. }
         | Output::Transition(_)
         | Output::Warn { .. }
         | Output::ClearWarn(_)

@@ -209,12 +209,15 @@ impl Instance {
         }
     }
 
-    pub(super) fn set_peers(&mut self, peers: Vec<Ipv4Addr>) {
+    /// `all`: nobody else can be a peer. In a group anybody can, and so can a host that is not found yet.
+    pub(super) fn set_peers(&mut self, peers: Vec<Ipv4Addr>, all: bool, shell: &mut Shell, now: Instant) {
         if self.peers != peers {
             info!(instance = self.config.name, "peers: {peers:?}");
             self.peers = peers;
             self.expect();
         }
+        self.machine.handle_peers(all.then(|| self.peers.clone()), now);
+        self.settle(shell);
     }
 
     pub(super) fn set_eligible(&mut self, proxy: Result<(), String>, shell: &mut Shell, now: Instant) {

@@ -354,7 +354,7 @@ impl Role {
         let now = Instant::now();
         for instance in &mut self.instances {
             let Transport::Unicast { peers } = &instance.config.transport else {
-                instance.set_peers(vec![]);
+                instance.set_peers(vec![], false, &mut self.shell, now);
                 continue;
             };
             let is_own =
@@ -368,6 +368,7 @@ impl Role {
                 .filter(|host| self.resolver.addresses(host).is_empty())
                 .filter_map(|host| Some(format!("{} ({})", name(host), self.resolver.problem(host)?)))
                 .collect();
+            let all = peers.iter().all(|host| !self.resolver.addresses(host).is_empty());
             let result = if unknown.is_empty() {
                 Ok(())
             } else {
@@ -377,7 +378,7 @@ impl Role {
                 ))
             };
             self.shell.warnings.set(&instance.config.name, "peers", result, now);
-            instance.set_peers(addresses);
+            instance.set_peers(addresses, all, &mut self.shell, now);
         }
     }
 

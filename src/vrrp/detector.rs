@@ -1,0 +1,282 @@
+//! Telling a dead master from one that is late: what peers say of themselves beside their adverts, how much silence
+//! means something, and asking before taking over. No socket, no clock: the link brings the news, if there is one.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use super::advert::Advert;
+use super::machine::{Heard, Machine, Role};
+use super::output::Output;
+use super::timers::Timer;
+use super::timing;
+use crate::net::Priority;
+
+/// A virtual router has a handful of peers; more senders than this are heard, and nothing is kept about them.
+const MAX_PEERS: usize = 64;
+/// So often a master that answers and is not heard is believed to come back: its adverts may be filtered, or it has
+/// given up and the news was lost.
+const ANSWERS_BELIEVED: u32 = 3;
+/// What a peer says of its lateness counts for as long as this, whatever it says later, since it relies on that; then it
+/// has to say it again.
+pub const PATIENCE_KEPT: Duration = Duration::from_secs(10);
+/// No peer is given more time than this: what is later is frozen.
+pub const PATIENCE_MAX: Duration = Duration::from_secs(2);
+
+/// What is known of a peer that no advert says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerNews {
+    /// Whether there is a link over which `Output::Ask` reaches it.
+    Askable(bool),
+    /// It has answered: its process runs.
+    Alive,
+    /// The worst lateness that it has measured of itself lately. To be said again within `PATIENCE_KEPT`.
+    Late(Duration),
+    /// The CFS period of a quota on its processor time, zero: none. It may be throttled for nearly as long. To be said
+    /// again within `PATIENCE_KEPT`.
+    Quota(Duration),
+    /// It will not take over before this node has been silent for so long, for `PATIENCE_KEPT` from `asked` on, which is
+    /// when this node sent the message that it answers. The peer's machine says it in `patience`.
+    Patient { bound: Duration, asked: Instant },
+    /// Its process has ended: the link has closed without a goodbye, and nobody is there to open it again.
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Peer {
+    askable: bool,
+    gone: bool,
+    /// Of its last advert.
+    advert_at: Option<Instant>,
+    late: Granted,
+    quota: Granted,
+    /// How patient it is with this node, and until when.
+    patient: Option<(Duration, Instant)>,
+}
+
+/// What a peer reported of itself, and until when it counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Granted(Option<(Duration, Instant)>);
+
+impl Granted {
+    fn value(self, now: Instant) -> Duration {
+        self.0.filter(|(_, until)| now < *until).map_or(Duration::ZERO, |(value, _)| value)
+    }
+
+    /// A lesser one waits for its turn: the greater has been relied on.
+    fn report(&mut self, value: Duration, now: Instant) {
+        if value >= self.value(now) {
+            self.0 = Some((value, now + PATIENCE_KEPT));
+        }
+    }
+}
+
+impl Peer {
+    fn patience(&self, now: Instant) -> Duration {
+        timing::patience(self.late.value(now), self.quota.value(now)).min(PATIENCE_MAX)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Detector {
+    /// Everybody else who plays this virtual router; `None`: there may be others.
+    all: Option<Vec<Ipv4Addr>>,
+    peers: BTreeMap<Ipv4Addr, Peer>,
+    /// The master has been asked, and the down timer runs for its answer.
+    asking: bool,
+    /// Answers since its last advert.
+    answers: u32,
+}
+
+impl Detector {
+    fn peer(&mut self, address: Ipv4Addr) -> Option<&mut Peer> {
+        if !self.peers.contains_key(&address) && self.peers.len() >= MAX_PEERS {
+            return None;
+        }
+        Some(self.peers.entry(address).or_default())
+    }
+
+    /// Whoever advertises runs, whatever the link says.
+    pub(super) fn note_advert(&mut self, source: Ipv4Addr, now: Instant) {
+        self.answers = 0;
+        if let Some(peer) = self.peer(source) {
+            peer.gone = false;
+            peer.advert_at = Some(now);
+        }
+    }
+
+    pub(super) fn is_gone(&self, address: Ipv4Addr) -> bool {
+        self.peers.get(&address).is_some_and(|peer| peer.gone)
+    }
+
+    /// The down timer has been armed for another reason than an answer.
+    pub(super) fn stop_asking(&mut self) {
+        self.asking = false;
+    }
+}
+
+impl Machine {
+    /// Everybody else who plays this virtual router. `None`: that is not known for sure, as in a multicast group, or while
+    /// a name is not resolved.
+    pub fn handle_peers(&mut self, all: Option<Vec<Ipv4Addr>>, now: Instant) {
+        self.wake(now);
+        if let Some(all) = &all {
+            self.detector.peers.retain(|address, _| all.contains(address));
+        }
+        self.detector.all = all;
+    }
+
+    pub fn handle_peer(&mut self, source: Ipv4Addr, news: PeerNews, now: Instant) {
+        let waited = self.wake(now);
+        let Some(peer) = self.detector.peer(source) else { return };
+        match news {
+            PeerNews::Askable(askable) => {
+                peer.askable = askable;
+                if askable && std::mem::take(&mut peer.gone) {
+                    self.is_back(source, now);
+                }
+            }
+            PeerNews::Late(worst) => {
+                peer.late.report(worst, now);
+                self.be_patient(source, now);
+            }
+            PeerNews::Quota(period) => {
+                peer.quota.report(period, now);
+                self.be_patient(source, now);
+            }
+            PeerNews::Patient { bound, asked } => peer.patient = Some((bound, asked + PATIENCE_KEPT)),
+            // It may have waited while this process did not run.
+            PeerNews::Alive | PeerNews::Gone if waited => {}
+            PeerNews::Alive => self.has_answered(source, now),
+            PeerNews::Gone => {
+                peer.gone = true;
+                peer.askable = false;
+                self.is_gone(source, now);
+            }
+        }
+    }
+
+    /// How long this node waits, at least, before it takes over from that peer: to be told to it as
+    /// `PeerNews::Patient`. Holds for `PATIENCE_KEPT`.
+    pub fn patience(&self, peer: Ipv4Addr, now: Instant) -> Duration {
+        self.detector.peers.get(&peer).map_or(Duration::ZERO, |peer| peer.patience(now))
+    }
+
+    /// The silence after which some peer may have taken over from this node.
+    pub fn takeover_bound(&self, now: Instant) -> Duration {
+        let patient = |address: &Ipv4Addr| {
+            let (bound, until) = self.detector.peers.get(address)?.patient?;
+            (now < until).then_some(bound)
+        };
+        let all = self.detector.all.as_deref().unwrap_or_default();
+        // Who has promised nothing goes by the interval alone.
+        let promised =
+            all.iter().map(|address| patient(address).unwrap_or_default()).min().unwrap_or_default();
+        timing::takeover_bound(self.settings.advert_interval.duration()).max(promised)
+    }
+
+    /// How much silence of the master means something, without the skew.
+    pub(super) fn detection_bound(&self, now: Instant) -> Duration {
+        let patience = match self.heard {
+            Some(Heard { from, .. }) => self.patience(from, now),
+            None => self.detector.peers.values().map(|peer| peer.patience(now)).max().unwrap_or_default(),
+        };
+        timing::takeover_bound(self.master_interval).max(patience)
+    }
+
+    /// RFC 9568's Active_Down_Interval.
+    pub(super) fn down_interval(&self, now: Instant) -> Duration {
+        self.detection_bound(now) + self.skew()
+    }
+
+    /// The skew parts two backups. Where there is only one it would part nobody, and the least skew of the protocol
+    /// remains: a master counts itself out first, however little its clock differs. In a multicast group backups do not
+    /// hear each other, and nobody knows that it is the only one.
+    pub(super) fn skew(&self) -> Duration {
+        let alone = self.detector.all.as_ref().is_some_and(|all| all.len() == 1);
+        let priority = if alone { Priority::OWNER } else { self.settings.priority };
+        timing::skew(self.settings.version, priority, self.master_interval)
+    }
+
+    /// Arms the down timer for an answer, if the silent master can give one. It is asked once per silence, and again
+    /// after each answer.
+    pub(super) fn asks_first(&mut self, from: Ipv4Addr, now: Instant) -> bool {
+        let askable = self.detector.peers.get(&from).is_some_and(|peer| peer.askable);
+        if !askable || self.detector.asking || self.detector.answers >= ANSWERS_BELIEVED {
+            return false;
+        }
+        self.arm_down(now + timing::answer_bound(self.detection_bound(now)));
+        self.detector.asking = true;
+        self.count("peer_asked");
+        self.output(Output::Ask { peer: from });
+        true
+    }
+
+    /// Why a silent master is taken for dead.
+    pub(super) fn silence_of(&self, from: Ipv4Addr, now: Instant) -> String {
+        let silent = self.advert_of(from).map_or(Duration::ZERO, |at| now - at);
+        if self.detector.is_gone(from) {
+            format!("the link to {from} has broken off, and it is silent for {silent:.0?}")
+        } else if self.detector.asking {
+            format!("{from} is silent for {silent:.0?} and does not answer")
+        } else if self.detector.answers > 0 {
+            format!("{from} answers, but is silent for {silent:.0?}")
+        } else {
+            format!("{from} is silent for {silent:.0?}")
+        }
+    }
+
+    pub(super) fn arm_down(&mut self, at: Instant) {
+        self.detector.stop_asking();
+        self.timers.arm(Timer::Down, at);
+    }
+
+    fn has_answered(&mut self, source: Ipv4Addr, now: Instant) {
+        if self.detector.asking && self.heard.is_some_and(|heard| heard.from == source) {
+            self.detector.answers += 1;
+            self.count("peer_answered");
+            self.arm_down(now + self.down_interval(now));
+        }
+    }
+
+    /// One interval without an advert is enough: it can be neither late nor unheard.
+    fn is_gone(&mut self, source: Ipv4Addr, now: Instant) {
+        if !self.waits_for(source) {
+            return;
+        }
+        self.count("peer_gone");
+        let at = self.advert_of(source).map_or(now, |at| now.max(at + self.master_interval));
+        if self.timers.deadline(Timer::Down).is_none_or(|down| at < down) {
+            self.arm_down(at);
+        }
+    }
+
+    /// It relies on it from now on, and not from its next advert on.
+    fn be_patient(&mut self, source: Ipv4Addr, now: Instant) {
+        let outranked = self.heard.is_some_and(|heard| self.preempts(heard.priority, now));
+        if !self.waits_for(source) || outranked || self.detector.is_gone(source) {
+            return;
+        }
+        let at = self.advert_of(source).unwrap_or(now) + self.down_interval(now);
+        if self.timers.deadline(Timer::Down).is_some_and(|down| down < at) {
+            self.arm_down(at);
+        }
+    }
+
+    fn is_back(&mut self, source: Ipv4Addr, now: Instant) {
+        if self.waits_for(source) {
+            let since = self.advert_of(source).unwrap_or(now);
+            self.arm_down(now.max(since + self.down_interval(now)));
+        }
+    }
+
+    fn advert_of(&self, source: Ipv4Addr) -> Option<Instant> {
+        self.detector.peers.get(&source)?.advert_at
+    }
+
+    /// It is the master whose silence would make this node one.
+    fn waits_for(&self, source: Ipv4Addr) -> bool {
+        let is_master = |heard: Heard| heard.from == source && heard.priority != Advert::RELEASE;
+        self.role == Role::Backup && self.heard.is_some_and(is_master)
+    }
+}

@@ -1,0 +1,296 @@
+//! What silence means: with one peer, with a link, with a peer that is late or gone.
+
+use super::*;
+
+/// Behind this master, which advertises with priority 150.
+const MASTER: Ipv4Addr = HIGHER_ADDRESS;
+
+/// With one peer: three intervals and the least skew.
+fn one_peer() -> Duration {
+    ms(300) + ms(100) / 256
+}
+
+impl Rig {
+    /// A backup of one peer, which advertises just now.
+    fn behind(preempt: bool, priority: u8) -> Self {
+        let mut rig = Self::standing(Settings { preempt, ..settings() });
+        rig.machine.handle_peers(Some(vec![MASTER]), rig.now);
+        rig.hear(priority);
+        rig
+    }
+
+    fn hear(&mut self, priority: u8) {
+        self.machine.handle_advert(MASTER, &advert(priority), self.now);
+        self.drain();
+    }
+
+    fn news(&mut self, news: PeerNews) {
+        self.machine.handle_peer(MASTER, news, self.now);
+    }
+
+    /// Serves every timer until something but a counter comes out: when, and what.
+    fn next(&mut self) -> (Duration, String) {
+        let start = self.now;
+        loop {
+            self.now = self.machine.poll_timeout().unwrap().0;
+            self.machine.handle_timeout(self.now);
+            let told = self.drain();
+            if !told.is_empty() {
+                return (self.now - start, told);
+            }
+        }
+    }
+
+    fn reason(&self) -> &str {
+        self.machine.reason().0
+    }
+}
+
+const TAKEOVER: &str = "hold, answer, advert 100, announce, MASTER";
+
+#[test]
+fn the_skew_is_skipped_by_the_only_other_node_and_by_nobody_else() {
+    let skew = ms(100) * 156 / 256;
+    let other = LOWER_ADDRESS;
+    let table = [
+        (None, skew),
+        (Some(vec![]), skew),
+        (Some(vec![MASTER]), ms(100) / 256),
+        (Some(vec![MASTER, other]), skew),
+    ];
+    for (all, expect) in table {
+        let mut rig = Rig::standing(settings());
+        rig.machine.handle_peers(all.clone(), rig.now);
+        rig.hear(150);
+        let silent = rig.next();
+        let mut rig = Rig::standing(settings());
+        rig.machine.handle_peers(all.clone(), rig.now);
+        rig.hear(150);
+        rig.hear(0);
+        assert_eq!((silent.0, rig.next().0), (ms(300) + expect, expect), "{all:?}");
+    }
+}
+
+#[test]
+fn a_silent_master_is_asked_before_it_is_replaced() {
+    let mut rig = Rig::behind(true, 150);
+    rig.news(PeerNews::Askable(true));
+    assert_eq!(rig.next(), (one_peer(), format!("ask {MASTER}")));
+    assert_eq!(rig.next(), (ms(100), TAKEOVER.to_owned()));
+    assert_eq!(rig.reason(), "10.0.0.7 is silent for 400ms and does not answer");
+}
+
+#[test]
+fn without_a_link_nobody_is_asked() {
+    for link in [None, Some(false)] {
+        let mut rig = Rig::behind(true, 150);
+        if let Some(askable) = link {
+            rig.news(PeerNews::Askable(true));
+            rig.news(PeerNews::Askable(askable));
+        }
+        assert_eq!(rig.next(), (one_peer(), TAKEOVER.to_owned()));
+        assert_eq!(rig.reason(), "10.0.0.7 is silent for 300ms");
+    }
+}
+
+#[test]
+fn an_answer_is_as_good_as_an_advert_three_times_in_a_row() {
+    let mut rig = Rig::behind(true, 150);
+    rig.news(PeerNews::Askable(true));
+    for round in 0..2 {
+        for _ in 0..3 {
+            assert_eq!(rig.next(), (one_peer(), format!("ask {MASTER}")), "{round}");
+            rig.now += ms(10);
+            rig.news(PeerNews::Alive);
+        }
+        if round == 0 {
+            rig.hear(150);
+        }
+    }
+    assert_eq!(rig.next(), (one_peer(), TAKEOVER.to_owned()));
+    assert!(rig.reason().starts_with("10.0.0.7 answers, but is silent for "), "{}", rig.reason());
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_changes_nothing() {
+    let mut rig = Rig::behind(true, 150);
+    rig.news(PeerNews::Askable(true));
+    rig.now += ms(200);
+    rig.news(PeerNews::Alive);
+    rig.machine.handle_peer(LOWER_ADDRESS, PeerNews::Alive, rig.now);
+    assert_eq!(rig.next().0, one_peer() - ms(200));
+    rig.machine.handle_peer(LOWER_ADDRESS, PeerNews::Alive, rig.now);
+    assert_eq!(rig.next(), (ms(100), TAKEOVER.to_owned()));
+}
+
+#[test]
+fn a_late_peer_gets_three_times_its_lateness_and_a_throttled_one_two_periods() {
+    use PeerNews::{Late, Quota};
+    let table: [(&[PeerNews], Duration); 7] = [
+        (&[Late(ms(100))], ms(300)),
+        (&[Late(ms(150))], ms(450)),
+        (&[Quota(ms(100))], ms(300)),
+        (&[Quota(ms(200))], ms(400)),
+        (&[Late(ms(150)), Quota(ms(200))], ms(450)),
+        // A lesser one waits until the greater does not count any more.
+        (&[Late(ms(150)), Late(ms(10)), Quota(ms(200)), Quota(ms(0))], ms(450)),
+        // Who is later than this is frozen.
+        (&[Late(ms(5000))], PATIENCE_MAX),
+    ];
+    for (news, expect) in table {
+        let mut rig = Rig::behind(true, 150);
+        for news in news {
+            rig.news(*news);
+        }
+        assert_eq!(rig.next().0, expect + ms(100) / 256, "from its last advert on: {news:?}");
+        let mut rig = Rig::behind(true, 150);
+        for news in news {
+            rig.news(*news);
+        }
+        let patience = rig.machine.patience(MASTER, rig.now);
+        assert_eq!(patience.max(ms(300)), expect, "what the peer may rely on: {news:?}");
+        rig.now += PATIENCE_KEPT;
+        rig.hear(150);
+        assert_eq!(rig.next().0, one_peer(), "it was not said again: {news:?}");
+    }
+}
+
+#[test]
+fn another_peers_lateness_is_no_reason_to_wait() {
+    let mut rig = Rig::behind(true, 150);
+    rig.machine.handle_peers(Some(vec![MASTER, LOWER_ADDRESS]), rig.now);
+    rig.machine.handle_peer(LOWER_ADDRESS, PeerNews::Late(ms(500)), rig.now);
+    rig.hear(150);
+    assert_eq!(rig.next().0, us(360_937) + Duration::from_nanos(500));
+}
+
+#[test]
+fn who_is_gone_is_replaced_after_one_interval() {
+    for since in [0, 30, 99, 100, 250] {
+        let mut rig = Rig::behind(true, 150);
+        rig.news(PeerNews::Askable(true));
+        rig.now += ms(since);
+        rig.news(PeerNews::Gone);
+        assert_eq!(rig.next(), (ms(100).saturating_sub(ms(since)), TAKEOVER.to_owned()), "{since} ms");
+        let silent = since.max(100);
+        let reason = format!("the link to 10.0.0.7 has broken off, and it is silent for {silent}ms");
+        assert_eq!(rig.reason(), reason);
+    }
+}
+
+#[test]
+fn a_lesser_master_that_is_gone_need_not_be_preempted() {
+    let mut rig = Rig::behind(true, 50);
+    rig.now += ms(20);
+    rig.news(PeerNews::Gone);
+    assert_eq!(rig.next(), (ms(80), TAKEOVER.to_owned()));
+    assert!(rig.reason().starts_with("the link to 10.0.0.7 has broken off"), "{}", rig.reason());
+}
+
+#[test]
+fn who_is_gone_and_heard_again_is_not_gone() {
+    let table: [(&str, &[PeerNews], bool); 3] = [
+        ("an advert", &[], true),
+        ("a link", &[PeerNews::Askable(true), PeerNews::Askable(false)], false),
+        ("both", &[PeerNews::Askable(true), PeerNews::Askable(false)], true),
+    ];
+    for (what, news, advert) in table {
+        let mut rig = Rig::behind(true, 150);
+        rig.now += ms(50);
+        rig.news(PeerNews::Gone);
+        if advert {
+            rig.hear(150);
+        }
+        for news in news {
+            rig.news(*news);
+        }
+        let expect = if advert { one_peer() } else { one_peer() - ms(50) };
+        assert_eq!(rig.next(), (expect, TAKEOVER.to_owned()), "{what}");
+        assert_eq!(rig.reason(), "10.0.0.7 is silent for 300ms", "{what}");
+    }
+}
+
+#[test]
+fn that_somebody_else_is_gone_means_nothing() {
+    let released = |rig: &mut Rig| rig.hear(0);
+    let nothing = |_: &mut Rig| {};
+    let alone = |rig: &mut Rig| {
+        *rig = Rig::new(settings());
+        rig.machine.handle_peers(Some(vec![MASTER]), rig.now);
+        rig.machine.handle_interface(Some(OWN), rig.now);
+        rig.machine.handle_eligible(Ok(()), rig.now);
+        rig.drain();
+    };
+    let gone = |rig: &mut Rig| rig.news(PeerNews::Gone);
+    let another = |rig: &mut Rig| rig.machine.handle_peer(LOWER_ADDRESS, PeerNews::Gone, rig.now);
+    /// What was before, what happens, and how long the takeover takes from there.
+    type Row = (&'static str, fn(&mut Rig), fn(&mut Rig), Duration);
+    let table: [Row; 3] = [
+        ("not the master", nothing, another, one_peer()),
+        ("it has released", released, gone, ms(100) / 256),
+        ("nobody is master", alone, gone, one_peer()),
+    ];
+    for (what, before, news, expect) in table {
+        let mut rig = Rig::behind(true, 150);
+        before(&mut rig);
+        news(&mut rig);
+        assert_eq!(rig.next(), (expect, TAKEOVER.to_owned()), "{what}");
+    }
+    for state in [State::Fault, State::Blocked, State::Master, State::Resigning, State::Stopping] {
+        let mut rig = Rig::in_state(state);
+        let before = rig.machine.state();
+        rig.news(PeerNews::Gone);
+        assert_eq!((rig.drain(), rig.machine.state()), (String::new(), before), "{state:?}");
+    }
+}
+
+/// A master does not run for that long. Does it go on?
+fn goes_on(mut rig: Rig, frozen: Duration) -> bool {
+    rig.now += frozen;
+    rig.machine.handle_timeout(rig.now);
+    rig.machine.state() == VrrpState::Master
+}
+
+#[test]
+fn a_master_relies_on_what_every_peer_has_promised_and_on_nothing_else() {
+    let [a, b] = [LOWER_ADDRESS, HIGHER_ADDRESS];
+    let promise = |ms| Some(Duration::from_millis(ms));
+    /// Who there is, what the two have promised, and after how much silence a peer may have taken over.
+    type Row = (Option<Vec<Ipv4Addr>>, [Option<Duration>; 2], u64);
+    let table: [Row; 7] = [
+        (Some(vec![a]), [promise(450), None], 450),
+        (Some(vec![a]), [promise(10), None], 300),
+        (Some(vec![a]), [None, None], 300),
+        (Some(vec![a, b]), [promise(450), promise(600)], 450),
+        (Some(vec![a, b]), [promise(450), None], 300),
+        // Anybody may be in the group.
+        (None, [promise(450), promise(450)], 300),
+        (Some(vec![]), [promise(450), None], 300),
+    ];
+    for (all, promises, expect) in table {
+        let rig = |frozen| {
+            let mut rig = Rig::in_state(State::Master);
+            rig.machine.handle_peers(all.clone(), rig.now);
+            for (peer, bound) in [a, b].into_iter().zip(promises) {
+                if let Some(bound) = bound {
+                    rig.machine.handle_peer(peer, PeerNews::Patient { bound, asked: rig.now }, rig.now);
+                }
+            }
+            rig.next();
+            goes_on(rig, frozen)
+        };
+        assert!(rig(ms(expect)) && !rig(ms(expect + 1)), "{all:?} {promises:?} {expect} ms");
+    }
+}
+
+#[test]
+fn a_promise_ends() {
+    for (age, expect) in [(ms(0), true), (ms(9500), true), (ms(9700), false)] {
+        let mut rig = Rig::in_state(State::Master);
+        rig.machine.handle_peers(Some(vec![LOWER_ADDRESS]), rig.now);
+        rig.next();
+        let patient = PeerNews::Patient { bound: ms(450), asked: rig.now - age };
+        rig.machine.handle_peer(LOWER_ADDRESS, patient, rig.now);
+        assert_eq!(goes_on(rig, ms(400)), expect, "{age:?}");
+    }
+}
