@@ -52,6 +52,7 @@ log: {level: debug, format: json}
 access_log: "$$remote_addr $$status"
 admin: {listen: 9127}
 workers: 2
+drain_timeout: 8s
 resolver: {servers: [127.0.0.11, "10.0.0.2:5353"], valid: 3s, timeout: 1s}
 vrrp:
   web:
@@ -119,6 +120,7 @@ servers:
         "access_log": {"text": "$remote_addr $status"},
         "admin": {"listen": "127.0.0.1:9127"},
         "workers": 2,
+        "drain_timeout": {"secs": 8, "nanos": 0},
         "resolver": {
             "servers": ["127.0.0.11:53", "10.0.0.2:5353"],
             "valid": {"secs": 3, "nanos": 0}, "timeout": {"secs": 1, "nanos": 0},

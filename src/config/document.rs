@@ -17,6 +17,8 @@ use crate::net::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
 
 /// The longest bound that a wait of the proxy may have: a day, in milliseconds.
 const DAY: u64 = 86_400_000;
+/// The longest that connections may outlive the move of their address.
+const HOUR: u64 = 3_600_000;
 
 object! {
     /// The whole file. It is the same on every node; what differs comes from the environment.
@@ -33,6 +35,10 @@ object! {
         admin: Option<AdminEntry>,
         /// Worker threads of the proxy; auto is one per usable CPU.
         workers: Workers = "auto",
+        /// How long connections live on where they are, once this node stops or an address has moved to a peer: the peer
+        /// hands their segments back for so long. Docker's `stop_grace_period` has to be a few seconds longer; it is 10s
+        /// where the compose file does not say.
+        drain_timeout: Time<500, HOUR> = "5s",
         /// How names of upstream servers are resolved.
         resolver: ResolverEntry = "{}",
         /// Virtual routers, by name.

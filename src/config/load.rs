@@ -89,6 +89,7 @@ fn read(
     let node = node(document.node.take(), environment, report);
     let log = document.log.take().and_then(log);
     let workers = document.workers.take();
+    let drain_timeout = document.drain_timeout.take();
     let access_log = document.access_log.take();
     let admin = document.admin.take().and_then(|entry| entry.map(admin).transpose());
     let resolver = document.resolver.take().and_then(resolver);
@@ -101,6 +102,7 @@ fn read(
         access_log: access_log?,
         admin: admin?,
         workers: workers?.0,
+        drain_timeout: drain_timeout?.0,
         resolver: resolver?,
         vrrp: vrrp?,
         servers: servers?,

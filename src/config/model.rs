@@ -21,6 +21,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// Worker threads of the proxy; `None` is one per usable CPU.
     pub workers: Option<usize>,
+    /// How long connections live on after the address has moved, or the node was told to stop.
+    pub drain_timeout: Duration,
     pub resolver: Resolver,
     pub vrrp: Vec<VrrpInstance>,
     pub servers: Vec<Server>,

@@ -123,7 +123,8 @@ pub enum ToVrrp {
         question: u64,
         listen: Vec<SocketAddr>,
     },
-    /// Hand every virtual address over, then say `Resigned`.
+    /// Hand every virtual address over, then say `Resigned`. They stay for the connections that there are until the end
+    /// of the link.
     Resign {
         bound: Duration,
     },

@@ -28,6 +28,8 @@ pub struct Candidate {
     /// It has at least one virtual router.
     pub vrrp: bool,
     pub listen: Vec<SocketAddr>,
+    /// How long connections live on once this node is told to stop.
+    pub drain_timeout: Duration,
     /// Of the text, by which an edit is known again when it is tried again.
     pub digest: [u8; 32],
     /// Whoever sent it wants it applied now.

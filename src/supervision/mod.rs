@@ -18,4 +18,4 @@ pub use peers::{ASK_BOUND, SETTLE_TIME};
 pub use plan::{GRACE, Plan};
 pub use reload::PREPARE_BOUND;
 pub use role::{SETTLE_BOUND, View};
-pub use stop::{DRAIN_BOUND, RESIGN_BOUND};
+pub use stop::RESIGN_BOUND;

@@ -68,6 +68,7 @@ fn parse(text: &str) -> Event {
             generation: generation(1),
             vrrp: !words.contains(&"without-vrrp"),
             listen,
+            drain_timeout: Duration::from_secs(5),
             digest,
             is_urgent: words.contains(&"urgent"),
         });

@@ -1,4 +1,5 @@
-//! The order of a stop: addresses handed over, requests answered, roles gone. Each step has a bound.
+//! The order of a stop: addresses handed over, connections ended, roles gone. Each step has a bound. The vrrp role keeps
+//! the addresses for the connections until it is dismissed.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,6 @@ use super::{Action, Plan, RoleName};
 
 /// Make before break: the peer has to announce the addresses before this node lets go of them.
 pub const RESIGN_BOUND: Duration = Duration::from_secs(1);
-/// For what is in flight; Docker's own patience is 10 s for the whole stop.
-pub const DRAIN_BOUND: Duration = Duration::from_secs(5);
 /// A role keeps the bound by its own clock; its answer takes a moment.
 const ANSWER: Duration = Duration::from_millis(200);
 /// From the end of its link to the end of a role.
@@ -107,8 +106,9 @@ impl Plan {
 
     fn drain(&mut self, now: Instant) {
         if self.proxy.listens() {
-            self.step(Step::Draining, now + DRAIN_BOUND + ANSWER);
-            self.push(Action::Drain(DRAIN_BOUND));
+            let bound = self.in_force.as_ref().map(|c| c.drain_timeout).unwrap_or_default();
+            self.step(Step::Draining, now + bound + ANSWER);
+            self.push(Action::Drain(bound));
         } else {
             self.dismiss(now);
         }

@@ -44,12 +44,12 @@ impl Machine {
                 self.stranger = self.heard.is_none().then_some((claim.address, claim.mac));
             }
             (Role::Blocked, Claimant::Stranger) => self.timers.arm(Timer::Stranger, now + STRANGER_GONE),
-            (Role::Resigning, Claimant::Peer) => {
+            (Role::Resigning, Claimant::Peer) if self.is_releasing() => {
                 self.hand_over("a peer has claimed the address".to_owned(), now)
             }
             (Role::Master, by) => self.claim_against_master(claim, by, now),
             (Role::Backup | Role::Blocked, Claimant::Peer)
-            | (Role::Resigning, Claimant::Stranger)
+            | (Role::Resigning, Claimant::Peer | Claimant::Stranger)
             | (Role::Fault | Role::Stopping | Role::Stopped, Claimant::Peer | Claimant::Stranger) => {}
         }
     }

@@ -151,6 +151,7 @@ impl Machine {
             PeerNews::Gone => {
                 peer.gone = true;
                 peer.askable = false;
+                self.handle_drained(source, now);
                 self.is_gone(source, now);
             }
         }

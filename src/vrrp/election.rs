@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::advert::Advert;
-use super::fence::LINGER;
 use super::machine::{Heard, Machine, PROBE_EVERY, Role, STRANGER_GONE};
 use super::output::{Output, WarningKind};
 use super::timers::Timer;
@@ -27,8 +26,10 @@ impl Machine {
             Role::Blocked => self.advert_while_blocked(source, advert, now),
             Role::Backup => self.advert_as_backup(source, advert, now),
             Role::Master => self.advert_as_master(source, advert, now),
+            Role::Resigning if !self.is_releasing() => self.advert_as_master(source, advert, now),
             Role::Resigning if !advert.releases() => {
                 self.heard = heard(source, advert);
+                self.learn_interval(advert);
                 self.hand_over(format!("{source} has taken over"), now);
             }
             Role::Resigning | Role::Stopping | Role::Stopped => {}
@@ -42,7 +43,7 @@ impl Machine {
         self.stranger = None;
         self.excused = false;
         // "If the Priority = 255 (i.e., the router owns the IPvX addresses ..)": Active at once.
-        if self.settings.is_owner() {
+        if self.settings.is_owner() && !self.yielded {
             return self.become_master("it owns the addresses".to_owned(), now);
         }
         // "Set Active_Adver_Interval to Advertisement_Interval, set the Active_Down_Timer to Active_Down_Interval".
@@ -108,23 +109,32 @@ impl Machine {
     }
 
     fn accept_master(&mut self, advert: &Advert, now: Instant) {
+        self.learn_interval(advert);
+        self.excused = false;
+        self.arm_down(now + self.down_interval(now));
+    }
+
+    fn learn_interval(&mut self, advert: &Advert) {
         // Version 2 knows no learning: `receive` has refused any other interval than ours.
         self.master_interval = match self.settings.version {
             VrrpVersion::V3 => advert.interval.duration(),
             VrrpVersion::V2 => self.settings.advert_interval.duration(),
         };
-        self.excused = false;
-        self.arm_down(now + self.down_interval(now));
     }
 
-    /// An orderly loss: silence at once, but the address stays for a moment so that answers in flight may leave.
+    /// An orderly loss: silence at once, but the address stays for the connections that this node has.
     fn yield_to(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+        if self.stepping_down.is_some() {
+            self.heard = heard(source, advert);
+            self.learn_interval(advert);
+            return self.hand_over(format!("{source} has taken over"), now);
+        }
         self.output(Output::AnswerArp(false));
         self.timers.clear();
         self.forget_conflicts();
         self.heard = heard(source, advert);
         self.accept_master(advert, now);
-        self.timers.arm(Timer::Release, now + LINGER);
+        self.linger(now);
         let reason =
             format!("{source} is master with priority {} over {}", advert.priority, self.settings.priority);
         self.transition(Role::Backup, reason, now);
@@ -158,6 +168,7 @@ impl Machine {
 
     fn block(&mut self, address: Ipv4Addr, mac: crate::net::MacAddr, now: Instant) {
         let text = format!("{address} is answered by {mac}, which is no configured peer");
+        self.drop_addresses();
         self.timers.clear();
         self.timers.arm(Timer::Stranger, now + STRANGER_GONE);
         self.transition(Role::Blocked, text.clone(), now);
@@ -185,33 +196,6 @@ impl Machine {
             self.timers.clear();
             self.clear_warning(WarningKind::Stranger);
             self.stand(now);
-        }
-    }
-
-    /// Resigning, and a peer has shown that it is master.
-    pub(super) fn hand_over(&mut self, reason: String, now: Instant) {
-        self.output(Output::AnswerArp(false));
-        self.timers.clear();
-        self.timers.arm(Timer::Release, now + LINGER);
-        self.transition(Role::Stopping, reason, now);
-    }
-
-    /// A master that gave up in good order, or has just been outranked, serves what it has for `LINGER`; its clients'
-    /// segments arrive here from the announcement on. One that fell silent serves nothing.
-    pub(super) fn begin_relay(&mut self, now: Instant) {
-        let Some(Heard { from, priority }) = self.heard else { return };
-        let serves = priority == Advert::RELEASE || self.preempts(priority, now);
-        if serves && !self.detector.is_gone(from) {
-            self.relaying = true;
-            self.output(Output::Relay { addresses: self.settings.addresses.clone(), old: from });
-            self.timers.arm(Timer::Relay, now + LINGER);
-        }
-    }
-
-    pub(super) fn end_relay(&mut self) {
-        if std::mem::take(&mut self.relaying) {
-            self.timers.disarm(&[Timer::Relay]);
-            self.output(Output::EndRelay);
         }
     }
 }

@@ -3,13 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::handover::Then;
 use super::machine::{Machine, Role, STRANGER_GONE};
 use super::output::{Gap, Output};
 use super::timers::Timer;
-
-/// How long an address stays after an election lost in good order, without an answer to ARP: what was being answered when
-/// the winner announced itself is on its way within this.
-pub const LINGER: Duration = Duration::from_millis(200);
 
 /// Timers of an idle machine are not later than this: a later one tells that the process did not run.
 const TIMER_IS_LATE: Duration = Duration::from_millis(2);
@@ -25,18 +22,20 @@ impl Machine {
         match self.role {
             Role::Master | Role::Resigning if gap >= self.settings.lease => self.fence(gap, now),
             Role::Backup => {
-                if self.timers.deadline(Timer::Release).is_some() && gap > LINGER {
-                    self.drop_addresses();
-                }
+                self.end_linger_after(gap, now);
                 self.listen_again(gap, now);
             }
-            Role::Stopping if gap > LINGER => {
-                self.drop_addresses();
-                self.stop("a peer has taken over", now);
-            }
+            Role::Stopping | Role::Fault => self.end_linger_after(gap, now),
             // No answer was heard because nobody listened.
             Role::Blocked => self.timers.arm(Timer::Stranger, now + STRANGER_GONE),
-            Role::Master | Role::Resigning | Role::Stopping | Role::Fault | Role::Stopped => {}
+            Role::Master | Role::Resigning | Role::Stopped => {}
+        }
+    }
+
+    /// What is kept for the connections of a lost address goes when its lease may have run out.
+    fn end_linger_after(&mut self, gap: Duration, now: Instant) {
+        if self.is_lingering() && gap >= self.settings.lease {
+            self.linger_is_over(now);
         }
     }
 
@@ -89,14 +88,16 @@ impl Machine {
 
     /// Silence first, then the address, then what is bound to it, then what queued up: each step makes the next harmless.
     fn fence(&mut self, gap: Duration, now: Instant) {
-        let resigning = self.role == Role::Resigning;
+        let step = self.stepping_down.take();
         self.output(Output::AnswerArp(false));
         self.drop_addresses();
         self.output(Output::DiscardReceived);
         self.count("fenced");
         let reason = format!("did not run for {gap:.1?}");
-        if resigning {
-            return self.stop(&reason, now);
+        match step.map(|step| step.then) {
+            Some(Then::Stop) => return self.stop(&reason, now),
+            Some(Then::StandBy | Then::StandBack) => self.refuse(&format!("this node {reason}")),
+            None => {}
         }
         self.timers.clear();
         self.forget_conflicts();

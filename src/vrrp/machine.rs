@@ -16,6 +16,7 @@ use super::advert::Advert;
 use super::announce::Announcements;
 use super::defence::Defence;
 use super::detector::Detector;
+use super::handover::{StepDown, Then};
 use super::output::{Output, WarningKind};
 use super::settings::Settings;
 use super::timers::{Timer, Timers};
@@ -46,7 +47,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    const fn state(self) -> VrrpState {
+    pub(super) const fn state(self) -> VrrpState {
         match self {
             Self::Fault | Self::Blocked | Self::Stopped => VrrpState::Fault,
             Self::Backup | Self::Stopping => VrrpState::Backup,
@@ -89,7 +90,16 @@ pub struct Machine {
     pub(super) defence: Defence,
     pub(super) detector: Detector,
     /// Segments of the old owner's connections are being handed to it.
-    pub(super) relaying: bool,
+    pub(super) relays_to: Option<Ipv4Addr>,
+    /// This kernel can do that.
+    pub(super) relays: bool,
+    pub(super) stepping_down: Option<StepDown>,
+    /// The address was handed to whoever has it, who is not preempted.
+    pub(super) yielded: bool,
+    /// The addresses are a peer's, and kept for the connections that this node has.
+    pub(super) lingering: bool,
+    /// Told to stay out of the election.
+    pub(super) stands_back: bool,
     pub(super) stranger: Option<(Ipv4Addr, MacAddr)>,
     /// The down timer was late once and has been given that time back.
     pub(super) excused: bool,
@@ -119,7 +129,12 @@ impl Machine {
             announcements: Announcements::default(),
             defence: Defence::default(),
             detector: Detector::default(),
-            relaying: false,
+            relays_to: None,
+            relays: true,
+            stepping_down: None,
+            yielded: false,
+            lingering: false,
+            stands_back: false,
             stranger: None,
             excused: false,
             warned: BTreeMap::new(),
@@ -215,7 +230,7 @@ impl Machine {
                     self.take_addresses(now);
                 }
             }
-            Role::Backup if self.settings.is_owner() => {
+            Role::Backup if self.settings.is_owner() && !self.yielded => {
                 self.become_master("it is configured to own the addresses".to_owned(), now);
             }
             Role::Backup => {
@@ -235,26 +250,6 @@ impl Machine {
         }
     }
 
-    /// Make before break: priority 0 is said at once, but the addresses are held and answered for until a peer has
-    /// taken over or `bound` has passed. Ends with `Output::Resigned`.
-    pub fn handle_resign(&mut self, bound: Duration, now: Instant) {
-        self.wake(now);
-        match self.role {
-            Role::Master => {
-                self.stop_announcing();
-                self.role = Role::Resigning;
-                self.advertise(Advert::RELEASE, now);
-                self.timers.arm(Timer::Resign, now + bound);
-            }
-            Role::Backup if self.timers.deadline(Timer::Release).is_some() => {
-                self.timers.disarm(&[Timer::Down, Timer::Probe]);
-                self.role = Role::Stopping;
-            }
-            Role::Fault | Role::Blocked | Role::Backup => self.stop("it was not master", now),
-            Role::Resigning | Role::Stopping | Role::Stopped => {}
-        }
-    }
-
     pub fn handle_timeout(&mut self, now: Instant) {
         self.wake(now);
         while let Some((timer, due)) = self.timers.pop_due(now) {
@@ -267,6 +262,7 @@ impl Machine {
                 Timer::Quiet => self.conflict_is_over(now),
                 Timer::Release => self.linger_is_over(now),
                 Timer::Relay => self.end_relay(),
+                Timer::Empty => self.resign(now),
                 Timer::Resign => self.resign_bound_is_over(now),
                 Timer::Probe => self.probe(now),
                 Timer::Stranger => self.stranger_is_gone(now),
@@ -274,9 +270,12 @@ impl Machine {
         }
     }
 
-    fn reconsider(&mut self, now: Instant) {
+    pub(super) fn reconsider(&mut self, now: Instant) {
         if self.role != Role::Fault {
             return;
+        }
+        if self.stands_back && self.primary.is_some() && self.eligible.is_ok() {
+            return self.stand_back(now);
         }
         match (self.primary, self.eligible.clone()) {
             (Some(_), Ok(())) => self.stand(now),
@@ -294,9 +293,14 @@ impl Machine {
                 self.release_mastership(now);
                 self.drop_addresses();
             }
-            Role::Backup | Role::Stopping => self.drop_addresses(),
-            Role::Fault | Role::Blocked => {}
+            Role::Backup | Role::Stopping | Role::Fault => self.drop_addresses(),
+            Role::Blocked => {}
             Role::Stopped => return,
+        }
+        if self.stepping_down.is_some_and(|step| step.then != Then::Stop) {
+            self.stepping_down = None;
+            self.role = Role::Master;
+            self.refuse(&reason);
         }
         if matches!(self.role, Role::Resigning | Role::Stopping) {
             return self.stop(&reason, now);
@@ -315,8 +319,8 @@ impl Machine {
                 self.release_mastership(now);
                 self.drop_addresses();
             }
-            Role::Backup => self.drop_addresses(),
-            Role::Fault | Role::Blocked => {}
+            Role::Backup | Role::Fault => self.drop_addresses(),
+            Role::Blocked => {}
             Role::Resigning | Role::Stopping | Role::Stopped => return,
         }
         self.settings = settings;
@@ -337,7 +341,11 @@ impl Machine {
     /// RFC 9568 section 6.4.2: the transition of a backup (or of an owner that starts) to Active. It is told last, since
     /// telling takes time.
     pub(super) fn become_master(&mut self, reason: String, now: Instant) {
+        if std::mem::take(&mut self.lingering) {
+            self.output(Output::Keep);
+        }
         self.timers.clear();
+        self.yielded = false;
         self.held_since = None;
         let transition = self.enter(Role::Master, reason, now);
         self.begin_relay(now);
@@ -366,7 +374,7 @@ impl Machine {
             Role::Master => self.advertise(self.settings.priority.get(), now),
             // A lost priority 0 would cost the peer its whole down interval. Its skew time is shorter than an interval,
             // so that a second one never delays what the first has begun.
-            Role::Resigning => self.advertise(Advert::RELEASE, now),
+            Role::Resigning => self.advertise(self.parting_priority(), now),
             Role::Fault | Role::Blocked | Role::Backup | Role::Stopping | Role::Stopped => return,
         }
         // The rhythm is kept when a timer is a little late, and begun anew when it was missed.
@@ -377,20 +385,36 @@ impl Machine {
     }
 
     fn hold(&mut self, now: Instant) {
-        if !matches!(self.role, Role::Master | Role::Resigning) {
-            return;
-        }
-        if self.role == Role::Master {
-            self.held.clone_from(&self.settings.addresses);
+        match self.role {
+            Role::Master => self.held.clone_from(&self.settings.addresses),
+            Role::Resigning => {}
+            Role::Fault | Role::Backup | Role::Stopping if self.is_lingering() => {
+                // What the kernel has dropped meanwhile has nothing to come back for.
+                if self.held_at.is_none_or(|at| now >= at + self.settings.lease) {
+                    return self.linger_is_over(now);
+                }
+            }
+            Role::Fault | Role::Blocked | Role::Backup | Role::Stopping | Role::Stopped => return,
         }
         self.output(Output::Hold { addresses: self.held.clone(), lease: self.settings.lease });
         self.held_since.get_or_insert(now);
         self.held_at = Some(now);
-        self.timers.arm(Timer::Hold, now + (self.settings.lease / 2).max(RENEW_AT_MOST_EVERY));
+        self.renew_at(now);
+    }
+
+    /// `held`: when they were renewed last.
+    pub(super) fn renew_at(&mut self, held: Instant) {
+        self.timers.arm(Timer::Hold, held + (self.settings.lease / 2).max(RENEW_AT_MOST_EVERY));
+    }
+
+    /// What the kernel was last told to hold.
+    pub(super) fn held(&self) -> &[Ipv4Addr] {
+        &self.held
     }
 
     /// The kernel's side of a virtual address, gone: what was bound to it can only mislead a client.
     pub(super) fn drop_addresses(&mut self) {
+        let lingered = std::mem::take(&mut self.lingering);
         self.timers.disarm(&[Timer::Release, Timer::Hold]);
         self.held_since = None;
         self.held_at = None;
@@ -399,6 +423,9 @@ impl Machine {
             self.output(Output::Release { addresses: addresses.clone() });
             self.output(Output::DestroySockets { addresses });
         }
+        if lingered {
+            self.output(Output::Drained);
+        }
     }
 
     pub(super) fn stop(&mut self, reason: &str, now: Instant) {
@@ -406,21 +433,6 @@ impl Machine {
         self.forget_conflicts();
         self.transition(Role::Stopped, format!("resigned: {reason}"), now);
         self.output(Output::Resigned { reason: reason.to_owned() });
-    }
-
-    fn linger_is_over(&mut self, now: Instant) {
-        self.drop_addresses();
-        if self.role == Role::Stopping {
-            self.stop("a peer has taken over", now);
-        }
-    }
-
-    fn resign_bound_is_over(&mut self, now: Instant) {
-        if self.role == Role::Resigning {
-            self.output(Output::AnswerArp(false));
-            self.drop_addresses();
-            self.stop("no peer has taken over", now);
-        }
     }
 
     pub(super) fn transition(&mut self, to: Role, reason: String, now: Instant) {

@@ -11,6 +11,7 @@ mod defence;
 mod detector;
 mod election;
 mod fence;
+mod handover;
 mod machine;
 mod output;
 pub mod packet_v2;
@@ -26,7 +27,7 @@ pub mod timing;
 
 pub use advert::{Advert, ChecksumForm, ChecksumForms, Password};
 pub use detector::{PATIENCE_KEPT, PATIENCE_MAX, PeerNews};
-pub use fence::LINGER;
+pub use handover::{FAREWELL, LINGER};
 pub use machine::Machine;
 pub use output::{AnnounceForm, Claim, Claimant, Gap, Output, WarningKind};
 pub use refusal::Refusal;

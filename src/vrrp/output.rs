@@ -50,6 +50,20 @@ pub enum Output {
     Ask {
         peer: Ipv4Addr,
     },
+    /// The connections of these addresses are to end within `bound`; `handle_emptied` tells that none is left. `first`:
+    /// before the addresses move, since what is open by then is lost. Else a peer has them, and relays what belongs to
+    /// this node's connections.
+    Drain {
+        addresses: Vec<Ipv4Addr>,
+        bound: Duration,
+        first: bool,
+    },
+    /// Takes the last `Drain` back: this node keeps the addresses, or has them again.
+    Keep,
+    /// Nothing is kept any more for the connections of a lost address: the peer need not relay to this node.
+    Drained,
+    /// What became of `handle_failover` or `handle_stand_back`.
+    SteppedDown(Result<String, String>),
     Transition(Transition),
     /// Stands until `ClearWarn` of the same kind, or until another text replaces it.
     Warn {

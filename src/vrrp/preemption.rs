@@ -9,7 +9,7 @@ impl Machine {
     /// to the local Priority". And keepalived's `preempt_delay`: a lesser master is put up with for so long, from when
     /// it is first heard, and what is heard in between of a better one begins the delay anew.
     pub(super) fn puts_up_with(&mut self, priority: u8, now: Instant) -> bool {
-        if !self.settings.preempts() {
+        if self.yielded || !self.settings.preempts() {
             return true;
         }
         if priority >= self.settings.priority.get() {
@@ -23,7 +23,8 @@ impl Machine {
     /// A master of this priority, the last that was heard, is one to be replaced though it is alive.
     pub(super) fn preempts(&self, priority: u8, now: Instant) -> bool {
         let waited = |since| now.saturating_duration_since(since) >= self.settings.preempt_delay;
-        self.settings.preempts()
+        !self.yielded
+            && self.settings.preempts()
             && priority < self.settings.priority.get()
             && (self.settings.is_owner() || self.lesser_since.is_some_and(waited))
     }

@@ -22,9 +22,27 @@ pub struct Settings {
     pub addresses: Vec<Ipv4Addr>,
     /// Whole seconds, at least one: the kernel counts `valid_lft` in seconds.
     pub lease: Duration,
+    /// How long connections live on at the old owner of an address.
+    pub drain_timeout: Duration,
 }
 
 impl Settings {
+    /// `drain_timeout`: the configuration's, one for the whole node.
+    pub fn new(instance: &VrrpInstance, drain_timeout: Duration) -> Self {
+        Self {
+            name: instance.name.clone(),
+            version: instance.version,
+            vrid: instance.vrid,
+            priority: instance.priority,
+            advert_interval: instance.advert_interval,
+            preempt: instance.preempt,
+            preempt_delay: instance.preempt_delay,
+            addresses: instance.addresses().collect(),
+            lease: instance.lease,
+            drain_timeout,
+        }
+    }
+
     pub fn is_owner(&self) -> bool {
         self.priority == Priority::OWNER
     }
@@ -42,22 +60,6 @@ impl Settings {
             priority,
             interval: self.advert_interval,
             addresses: self.addresses.clone(),
-        }
-    }
-}
-
-impl From<&VrrpInstance> for Settings {
-    fn from(instance: &VrrpInstance) -> Self {
-        Self {
-            name: instance.name.clone(),
-            version: instance.version,
-            vrid: instance.vrid,
-            priority: instance.priority,
-            advert_interval: instance.advert_interval,
-            preempt: instance.preempt,
-            preempt_delay: instance.preempt_delay,
-            addresses: instance.addresses().collect(),
-            lease: instance.lease,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+mod handover;
 mod silence;
 mod stories;
 
@@ -29,6 +30,7 @@ fn settings() -> Settings {
         preempt_delay: Duration::ZERO,
         addresses: vec![VIP],
         lease: Duration::from_secs(1),
+        drain_timeout: Duration::from_secs(5),
     }
 }
 
@@ -156,6 +158,11 @@ fn tell(output: Output) -> Option<String> {
         Output::EndRelay => "end relay".to_owned(),
         Output::Probe { .. } => "probe".to_owned(),
         Output::Ask { peer } => format!("ask {peer}"),
+        Output::Drain { first, bound, .. } => format!("drain {}{bound:?}", if first { "first " } else { "" }),
+        Output::Keep => "keep".to_owned(),
+        Output::Drained => "drained".to_owned(),
+        Output::SteppedDown(Ok(_)) => "stepped down".to_owned(),
+        Output::SteppedDown(Err(_)) => "refused".to_owned(),
         Output::Transition(t) => match t.to {
             VrrpState::Fault => "FAULT".to_owned(),
             VrrpState::Backup => "BACKUP".to_owned(),
@@ -233,7 +240,7 @@ fn every_state_meets_every_event() {
     // Discarded or ignored 50 ms after it was armed.
     let running = Some(us(310_937) + Duration::from_nanos(500));
     let gone = "silent, advert 0, release, destroy, FAULT";
-    let lost = "silent, BACKUP";
+    let lost = "silent, drain 5s, BACKUP";
     let fenced = "silent, release, destroy, discard, BACKUP";
     /// The event, what comes out, and when the down timer fires.
     type Row = (Event, &'static str, Option<Duration>);
@@ -316,10 +323,10 @@ fn every_state_meets_every_event() {
                 (Release, "", skew),
                 (PeersClaim, "", running),
                 (StrangersClaim, "", running),
-                (InterfaceLost, "release, destroy, FAULT", None),
-                (Ineligible, "release, destroy, FAULT", None),
-                (ShortGap, "release, destroy", whole),
-                (LongGap, "release, destroy, discard", whole),
+                (InterfaceLost, "release, destroy, drained, FAULT", None),
+                (Ineligible, "release, destroy, drained, FAULT", None),
+                (ShortGap, "", whole),
+                (LongGap, "release, destroy, drained, discard", whole),
                 (Resign, "", None),
             ],
         ),
@@ -367,10 +374,10 @@ fn every_state_meets_every_event() {
                 (Release, "", None),
                 (PeersClaim, "", None),
                 (StrangersClaim, "", None),
-                (InterfaceLost, "release, destroy, FAULT, resigned", None),
-                (Ineligible, "release, destroy, FAULT, resigned", None),
-                (ShortGap, "release, destroy, FAULT, resigned", None),
-                (LongGap, "release, destroy, FAULT, resigned", None),
+                (InterfaceLost, "release, destroy, drained, FAULT, resigned", None),
+                (Ineligible, "release, destroy, drained, FAULT, resigned", None),
+                (ShortGap, "", None),
+                (LongGap, "release, destroy, drained, FAULT, resigned", None),
                 (Resign, "", None),
             ],
         ),

@@ -54,7 +54,12 @@ pub(crate) struct Node {
     pub(crate) answering: bool,
     /// The kernel's lease of the virtual address.
     pub(crate) held_until: Option<Nanos>,
+    /// Asked to give the addresses up, and has them still.
     pub(crate) resigning: bool,
+    /// And to stay in the election.
+    fails_over: bool,
+    /// Has handed over on request, and must not preempt whoever has the addresses.
+    pub(crate) yielded: bool,
     /// Whether the shell sees a gap while its own clock runs on, or leaves that to the machine.
     notices_gaps: bool,
 }
@@ -114,6 +119,8 @@ impl Node {
             answering: false,
             held_until: None,
             resigning: false,
+            fails_over: false,
+            yielded: false,
             notices_gaps: identity.notices_gaps,
         }
     }
@@ -140,6 +147,7 @@ impl Node {
         self.held_until = None;
         self.answering = false;
         self.resigning = false;
+        self.yielded = false;
         self.discard();
         self.known.clear();
         self.machine = Some(Machine::new(self.settings.clone(), self.clock.local(now)));
@@ -162,6 +170,24 @@ impl Node {
     pub(crate) fn resign(&mut self, bound: Duration, now: Nanos) -> Deed {
         self.resigning = true;
         self.act(now, |machine, local| machine.handle_resign(bound, local))
+    }
+
+    pub(crate) fn fail_over(&mut self, bound: Duration, now: Nanos) -> Deed {
+        (self.resigning, self.fails_over) = (true, true);
+        self.act(now, |machine, local| machine.handle_failover(bound, local))
+    }
+
+    pub(crate) fn stand_back(&mut self, bound: Duration, now: Nanos) -> Deed {
+        (self.resigning, self.fails_over) = (true, false);
+        self.act(now, |machine, local| machine.handle_stand_back(bound, local))
+    }
+
+    pub(crate) fn stand_in(&mut self, now: Nanos) -> Deed {
+        self.act(now, Machine::handle_stand_in)
+    }
+
+    pub(crate) fn emptied(&mut self, now: Nanos) -> Deed {
+        self.act(now, Machine::handle_emptied)
     }
 
     /// What netlink and PID 1 would tell.
@@ -320,7 +346,17 @@ impl Node {
                 self.held_until = Some(now + u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX));
             }
             Output::Release { .. } => self.held_until = None,
-            Output::DestroySockets { .. } | Output::Relay { .. } | Output::EndRelay => {}
+            Output::DestroySockets { .. }
+            | Output::Relay { .. }
+            | Output::EndRelay
+            | Output::Drain { .. }
+            | Output::Keep
+            | Output::Drained => {}
+            Output::SteppedDown(outcome) => {
+                deed.log.push(format!("stepped down: {outcome:?}"));
+                self.resigning = false;
+                self.yielded |= outcome.is_ok() && self.fails_over;
+            }
             Output::DiscardReceived => self.discard(),
             Output::AnswerArp(answer) => self.answering = answer,
             Output::Announce { address, form } => {

@@ -53,7 +53,7 @@ fn interval(node: &Node) -> Nanos {
 /// RFC 9568 section 6.4.2, read again: would a backup take this for its master?
 fn accepts(node: &Node, priority: u8) -> bool {
     let own = node.settings.priority.get();
-    let preempts = node.settings.preempt || own == 255;
+    let preempts = !node.yielded && (node.settings.preempt || own == 255);
     !preempts || priority >= own
 }
 
@@ -144,7 +144,7 @@ impl Oracle {
     /// must not preempt, paused or not.
     fn no_false_takeover(node: &Node, watch: &Watch, now: Nanos) -> Result<(), String> {
         let Some((at, interval, priority)) = watch.arrived else { return Ok(()) };
-        let owner = node.settings.priority.get() == 255;
+        let owner = node.settings.priority.get() == 255 && !node.yielded;
         if owner || priority == 0 || !accepts(node, priority) {
             return Ok(());
         }
@@ -184,7 +184,12 @@ impl Oracle {
         }
         let watch = &self.watched[id];
         let interval = watch.learnt.unwrap_or(0).max(interval(node));
-        let wait = longest_down_interval(node, interval) + nanos(node.settings.preempt_delay);
+        let down = longest_down_interval(node, interval);
+        // A lesser master may turn up just before it would take over, and is then put up with from that moment on.
+        let wait = match nanos(node.settings.preempt_delay) {
+            0 => down,
+            delay => down + delay + down,
+        };
         let bound = stretched(wait, CLOCKS_DIFFER) + self.lateness * 2 + MS;
         if state == Some(VrrpState::Backup) && !node.resigning && now - watch.listening_since > bound {
             return Err(format!(
@@ -228,7 +233,10 @@ impl Oracle {
         let masters: Vec<_> = nodes.iter().filter(|node| node.answers()).map(|node| node.id).collect();
         let [master] = masters[..] else { return Err(format!("after healing, masters are {masters:?}")) };
         let held = nodes[master].settings.priority;
-        match nodes.iter().find(|node| node.settings.preempt && node.settings.priority > held) {
+        match nodes
+            .iter()
+            .find(|node| node.settings.preempt && !node.yielded && node.settings.priority > held)
+        {
             Some(better) => {
                 Err(format!("after healing, {master} is master over {}, which preempts", better.id))
             }

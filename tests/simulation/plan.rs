@@ -28,10 +28,19 @@ pub(crate) enum Fault {
     FilterAdverts(usize, usize),
     PassAdverts(usize, usize),
     Resign(usize),
+    /// The peer takes over on request.
+    Failover(usize),
+    StandBack(usize),
+    StandIn(usize),
+    /// The last connection of an address that has moved is gone.
+    Emptied(usize),
     Priority(usize, u8),
     /// A client without an ARP entry.
     Forget(usize),
 }
+
+/// Longer than a takeover, shorter than most of what lies between two faults.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(700);
 
 pub(crate) struct NodePlan {
     pub(crate) settings: Settings,
@@ -69,6 +78,7 @@ pub(crate) fn settings(
         preempt_delay: Duration::ZERO,
         addresses: vec![VIP],
         lease: Duration::from_secs(lease),
+        drain_timeout: DRAIN_TIMEOUT,
     }
 }
 
@@ -132,7 +142,7 @@ fn faults(random: &mut Random, nodes: usize, interval: Nanos, span: Nanos) -> Ve
         let short = at + random.between(interval / 10, interval * 3);
         let long = at + random.between(interval, (interval * 30).max(2500 * MS));
         let end = if random.chance(40) { short } else { long };
-        let (begin, over) = match random.below(20) {
+        let (begin, over) = match random.below(24) {
             0..6 => {
                 let freeze = if random.chance(70) { Freeze::Paused } else { Freeze::Suspended };
                 (vec![Fault::Freeze(node, freeze)], vec![Fault::Thaw(node)])
@@ -150,6 +160,8 @@ fn faults(random: &mut Random, nodes: usize, interval: Nanos, span: Nanos) -> Ve
             ),
             16..18 => (vec![Fault::Resign(node)], vec![Fault::Restart(node)]),
             18 => (vec![Fault::Priority(node, u8::try_from(random.between(1, 254)).unwrap_or(1))], vec![]),
+            19..21 => (vec![Fault::Failover(node)], vec![Fault::Emptied(node)]),
+            21..23 => (vec![Fault::StandBack(node)], vec![Fault::StandIn(node)]),
             _ => (vec![Fault::Forget(random.below(CLIENTS))], vec![]),
         };
         faults.extend(begin.into_iter().map(|fault| (at, fault)));

@@ -5,6 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::io::Write;
 use std::time::Instant;
 
+use vipgate::link::VrrpState;
 use vipgate::vrrp::arp::Frame as Arp;
 
 use crate::client::{ASKS_EVERY, Client};
@@ -225,6 +226,7 @@ impl World {
             self.tell(&format!("node {node}: {line}"));
         }
         self.oracle.deed(&self.nodes[node], &deed, self.now)?;
+        self.nodes[node].yielded &= deed.became != Some(VrrpState::Master);
         if self.nodes[node].up {
             for frame in deed.sent {
                 self.send(node, &frame);
@@ -362,6 +364,10 @@ impl World {
                 let deed = self.nodes[node].resign(RESIGN_BOUND, self.now);
                 self.done(node, deed)
             }
+            Fault::Failover(node) => self.request(node, |node, now| node.fail_over(RESIGN_BOUND, now)),
+            Fault::StandBack(node) => self.request(node, |node, now| node.stand_back(RESIGN_BOUND, now)),
+            Fault::StandIn(node) => self.request(node, Node::stand_in),
+            Fault::Emptied(node) => self.request(node, Node::emptied),
             Fault::Priority(node, priority) => {
                 let Ok(priority) = i64::from(priority).try_into() else { return Ok(()) };
                 self.surroundings(node, |node| node.settings.priority = priority)
@@ -380,6 +386,18 @@ impl World {
             return Ok(());
         }
         let deed = self.nodes[node].tell_surroundings(self.now);
+        self.done(node, deed)
+    }
+
+    fn request(
+        &mut self,
+        node: usize,
+        ask: impl FnOnce(&mut Node, crate::clock::Nanos) -> Deed,
+    ) -> Result<(), String> {
+        if !self.nodes[node].runs() || self.nodes[node].resigning {
+            return Ok(());
+        }
+        let deed = ask(&mut self.nodes[node], self.now);
         self.done(node, deed)
     }
 
@@ -415,6 +433,7 @@ impl World {
             let fault =
                 if self.nodes[node].machine.is_none() { Fault::Restart(node) } else { Fault::Eligible(node) };
             self.apply(fault).map_err(|violation| self.report(&violation))?;
+            self.apply(Fault::StandIn(node)).map_err(|violation| self.report(&violation))?;
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ impl Edition {
             generation: self.generation,
             vrrp: !self.config.vrrp.is_empty(),
             listen: self.sockets.addresses(),
+            drain_timeout: self.config.drain_timeout,
             digest: self.origin.digest,
             is_urgent: self.is_urgent,
         }

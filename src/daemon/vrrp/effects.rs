@@ -67,6 +67,9 @@ impl Instance {
             }
             // There is no link, and the machine has been told of none: it asks nobody.
             Output::Ask { .. } => self.count("peer_not_asked"),
+            // The bound ends what the proxy does not end before.
+            Output::Drain { .. } | Output::Keep | Output::SteppedDown(_) => {}
+            Output::Drained => self.count("drained"),
             Output::Transition(transition) => {
                 let Transition { instance, from, to, reason } = &transition;
                 if from == to {
@@ -206,6 +209,10 @@ fn claims_mastership(output: &Output) -> bool {
         | Output::EndRelay
         | Output::Probe { .. }
         | Output::Ask { .. }
+        | Output::Drain { .. }
+        | Output::Keep
+        | Output::Drained
+        | Output::SteppedDown(_)
         | Output::Transition(_)
         | Output::Warn { .. }
         | Output::ClearWarn(_)

@@ -83,7 +83,7 @@ impl Instance {
         let mut instance = Self {
             doomed: addresses.into_iter().collect(),
             told_gap: shell.last_gap(),
-            machine: Machine::new(Settings::from(&config), now),
+            machine: Machine::new(Settings::new(&config, shell.drain_timeout), now),
             expectation: expectation(&config, None, None, &[]),
             config,
             wire: None,
@@ -111,7 +111,7 @@ impl Instance {
     /// before it gets it, and until it has lost it.
     pub(super) fn reconfigure(&mut self, config: VrrpInstance, shell: &mut Shell, now: Instant) {
         let before = std::mem::replace(&mut self.config, config);
-        if before == self.config {
+        if before == self.config && self.machine.settings().drain_timeout == shell.drain_timeout {
             return;
         }
         if before.name != self.config.name {
@@ -130,7 +130,7 @@ impl Instance {
         {
             warn!(instance = self.config.name, "ARP about the new addresses cannot be received: {error}");
         }
-        self.machine.reconfigure(Settings::from(&self.config), now);
+        self.machine.reconfigure(Settings::new(&self.config, shell.drain_timeout), now);
         self.settle(shell);
         if before.vrid != self.config.vrid && self.arp_fence == ArpFence::Nftables {
             drop(nft::silence::remove(before.vrid));
@@ -262,6 +262,7 @@ impl Instance {
     pub(super) fn leave(&mut self, shell: &mut Shell, now: Instant) {
         self.resign(Duration::ZERO, shell, now);
         self.machine.handle_timeout(now);
+        self.machine.handle_emptied(now);
         self.settle(shell);
         self.answering = false;
         if !self.held.is_empty() {

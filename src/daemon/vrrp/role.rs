@@ -282,6 +282,7 @@ impl Role {
         let now = Instant::now();
         self.proxy.handle_config(config.servers.iter().all(|server| server.listen.is_empty()));
         self.shell.virtual_addresses = config.vrrp.iter().flat_map(VrrpInstance::addresses).collect();
+        self.shell.drain_timeout = config.drain_timeout;
         self.shell.vrids = config.vrrp.iter().map(|instance| instance.vrid.get()).collect();
         self.resolver.want(config.vrrp.iter().flat_map(|instance| hosts(&instance.transport)), now);
         let mut before = std::mem::take(&mut self.instances);
@@ -412,10 +413,10 @@ impl Role {
             let mut gone = gone;
             gone.leave(&mut self.shell, now);
         }
-        if self.resigning && self.instances.iter().all(|instance| instance.resigned.is_some()) {
+        if self.resigning && self.instances.iter().all(|instance| instance.machine.has_resigned()) {
             self.resigning = false;
-            let reason = |i: &Instance| Some(format!("{}: {}", i.config.name, i.resigned.as_ref()?));
-            let reasons: Vec<String> = self.instances.iter().filter_map(reason).collect();
+            let reason = |i: &Instance| format!("{}: {}", i.config.name, i.machine.reason().0);
+            let reasons: Vec<String> = self.instances.iter().map(reason).collect();
             self.shell.tell(FromVrrp::Resigned { reason: reasons.join("; ") });
         }
     }

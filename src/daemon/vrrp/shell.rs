@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -25,6 +25,8 @@ pub(super) struct Shell {
     pub(super) warnings: Warnings,
     /// Of every virtual router of this node.
     pub(super) virtual_addresses: Vec<Ipv4Addr>,
+    /// How long connections live on at the old owner of an address.
+    pub(super) drain_timeout: Duration,
     /// When a virtual address was last taken or lost.
     moved: Boottime,
     /// Of every virtual router of this node.
@@ -42,6 +44,7 @@ impl Shell {
             survey: Survey::default(),
             warnings: Warnings::default(),
             virtual_addresses: vec![],
+            drain_timeout: Duration::ZERO,
             vrids: vec![],
             moved: Boottime(clock::boottime_ns()),
             watch: Watch::new(clock::read()),
@@ -71,9 +74,9 @@ impl Shell {
 
     /// The next look at the clocks finds that this process was out for so long.
     #[cfg(test)]
-    pub(super) fn pretend_gap(&mut self, length: std::time::Duration) {
+    pub(super) fn pretend_gap(&mut self, length: Duration) {
         let now = clock::read();
-        let earlier = |at: std::time::Duration| at.saturating_sub(length);
+        let earlier = |at: Duration| at.saturating_sub(length);
         self.watch = Watch::new(clock::Reading {
             monotonic: earlier(now.monotonic),
             boottime: earlier(now.boottime),

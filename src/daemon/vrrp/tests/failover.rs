@@ -122,9 +122,11 @@ fn a_resigning_master_serves_until_a_peer_has_taken_over() {
         b.becomes(VrrpState::Master);
         let resigned = a.expect("resigned", |m| matches!(m, FromVrrp::Resigned { .. }));
         let FromVrrp::Resigned { reason } = resigned else { unreachable!() };
-        assert!(reason.contains("a peer has taken over"), "{reason}");
-        assert_eq!(a.holds(VIP), None);
+        assert!(reason.contains("10.50.0.12 has taken over"), "{reason}");
+        assert_eq!(a.holds(VIP).as_deref(), Some("lo"), "for the connections that it has");
         assert_eq!(answering(VIP), [b.mac()]);
+        let namespace = a.orphan();
+        assert_eq!(namespace.run(&["ip", "addr", "show", "to", VIP]), "");
     });
 }
 
