@@ -14,6 +14,7 @@ pub mod health;
 pub mod http1;
 pub mod link;
 pub mod net;
+pub mod notification;
 pub mod os;
 pub mod probe;
 pub mod supervision;

@@ -67,6 +67,10 @@ vrrp:
     interface: eth0
     peers: [master, 172.20.128.3]
     lease: 2s
+    notify_master: [/hooks/m, -v]
+    notify_backup: hook
+    notify: [/hooks/n]
+    notify_timeout: 5s
 upstreams:
   vip:
     servers:
@@ -131,6 +135,8 @@ servers:
             "virtual_addresses": ["172.20.128.4/32"], "subnet": "172.20.0.0/16", "interface": "eth0",
             "transport": {"unicast": {"peers": [{"name": "master"}, {"address": "172.20.128.3"}]}},
             "password": null, "lease": {"secs": 2, "nanos": 0},
+            "hooks": {"master": ["/hooks/m", "-v"], "backup": ["hook"], "fault": null, "stop": null,
+                "every": ["/hooks/n"], "timeout": {"secs": 5, "nanos": 0}},
         }],
         "servers": [{
             "listen": ["0.0.0.0:80", "0.0.0.0:8080"],

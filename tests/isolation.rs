@@ -163,16 +163,46 @@ fn each_role_has_the_capabilities_it_needs_and_a_filter() {
     assert_eq!(node.stop(), Some(0));
 }
 
+const HOOK: &str = "    notify: [/no/such/program]\n";
+
+#[test]
+fn the_runner_is_started_where_it_is_needed_and_has_nothing() {
+    if skips("runner") {
+        return;
+    }
+    let folder = Folder::with(&format!("{PAGES}{ROUTER}"));
+    let node = Node::start(&folder);
+    let status = node.until("service", |s| serves(s, "proxy") && serves(s, "vrrp"));
+    assert!(status["runner"].is_null());
+    fs::write(folder.0.join("vipgate.yaml"), format!("{PAGES}{ROUTER}{HOOK}")).unwrap();
+    let status = node.until("service of the runner", |s| serves(s, "runner"));
+    let pid = &status["runner"]["pid"];
+    for (set, expect) in [
+        ("CapEff", 0),
+        ("CapPrm", 0),
+        ("CapBnd", 0),
+        ("CapInh", 0),
+        ("CapAmb", 0),
+        ("NoNewPrivs", 1),
+        ("Seccomp", SECCOMP_FILTER),
+    ] {
+        assert_eq!(field(pid, set), expect, "{set}");
+    }
+    let text = String::from_utf8_lossy(&node.ask(&["status"]).stdout).into_owned();
+    assert!(text.contains("runner  ") && text.contains("notify cannot run \"/no/such/program\""), "{text}");
+    assert_eq!(node.stop(), Some(0));
+}
+
 #[test]
 fn without_setpcap_the_roles_are_confined_all_the_same() {
     if skips("without SETPCAP") {
         return;
     }
-    let folder = Folder::with(&format!("{PAGES}{ROUTER}"));
+    let folder = Folder::with(&format!("{PAGES}{ROUTER}{HOOK}"));
     let docker = ["setpriv", "--bounding-set=-all,+net_admin,+net_raw", "--no-new-privs"];
     let node = Node(command(&docker, &folder).spawn().unwrap());
-    let status = node.until("service", |s| serves(s, "proxy") && serves(s, "vrrp"));
-    for (role, expect) in [("proxy", 0), ("vrrp", NET_ADMIN_AND_NET_RAW)] {
+    let status = node.until("service", |s| ["proxy", "vrrp", "runner"].iter().all(|role| serves(s, role)));
+    for (role, expect) in [("proxy", 0), ("vrrp", NET_ADMIN_AND_NET_RAW), ("runner", 0)] {
         let pid = &status[role]["pid"];
         assert_eq!((field(pid, "CapEff"), field(pid, "CapPrm")), (expect, expect), "{role}");
         assert_eq!((field(pid, "NoNewPrivs"), field(pid, "Seccomp")), (1, SECCOMP_FILTER), "{role}");

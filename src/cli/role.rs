@@ -22,6 +22,7 @@ enum Role {
     Config,
     Proxy,
     Vrrp,
+    Runner,
 }
 
 impl Arguments {
@@ -30,6 +31,7 @@ impl Arguments {
             Role::Config => role::Role::Config,
             Role::Proxy => role::Role::Proxy,
             Role::Vrrp => role::Role::Vrrp,
+            Role::Runner => role::Role::Runner,
         };
         let filter = if self.without_filter { Filter::LeftOut } else { Filter::Installed };
         match role::play_with(role, filter) {

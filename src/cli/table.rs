@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::output::count;
 use crate::link::control::{RoleState, RoleStatus, Status};
-use crate::link::{ArpFence, Boottime, FenceReport, InstanceReport, ProxyReport, VrrpReport};
+use crate::link::{ArpFence, Boottime, FenceReport, InstanceReport, ProxyReport, RunnerReport, VrrpReport};
 
 /// A report older than this is given with its age.
 const FRESH: Duration = Duration::from_secs(1);
@@ -25,6 +25,12 @@ pub(super) fn render(status: &Status) -> String {
     page.row("proxy", &role(status, &status.proxy));
     if let Some((_, report)) = &status.proxy.report {
         proxy(&mut page, report);
+    }
+    if let Some(status_of) = &status.runner {
+        page.row("runner", &role(status, status_of));
+        if let Some((_, report)) = &status_of.report {
+            runner(&mut page, report);
+        }
     }
     warnings(&mut page, status);
     page.text
@@ -95,6 +101,13 @@ fn proxy(page: &mut Page, report: &ProxyReport) {
     counters(page, counted);
 }
 
+fn runner(page: &mut Page, report: &RunnerReport) {
+    if report.waiting > 0 {
+        page.row("  waiting", &count(report.waiting as u64, "notification"));
+    }
+    counters(page, &report.counters);
+}
+
 fn counters(page: &mut Page, counters: &[(String, u64)]) {
     let seen: Vec<_> =
         counters.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {n}")).collect();
@@ -106,8 +119,9 @@ fn counters(page: &mut Page, counters: &[(String, u64)]) {
 fn warnings(page: &mut Page, status: &Status) {
     let vrrp =
         status.vrrp.iter().flat_map(|v| &v.report).flat_map(|(_, report): &(_, VrrpReport)| &report.warnings);
+    let runner = status.runner.iter().flat_map(|r| &r.report).flat_map(|(_, report)| &report.warnings);
     let mut label = "warnings";
-    for warning in status.warnings.iter().chain(vrrp) {
+    for warning in status.warnings.iter().chain(vrrp).chain(runner) {
         page.row(label, warning);
         label = "";
     }

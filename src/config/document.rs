@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::argv::Argv;
 use super::field::{Field, Form, List, Map, Place, object};
 use super::model::{AccessLog, Balance, LogFormat, LogLevel, VrrpVersion};
 use super::proxy_values::{AdminListen, NextReason, RequestTemplate, Resolver, ResponseTemplate, Size};
@@ -112,6 +113,19 @@ object! {
         authentication: Option<AuthenticationEntry>,
         /// How long the kernel keeps a virtual address after this process was frozen or died; whole seconds.
         lease: Time<1_000, 60_000> = "1s",
+        /// What is started when this node has become master, as `[program, argument, ..]`; no shell is asked.
+        notify_master: Option<Argv>,
+        /// The same for backup.
+        notify_backup: Option<Argv>,
+        /// The same for a node that cannot stand for election.
+        notify_fault: Option<Argv>,
+        /// The same for the stop of vipgate, and for a virtual router that an edit removes.
+        notify_stop: Option<Argv>,
+        /// The same for each of them, after the one above, with the arguments `INSTANCE`, the name of the virtual
+        /// router, its state and its priority behind its own.
+        notify: Option<Argv>,
+        /// SIGTERM for such a program and all that it has started after so long, SIGKILL two seconds later.
+        notify_timeout: Time<100, 3_600_000> = "30s",
     }
 }
 

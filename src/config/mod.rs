@@ -1,5 +1,6 @@
 //! Configuration: the document as written becomes a `Config` that cannot be wrong, or every problem it has.
 
+mod argv;
 mod build;
 pub mod built_in;
 mod document;

@@ -29,6 +29,13 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
 }
 
+impl Config {
+    /// There is something to run, or somebody to tell.
+    pub fn needs_runner(&self) -> bool {
+        self.vrrp.iter().any(|instance| !instance.hooks.is_empty())
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
     pub level: LogLevel,
@@ -99,6 +106,27 @@ pub struct VrrpInstance {
     pub password: Option<String>,
     /// How long the kernel keeps a virtual address that nobody renews: whole seconds, 1-60.
     pub lease: Duration,
+    pub hooks: Hooks,
+}
+
+/// Programs that are started when a virtual router changes its state (keepalived's `notify_*`), each with its arguments:
+/// an absolute path, or a name that is looked for in PATH.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    pub master: Option<Vec<String>>,
+    pub backup: Option<Vec<String>>,
+    pub fault: Option<Vec<String>>,
+    pub stop: Option<Vec<String>>,
+    /// For each of them.
+    pub every: Option<Vec<String>>,
+    pub timeout: Duration,
+}
+
+impl Hooks {
+    pub fn is_empty(&self) -> bool {
+        let Self { master, backup, fault, stop, every, timeout: _ } = self;
+        [master, backup, fault, stop, every].iter().all(|argv| argv.is_none())
+    }
 }
 
 impl VrrpInstance {

@@ -92,7 +92,7 @@ mod tests {
         let vrrp = "vrrp: {a: {vrid: 1, virtual_addresses: [10.0.0.1], X}}";
         let upstream = "upstreams: {a: {servers: [\"app:80\", {address: \"b:1\", weight: 2}], X}}";
         let server = "servers: [{listen: [80, \"[::]:81\"], routes: [{path: /, respond: {}}], X}]";
-        let table: [(&str, &str, bool); 47] = [
+        let table: [(&str, &str, bool); 50] = [
             ("X", "{}", true),
             ("X", "{workers: auto, log: {level: warn, format: json}, node: 7}", true),
             ("X", "{workers: 2}", true),
@@ -119,6 +119,9 @@ mod tests {
             (vrrp, "subnet: here", false),
             (vrrp, "interface: eth0, peers: [m, 10.0.0.2]", true),
             (vrrp, "peers: m", false),
+            (vrrp, "notify: /hooks/n, notify_master: [/hooks/m, -v, 3], notify_timeout: 5s", true),
+            (vrrp, "notify: {program: /hooks/n}", false),
+            (vrrp, "notify_timeout: 5", false),
             (vrrp, "authentication: {type: pass, password: 12345678}", true),
             (vrrp, "authentication: {type: ah, password: x}", false),
             (upstream, "check: {type: http, method: HEAD, uri: /up, host: a, inter: 2s, rise: 1}", true),

@@ -1,4 +1,4 @@
-//! The three roles at work: the only room with tokio and hyper. The roles never import each other.
+//! The four roles at work: the only room with tokio and hyper. The roles never import each other.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -13,5 +13,6 @@ pub mod log;
 pub mod probe;
 pub mod proxy;
 pub mod role;
+mod runner;
 pub mod supervisor;
 pub mod vrrp;

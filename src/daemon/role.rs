@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use super::{loader, log, proxy, vrrp};
+use super::{loader, log, proxy, runner, vrrp};
 use crate::os::seccomp::{self, Confined};
 use crate::os::{capability, process, signals};
 
@@ -19,6 +19,7 @@ pub enum Role {
     Config,
     Proxy,
     Vrrp,
+    Runner,
 }
 
 impl Role {
@@ -27,6 +28,7 @@ impl Role {
             Self::Config => "config",
             Self::Proxy => "proxy",
             Self::Vrrp => "vrrp",
+            Self::Runner => "runner",
         }
     }
 
@@ -35,6 +37,7 @@ impl Role {
             Self::Config => c"vipgate-config",
             Self::Proxy => c"vipgate-proxy",
             Self::Vrrp => c"vipgate-vrrp",
+            Self::Runner => c"vipgate-runner",
         }
     }
 }
@@ -84,6 +87,10 @@ fn confine(role: Role) -> io::Result<()> {
             capability::keep_for_vrrp()?;
             seccomp::confine(Confined::Vrrp)
         }
+        Role::Runner => {
+            capability::keep_none()?;
+            seccomp::confine(Confined::Runner)
+        }
     }
 }
 
@@ -92,5 +99,6 @@ fn act(role: Role, link: OwnedFd) -> ExitCode {
         Role::Config => loader::run(link),
         Role::Proxy => proxy::run(link),
         Role::Vrrp => vrrp::run(link),
+        Role::Runner => runner::run(link),
     }
 }

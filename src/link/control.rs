@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Boottime, Generation, InstanceReport, ProxyReport, VrrpReport, VrrpState};
+use super::{Boottime, Generation, InstanceReport, ProxyReport, RunnerReport, VrrpReport, VrrpState};
 
 /// Longest request in bytes, with its end of line.
 pub const MAX_REQUEST: usize = 4 << 10;
@@ -38,7 +38,9 @@ pub struct Status {
     pub proxy: RoleStatus<ProxyReport>,
     /// `None`: the configuration has no virtual router.
     pub vrrp: Option<RoleStatus<VrrpReport>>,
-    /// PID 1's own; the vrrp role's are in its report.
+    /// `None`: there is nothing to run, and nobody to tell.
+    pub runner: Option<RoleStatus<RunnerReport>>,
+    /// PID 1's own; those of the vrrp role and the runner are in their reports.
     pub warnings: Vec<String>,
 }
 
@@ -226,6 +228,7 @@ pub(crate) mod tests {
             },
             proxy: role(ProxyReport { workers: 2, ..ProxyReport::default() }),
             vrrp: Some(role(VrrpReport { instances: vec![instance], warnings: vec![] })),
+            runner: None,
             warnings: vec![],
         }
     }

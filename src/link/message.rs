@@ -1,4 +1,4 @@
-//! What PID 1 and its two roles say to each other. No socket: see `link::frame` for the form on the wire.
+//! What PID 1 and the roles proxy and vrrp say to each other. No socket: see `link::frame` for the form on the wire.
 //!
 //! A configuration arrives in two phases: `Prepare` until both roles answered `Prepared`, then `Commit` for both;
 //! if either answers `Refused`, `Abort` for both, and the one in force stays.
@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::control::Status;
+use super::runner::{Ended, Run};
 use crate::config::Config;
 use crate::net::InterfaceName;
 
@@ -128,6 +129,8 @@ pub enum ToVrrp {
     Resign {
         bound: Duration,
     },
+    /// What became of the `Run` of that number.
+    Ended(Ended),
     Report,
 }
 
@@ -172,6 +175,8 @@ pub enum FromVrrp {
         answer: PeersAnswer,
     },
     Transition(Transition),
+    /// For the runner: this role may start nothing itself.
+    Run(Run),
     Report(VrrpReport),
     Resigned {
         reason: String,
@@ -202,6 +207,10 @@ pub struct Transition {
     pub from: VrrpState,
     pub to: VrrpState,
     pub reason: String,
+    /// That this node has in the state `to`.
+    pub priority: u8,
+    /// Nothing comes from this virtual router any more.
+    pub is_end: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

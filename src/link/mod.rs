@@ -4,5 +4,7 @@ pub mod control;
 pub mod frame;
 pub mod loading;
 mod message;
+mod runner;
 
 pub use message::*;
+pub use runner::*;

@@ -22,6 +22,7 @@ pub mod nft;
 pub mod packet;
 pub mod pipe;
 pub mod process;
+pub mod program;
 pub mod raw;
 pub mod read;
 pub mod seccomp;

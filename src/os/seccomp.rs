@@ -20,6 +20,8 @@ pub enum Confined {
     Vrrp,
     /// No sockets at all.
     Config,
+    /// Other programs, which are confined with it: no listening socket, no other namespace, no hand on a neighbour.
+    Runner,
 }
 
 /// The last system call (Linux 6.10) that this list has been checked against. Later ones answer ENOSYS, which every
@@ -63,6 +65,9 @@ fn unknown_numbers() -> [sock_filter; 3] {
 fn rules(role: Confined) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
     let mut rules: BTreeMap<_, _> =
         NEVER.iter().flat_map(|(_, calls)| *calls).map(|call| (*call, vec![])).collect();
+    if role == Confined::Runner {
+        PROGRAMS.iter().for_each(|call| drop(rules.remove(call)));
+    }
     let own = u64::from(std::process::id());
     let mut when = |call: c_long, all: &[(u8, Op, u64)]| -> io::Result<()> {
         let conditions = all
@@ -72,15 +77,21 @@ fn rules(role: Confined) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
         rules.entry(call).or_default().push(SeccompRule::new(conditions).map_err(io::Error::other)?);
         Ok(())
     };
-    // Signals: `abort` and `raise` reach this process, nothing else does.
-    for call in [libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill] {
-        when(call, &[(0, Op::Ne, own)])?;
-    }
-    // Threads, but no processes.
-    when(libc::SYS_clone, &[(0, Op::MaskedEq(libc::CLONE_THREAD as u64), 0)])?;
-    // A neighbour of the same user could be starved to death.
-    for call in [libc::SYS_prlimit64, libc::SYS_sched_setaffinity] {
-        when(call, &[(0, Op::Ne, 0), (0, Op::Ne, own)])?;
+    if role == Confined::Runner {
+        // With a user namespace comes every capability inside of it.
+        let user = libc::CLONE_NEWUSER as u64;
+        when(libc::SYS_clone, &[(0, Op::MaskedEq(user), user)])?;
+    } else {
+        // Signals: `abort` and `raise` reach this process, nothing else does.
+        for call in [libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill] {
+            when(call, &[(0, Op::Ne, own)])?;
+        }
+        // Threads, but no processes.
+        when(libc::SYS_clone, &[(0, Op::MaskedEq(libc::CLONE_THREAD as u64), 0)])?;
+        // A neighbour of the same user could be starved to death.
+        for call in [libc::SYS_prlimit64, libc::SYS_sched_setaffinity] {
+            when(call, &[(0, Op::Ne, 0), (0, Op::Ne, own)])?;
+        }
     }
     // Characters typed into the terminal that this was started from.
     for request in [TIOCSTI, TIOCLINUX] {
@@ -97,6 +108,12 @@ fn rules(role: Confined) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
             when(libc::SYS_socketpair, &[(0, Op::Ne, unix)])?;
             when(libc::SYS_listen, &[(0, Op::Ge, 0)])?;
         }
+        Confined::Runner => {
+            when(libc::SYS_socket, &[(0, Op::Eq, libc::AF_PACKET as u64)])?;
+            when(libc::SYS_socket, &[(1, Op::MaskedEq(SOCKET_TYPE), libc::SOCK_RAW as u64)])?;
+            // A port that the proxy shares between its workers could be shared with one more.
+            when(libc::SYS_listen, &[(0, Op::Ge, 0)])?;
+        }
         Confined::Config => {
             for call in [libc::SYS_socket, libc::SYS_connect, libc::SYS_bind, libc::SYS_listen] {
                 when(call, &[(0, Op::Ge, 0)])?;
@@ -110,6 +127,25 @@ fn rules(role: Confined) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
 const SOCKET_TYPE: u64 = 0xf;
 const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
+
+/// What any program may have to do: start another one, wait for it and end it, be nicer than others.
+const PROGRAMS: &[c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_fork,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_vfork,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_pidfd_open,
+    libc::SYS_setpriority,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setattr,
+    libc::SYS_ioprio_set,
+];
 
 /// Reason and calls.
 const NEVER: &[(&str, &[c_long])] = &[
@@ -277,6 +313,31 @@ mod tests {
                 assert!(Command::new("/proc/self/exe").spawn().is_err());
             });
         }
+    }
+
+    /// What it starts is confined as it is itself.
+    #[test]
+    fn a_runner_starts_programs_that_may_do_no_more_than_it() {
+        confined(Confined::Runner, || {
+            let refused = [
+                (libc::SYS_socket, [c_long::from(libc::AF_PACKET), c_long::from(libc::SOCK_RAW), 0]),
+                (libc::SYS_socket, [c_long::from(libc::AF_INET), c_long::from(libc::SOCK_RAW), 0]),
+                (libc::SYS_listen, [0, 0, 0]),
+                (libc::SYS_ptrace, [0, 0, 0]),
+                (libc::SYS_unshare, [0, 0, 0]),
+                (libc::SYS_clone, [c_long::from(libc::CLONE_NEWUSER), 0, 0]),
+                (libc::SYS_ioctl, [0, TIOCSTI as c_long, 0]),
+                (libc::SYS_io_uring_setup, [1, 0, 0]),
+            ];
+            for (call, arguments) in refused {
+                assert_eq!(errno(call, arguments), Some(Errno::EPERM), "call {call} {arguments:?}");
+            }
+            // A program of its own, which starts, ends and waits for another; then one that asks for too much.
+            let shell = |line: &str| Command::new("/bin/sh").args(["-c", line]).status().unwrap();
+            assert!(shell("sleep 60 & kill $! && wait $!; [ $? = 143 ]").success());
+            assert!(!shell("unshare --user true 2>/dev/null").success());
+            assert!(TcpListener::bind("127.0.0.1:0").is_err());
+        });
     }
 
     #[test]

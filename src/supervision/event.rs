@@ -10,6 +10,12 @@ use crate::link::{Generation, PeersAnswer, ProxyHealth};
 pub enum RoleName {
     Proxy,
     Vrrp,
+    /// Programs of the user's, and messages to the world.
+    Runner,
+}
+
+impl RoleName {
+    pub(super) const ALL: [Self; 3] = [Self::Proxy, Self::Vrrp, Self::Runner];
 }
 
 impl fmt::Display for RoleName {
@@ -17,6 +23,7 @@ impl fmt::Display for RoleName {
         f.pad(match self {
             Self::Proxy => "proxy",
             Self::Vrrp => "vrrp",
+            Self::Runner => "runner",
         })
     }
 }
@@ -27,6 +34,8 @@ pub struct Candidate {
     pub generation: Generation,
     /// It has at least one virtual router.
     pub vrrp: bool,
+    /// There is something to run, or somebody to tell.
+    pub runner: bool,
     pub listen: Vec<SocketAddr>,
     /// How long connections live on once this node is told to stop.
     pub drain_timeout: Duration,
@@ -69,7 +78,7 @@ pub enum Event {
 pub enum Saying {
     Prepared(Generation),
     Refused(Generation, String),
-    /// The proxy accepts from every listener of this generation; the vrrp role works by it.
+    /// The proxy accepts from every listener of this generation; the others work by it.
     InForce(Generation),
     /// How often each of its event loops has turned.
     Beat(Vec<u64>),
@@ -105,7 +114,7 @@ pub enum Action {
     /// For the vrrp role.
     Tell(ProxyHealth),
     Resign(Duration),
-    Drain(Duration),
+    Drain(RoleName, Duration),
     /// Close the links: whoever still runs leaves in good order.
     Dismiss,
     /// This generation is in force in every role that runs; or it is not, and why.

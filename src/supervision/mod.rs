@@ -11,6 +11,8 @@ mod plan;
 mod plan_tests;
 mod reload;
 mod role;
+#[cfg(test)]
+mod runner_tests;
 mod stop;
 
 pub use event::*;
@@ -18,4 +20,4 @@ pub use peers::{ASK_BOUND, SETTLE_TIME};
 pub use plan::{GRACE, Plan};
 pub use reload::PREPARE_BOUND;
 pub use role::{SETTLE_BOUND, View};
-pub use stop::RESIGN_BOUND;
+pub use stop::{RESIGN_BOUND, TELL_BOUND};

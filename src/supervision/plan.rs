@@ -1,4 +1,4 @@
-//! `(state, event) -> actions` for both roles. No process, no signal, no clock, no socket.
+//! `(state, event) -> actions` for all roles. No process, no signal, no clock, no socket.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ pub const GRACE: Duration = Duration::from_secs(1);
 pub struct Plan {
     pub(super) proxy: Role,
     pub(super) vrrp: Role,
+    pub(super) runner: Role,
     pub(super) in_force: Option<Candidate>,
     pub(super) queued: Option<Candidate>,
     pub(super) reload: Option<Reload>,
@@ -37,6 +38,7 @@ impl Plan {
         Self {
             proxy: Role::new(RoleName::Proxy, now),
             vrrp: Role::new(RoleName::Vrrp, now),
+            runner: Role::new(RoleName::Runner, now),
             in_force: None,
             queued: None,
             reload: None,
@@ -70,7 +72,7 @@ impl Plan {
 
     pub fn handle_timeout(&mut self, now: Instant) {
         let own = self.own_time.tick(now);
-        for role in [RoleName::Proxy, RoleName::Vrrp] {
+        for role in RoleName::ALL {
             self.judge(role, own, now);
             self.expire(role, now);
         }
@@ -87,12 +89,13 @@ impl Plan {
     }
 
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let tick = self.own_time.next_tick().filter(|_| self.proxy.is_running() || self.vrrp.is_running());
+        let tick = self.own_time.next_tick().filter(|_| self.is_anybody_running());
         let due = |role: &Role| role.deadline().filter(|_| self.may_start() || role.is_running());
         [
             tick.map(|at| (at, "heartbeats are counted")),
             due(&self.proxy),
             due(&self.vrrp),
+            due(&self.runner),
             self.grace.map(|at| (at, "the grace of the proxy ends")),
             self.reload.as_ref().map(Reload::deadline),
             self.stop.as_ref().and_then(Stop::deadline),
@@ -112,6 +115,10 @@ impl Plan {
             RoleName::Proxy => true,
             RoleName::Vrrp => {
                 self.in_force.as_ref().is_some_and(|c| c.vrrp) || !matches!(self.vrrp.phase, Phase::Absent)
+            }
+            RoleName::Runner => {
+                self.in_force.as_ref().is_some_and(|c| c.runner)
+                    || !matches!(self.runner.phase, Phase::Absent)
             }
         }
     }
@@ -160,7 +167,7 @@ impl Plan {
     }
 
     fn serves(&mut self, name: RoleName, generation: Generation) {
-        if name == RoleName::Vrrp {
+        if name != RoleName::Proxy {
             return;
         }
         self.grace = None;
@@ -299,6 +306,7 @@ impl Plan {
         match name {
             RoleName::Proxy => &self.proxy,
             RoleName::Vrrp => &self.vrrp,
+            RoleName::Runner => &self.runner,
         }
     }
 
@@ -306,7 +314,12 @@ impl Plan {
         match name {
             RoleName::Proxy => &mut self.proxy,
             RoleName::Vrrp => &mut self.vrrp,
+            RoleName::Runner => &mut self.runner,
         }
+    }
+
+    pub(super) fn is_anybody_running(&self) -> bool {
+        RoleName::ALL.iter().any(|role| self.role(*role).is_running())
     }
 
     pub(super) fn push(&mut self, action: Action) {

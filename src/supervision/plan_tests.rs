@@ -38,7 +38,8 @@ pub(super) fn check(before: &[(u64, &str, &str)], rows: &[(u64, &str, &str)]) ->
             "tick" => plan.handle_timeout(now),
             "beats" => {
                 turns += 1;
-                for player in [Player { role: RoleName::Proxy, incarnation: 1 }, vrrp(1)] {
+                for role in RoleName::ALL {
+                    let player = Player { role, incarnation: 1 };
                     plan.handle_event(Event::Said(player, Saying::Beat(vec![turns, turns])), now);
                 }
             }
@@ -53,10 +54,6 @@ pub(super) fn check(before: &[(u64, &str, &str)], rows: &[(u64, &str, &str)]) ->
     plan
 }
 
-fn vrrp(incarnation: u64) -> Player {
-    Player { role: RoleName::Vrrp, incarnation }
-}
-
 fn parse(text: &str) -> Event {
     let words: Vec<_> = text.split(' ').collect();
     let generation = |i: usize| Generation(words[i].parse().unwrap());
@@ -67,6 +64,7 @@ fn parse(text: &str) -> Event {
         return Event::Candidate(Candidate {
             generation: generation(1),
             vrrp: !words.contains(&"without-vrrp"),
+            runner: words.contains(&"runner"),
             listen,
             drain_timeout: Duration::from_secs(5),
             digest,
@@ -83,7 +81,7 @@ fn parse(text: &str) -> Event {
         return Event::Stop;
     }
     let (role, incarnation) = words[0].split_once('#').unwrap();
-    let role = if role == "proxy" { RoleName::Proxy } else { RoleName::Vrrp };
+    let role = RoleName::ALL.into_iter().find(|name| name.to_string() == role).unwrap();
     let player = Player { role, incarnation: incarnation.parse().unwrap() };
     let said = |saying| Event::Said(player, saying);
     match words[1] {
@@ -122,7 +120,8 @@ fn show(action: &Action) -> String {
         Action::Tell(ProxyHealth::Restarting) => "tell restarting".into(),
         Action::Tell(ProxyHealth::Down { .. }) => "tell down".into(),
         Action::Resign(_) => "resign".into(),
-        Action::Drain(_) => "drain".into(),
+        Action::Drain(RoleName::Proxy, _) => "drain".into(),
+        Action::Drain(role, _) => format!("drain {role}"),
         Action::Dismiss => "dismiss".into(),
         Action::Outcome(g, Ok(())) => format!("outcome {} ok", g.0),
         Action::Outcome(g, Err(Rejection::ForGood(_))) => format!("outcome {} refused", g.0),

@@ -10,8 +10,6 @@ use crate::link::Generation;
 /// How long the roles may examine a configuration.
 pub const PREPARE_BOUND: Duration = Duration::from_secs(5);
 
-const ROLES: [RoleName; 2] = [RoleName::Proxy, RoleName::Vrrp];
-
 #[derive(Debug)]
 pub(super) struct Reload {
     pub(super) candidate: Candidate,
@@ -58,7 +56,7 @@ impl Reload {
 
     /// All of it is at stake: a node that is not whole has nothing to lose, and nobody to ask.
     pub(super) fn is_whole(&self) -> bool {
-        ROLES.iter().all(|role| self.voters.contains(role))
+        [RoleName::Proxy, RoleName::Vrrp].iter().all(|role| self.voters.contains(role))
     }
 }
 
@@ -78,11 +76,11 @@ impl Plan {
     }
 
     pub(super) fn begin_reload(&mut self, now: Instant) {
-        if self.reload.is_some() || !ROLES.iter().all(|r| self.role(*r).is_settled()) {
+        if self.reload.is_some() || !RoleName::ALL.iter().all(|r| self.role(*r).is_settled()) {
             return;
         }
         let Some(candidate) = self.queued.take() else { return };
-        let voters: Vec<_> = ROLES.into_iter().filter(|r| self.role(*r).serves()).collect();
+        let voters: Vec<_> = RoleName::ALL.into_iter().filter(|r| self.role(*r).serves()).collect();
         for role in &voters {
             self.push(Action::Prepare(*role, candidate.generation));
         }
@@ -161,7 +159,7 @@ impl Plan {
         self.in_force = Some(candidate);
         self.peers.forgive();
         self.push(Action::Outcome(generation, Ok(())));
-        for role in ROLES {
+        for role in RoleName::ALL {
             let is_idle = match self.role(role).phase {
                 Phase::Absent => self.is_wanted(role),
                 // It may have been the old configuration that it died of.

@@ -1,5 +1,5 @@
-//! The order of a stop: addresses handed over, connections ended, roles gone. Each step has a bound. The vrrp role keeps
-//! the addresses for the connections until it is dismissed.
+//! The order of a stop: addresses handed over, connections ended and whoever waits for news told, roles gone. Each step
+//! has a bound. The vrrp role keeps the addresses for the connections until it is dismissed.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,8 @@ use super::{Action, Plan, RoleName};
 
 /// Make before break: the peer has to announce the addresses before this node lets go of them.
 pub const RESIGN_BOUND: Duration = Duration::from_secs(1);
+/// For what the user wants to be told or run; Docker's own patience is 10 s for the whole stop.
+pub const TELL_BOUND: Duration = Duration::from_secs(5);
 /// A role keeps the bound by its own clock; its answer takes a moment.
 const ANSWER: Duration = Duration::from_millis(200);
 /// From the end of its link to the end of a role.
@@ -18,6 +20,8 @@ const LEAVE_BOUND: Duration = Duration::from_millis(500);
 pub(super) struct Stop {
     step: Step,
     until: Instant,
+    /// Who has been told to drain, and has not said so.
+    draining: Vec<RoleName>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +38,7 @@ impl Stop {
     pub(super) fn deadline(&self) -> Option<(Instant, &'static str)> {
         let reason = match self.step {
             Step::Resigning => "the addresses are handed over",
-            Step::Draining => "requests are answered",
+            Step::Draining => "requests are answered, and the stop is told",
             Step::Leaving => "the roles leave",
             Step::Killing => "the roles are killed",
             Step::Done => return None,
@@ -45,18 +49,18 @@ impl Stop {
 
 impl Plan {
     pub(super) fn stop(&mut self, now: Instant) {
-        if let Some(Stop { step, .. }) = self.stop {
+        if let Some(Stop { step, .. }) = &self.stop {
             return match step {
                 Step::Resigning | Step::Draining | Step::Leaving => self.kill_all(now),
                 Step::Killing | Step::Done => (),
             };
         }
-        self.stop = Some(Stop { step: Step::Resigning, until: now + RESIGN_BOUND + ANSWER });
+        self.step(Step::Resigning, now + RESIGN_BOUND + ANSWER);
         self.abort(stopping());
         if let Some(queued) = self.queued.take() {
             self.push(Action::Outcome(queued.generation, Err(stopping())));
         }
-        for role in [RoleName::Proxy, RoleName::Vrrp] {
+        for role in RoleName::ALL {
             if !self.role(role).is_running() {
                 self.role_mut(role).enter(Phase::Stopped, now);
             }
@@ -75,7 +79,12 @@ impl Plan {
     }
 
     pub(super) fn drained(&mut self, name: RoleName, now: Instant) {
-        if name == RoleName::Proxy && self.is_at(Step::Draining) {
+        if !self.is_at(Step::Draining) {
+            return;
+        }
+        let Some(stop) = &mut self.stop else { return };
+        stop.draining.retain(|role| *role != name);
+        if stop.draining.is_empty() {
             self.dismiss(now);
         }
     }
@@ -87,8 +96,8 @@ impl Plan {
     }
 
     pub(super) fn expire_stop(&mut self, now: Instant) {
-        let Some(Stop { step, .. }) = self.stop.as_ref().filter(|s| s.until <= now) else { return };
-        match step {
+        let Some(stop) = self.stop.as_ref().filter(|s| s.until <= now) else { return };
+        match stop.step {
             Step::Resigning => self.drain(now),
             Step::Draining => self.dismiss(now),
             Step::Leaving => self.kill_all(now),
@@ -99,19 +108,31 @@ impl Plan {
 
     /// The last role has gone.
     pub(super) fn finish_stop(&mut self) {
-        if self.stop.is_some() && !self.proxy.is_running() && !self.vrrp.is_running() {
+        if self.stop.is_some() && !self.is_anybody_running() {
             self.exit();
         }
     }
 
     fn drain(&mut self, now: Instant) {
-        if self.proxy.listens() {
-            let bound = self.in_force.as_ref().map(|c| c.drain_timeout).unwrap_or_default();
-            self.step(Step::Draining, now + bound + ANSWER);
-            self.push(Action::Drain(bound));
-        } else {
-            self.dismiss(now);
+        let draining: Vec<_> = [RoleName::Proxy, RoleName::Runner]
+            .into_iter()
+            .filter(|role| self.role(*role).listens())
+            .collect();
+        if draining.is_empty() {
+            return self.dismiss(now);
         }
+        let mut longest = Duration::ZERO;
+        for role in &draining {
+            let bound = match role {
+                RoleName::Runner => TELL_BOUND,
+                RoleName::Proxy | RoleName::Vrrp => {
+                    self.in_force.as_ref().map(|c| c.drain_timeout).unwrap_or_default()
+                }
+            };
+            longest = longest.max(bound);
+            self.push(Action::Drain(*role, bound));
+        }
+        self.stop = Some(Stop { step: Step::Draining, until: now + longest + ANSWER, draining });
     }
 
     fn dismiss(&mut self, now: Instant) {
@@ -121,7 +142,7 @@ impl Plan {
 
     fn kill_all(&mut self, now: Instant) {
         self.step(Step::Killing, now + LEAVE_BOUND);
-        for role in [RoleName::Proxy, RoleName::Vrrp] {
+        for role in RoleName::ALL {
             if self.role(role).listens() {
                 self.kill(role, "does not leave in time", now);
             }
@@ -138,7 +159,7 @@ impl Plan {
     }
 
     fn step(&mut self, step: Step, until: Instant) {
-        self.stop = Some(Stop { step, until });
+        self.stop = Some(Stop { step, until, draining: vec![] });
     }
 
     fn is_at(&self, step: Step) -> bool {

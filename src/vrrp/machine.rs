@@ -450,7 +450,14 @@ impl Machine {
             self.advertised_at = None;
             self.lesser_since = None;
         }
-        Transition { instance: self.settings.name.clone(), from, to: to.state(), reason }
+        Transition {
+            instance: self.settings.name.clone(),
+            from,
+            to: to.state(),
+            reason,
+            priority: self.settings.priority.get(),
+            is_end: to == Role::Stopped,
+        }
     }
 
     pub(super) fn output(&mut self, output: Output) {

@@ -39,6 +39,7 @@ fn status() -> Status {
             report: None,
         },
         vrrp: None,
+        runner: None,
         warnings: vec![],
     }
 }

@@ -262,6 +262,7 @@ pub(crate) fn vrrp(address: &str, interval_ms: u64) -> VrrpInstance {
         transport: Transport::Multicast,
         password: None,
         lease: Duration::from_secs(2),
+        hooks: Hooks::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use vipgate::link::Generation;
 use vipgate::link::control::RoleState;
 
 use crate::edits::{admin, after_its_peer, held_back, without_a_file};
+use crate::hooks;
 use crate::node::{Node, Options, document, free_port, send, write};
 use crate::runner::{Case, Outcome, Skipped};
 
@@ -40,10 +41,16 @@ pub(crate) const ALL: &[Case] = &[
     ("the_admin_endpoint_has_one_socket_and_asks_for_the_status", admin),
     ("the_master_applies_an_edit_after_its_peer", after_its_peer),
     ("an_edit_that_has_silenced_the_peer_is_held_back", held_back),
+    ("hooks_run_in_order_and_without_capabilities", hooks::in_order),
+    ("a_hook_that_hangs_is_ended_and_holds_up_nothing", hooks::hung),
+    ("a_stop_is_told_to_its_hook_in_time", hooks::stop),
+    ("a_runner_that_dies_takes_its_hooks_along_and_comes_back", hooks::runner_death),
+    ("hooks_change_in_place_and_a_lost_router_is_stopped", hooks::edits),
+    ("a_vrrp_role_that_dies_is_a_fault", hooks::vrrp_death),
 ];
 
 pub(crate) const BOTH: Options =
-    Options { without_vrrp: false, told: &[], as_init: false, linked: false, upstream: None };
+    Options { without_vrrp: false, told: &[], as_init: false, linked: false, upstream: None, hooks: &[] };
 
 /// A role with virtual routers needs capabilities.
 pub(crate) fn privileged() -> Outcome {

@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) linked: bool,
     /// There is no file; the environment has this server to forward to.
     pub(crate) upstream: Option<&'static str>,
+    /// Further keys of the virtual router, each a line.
+    pub(crate) hooks: &'static [&'static str],
 }
 
 impl Node {
@@ -49,7 +51,7 @@ impl Node {
         fs::create_dir_all(&etc).unwrap();
         let suffix = format!("-test-{id}");
         let port = free_port();
-        let text = document("first", port, !options.without_vrrp);
+        let text = with_hooks(&document("first", port, !options.without_vrrp), options.hooks);
         if options.upstream.is_some() {
             // The built-in document listens on port 80, which another test may have.
         } else if options.linked {
@@ -248,6 +250,12 @@ pub(crate) fn document(name: &str, port: u16, vrrp: bool) -> String {
         "node: {name}\nworkers: 2\n{vrrp}servers:\n  - listen: [127.0.0.1:{port}]\n    routes:\n      - path: /\n        \
          respond: {{ status: 200, body: hello }}\n"
     )
+}
+
+/// `keys` for the virtual router of a `document`.
+pub(crate) fn with_hooks(text: &str, keys: &[&str]) -> String {
+    let keys: String = keys.iter().map(|key| format!("    {key}\n")).collect();
+    text.replace("    vrid: 51\n", &format!("    vrid: 51\n{keys}"))
 }
 
 /// Written elsewhere and put in place at once, as most editors do.

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use vipgate::daemon::link::Link;
 use vipgate::link::{
     Boottime, FenceQuery, FenceVerdict, FromProxy, FromVrrp, PeersAnswer, ProxyHealth, ProxyReport, ToProxy,
-    ToVrrp, VrrpReport,
+    ToVrrp, Transition, VrrpReport, VrrpState,
 };
 use vipgate::os::{process, signals};
 
@@ -189,6 +189,28 @@ async fn serve(fd: OwnedFd) {
     }
 }
 
+/// What the test wants to have happened, each a line such as `web MASTER`; said once.
+fn moves(role: &Role) -> Vec<Transition> {
+    let file = role.folder.join("vrrp.moves");
+    let Ok(text) = fs::read_to_string(&file) else { return vec![] };
+    fs::remove_file(file).unwrap();
+    let parse = |line: &str| {
+        let (instance, state) = line.split_once(' ').unwrap();
+        match state {
+            "MASTER" => transition(instance, VrrpState::Master, false),
+            "BACKUP" => transition(instance, VrrpState::Backup, false),
+            "FAULT" => transition(instance, VrrpState::Fault, false),
+            _ => transition(instance, VrrpState::Fault, true),
+        }
+    };
+    text.lines().map(parse).collect()
+}
+
+fn transition(instance: &str, to: VrrpState, is_end: bool) -> Transition {
+    let from = if to == VrrpState::Backup { VrrpState::Fault } else { VrrpState::Backup };
+    Transition { instance: instance.into(), from, to, reason: "told to".into(), priority: 150, is_end }
+}
+
 pub(crate) fn vrrp() -> ExitCode {
     play("vrrp", async |role, link: &mut Link<FromVrrp, ToVrrp>| {
         let mut turns = 0;
@@ -198,6 +220,9 @@ pub(crate) fn vrrp() -> ExitCode {
                 _ = beat.tick() => {
                     turns += 1;
                     link.send(&FromVrrp::Beat { turns }, None).await.unwrap();
+                    for transition in moves(role) {
+                        link.send(&FromVrrp::Transition(transition), None).await.unwrap();
+                    }
                     continue;
                 }
                 message = link.receive() => heard(message),
@@ -244,11 +269,19 @@ pub(crate) fn vrrp() -> ExitCode {
                 }
                 ToVrrp::Resign { .. } => {
                     role.note("resign");
+                    if !role.is_told_to("silent") {
+                        // As after a takeover by the peer.
+                        for (state, is_end) in [(VrrpState::Backup, false), (VrrpState::Fault, true)] {
+                            let last = transition("web", state, is_end);
+                            link.send(&FromVrrp::Transition(last), None).await.unwrap();
+                        }
+                    }
                     if role.is_told_to("cling") {
                         pending::<()>().await;
                     }
                     FromVrrp::Resigned { reason: "told to".into() }
                 }
+                ToVrrp::Ended(_) => continue,
                 ToVrrp::Report => FromVrrp::Report(VrrpReport::default()),
             };
             link.send(&answer, None).await.unwrap();

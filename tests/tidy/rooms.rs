@@ -4,7 +4,7 @@ use crate::Complaint;
 use crate::source::Source;
 
 /// Rooms without a clock, a socket, a file, a thread, async or a random source.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "balance",
     "config",
     "dns",
@@ -14,11 +14,12 @@ const PURE: [&str; 12] = [
     "import",
     "link",
     "net",
+    "notification",
     "probe",
     "supervision",
     "vrrp",
 ];
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "balance",
     "cli",
     "config",
@@ -30,13 +31,14 @@ const ROOMS: [&str; 15] = [
     "import",
     "link",
     "net",
+    "notification",
     "os",
     "probe",
     "supervision",
     "vrrp",
 ];
 /// The daemons; none knows another.
-const DAEMONS: [&str; 3] = ["proxy", "supervisor", "vrrp"];
+const DAEMONS: [&str; 4] = ["proxy", "runner", "supervisor", "vrrp"];
 /// Only `daemon` waits.
 const ASYNC: [&str; 4] = ["tokio", "hyper", "hyper_util", "http_body_util"];
 /// Only `os` and `daemon` talk to the kernel.
@@ -153,8 +155,13 @@ fn has_path(code: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).any(|(at, _)| {
         let before = code[..at].chars().next_back();
-        let after = code[at + word.len()..].chars().next();
-        !before.is_some_and(|c| part(c) || c == '.' && word != "await") && !after.is_some_and(part)
+        let rest = &code[at + word.len()..];
+        let after = rest.chars().next();
+        // A field may be called like a crate.
+        let is_field = after == Some(':') && !rest.starts_with("::");
+        !is_field
+            && !before.is_some_and(|c| part(c) || c == '.' && word != "await")
+            && !after.is_some_and(part)
     })
 }
 
@@ -251,5 +258,6 @@ fn paths_are_followed_through_braces_and_supers() {
     let paths: Vec<String> = code.paths(&module).into_iter().map(|(_, path)| path.join("::")).collect();
     assert_eq!(paths, ["config::Config", "config::load", "os::clock", "link::Frame::new", "net"]);
     assert!(has_path("use tokio::net", "tokio") && !has_path("tokio_like::x", "tokio"));
+    assert!(has_path("use notify::Event", "notify") && !has_path("notify: Option<Argv>", "notify"));
     assert!(has_path("x.await", "await") && !has_path("self.nix", "nix"));
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::config::argv::Argv;
 use crate::config::document::VrrpEntry;
-use crate::config::field::{Map, Named};
-use crate::config::model::{Host, Transport, VrrpInstance, VrrpVersion};
+use crate::config::field::{Map, Named, Slot};
+use crate::config::model::{Hooks, Host, Transport, VrrpInstance, VrrpVersion};
 use crate::config::names;
 use crate::config::report::{Report, Reported, Span};
 use crate::config::values::{Peer, is_node};
@@ -61,7 +62,19 @@ fn instance(named: Named<VrrpEntry>, report: &mut Report<'_>) -> Result<VrrpInst
         transport,
         password: password?,
         lease: entry.lease.take()?.0,
+        hooks: Hooks {
+            master: argv(entry.notify_master)?,
+            backup: argv(entry.notify_backup)?,
+            fault: argv(entry.notify_fault)?,
+            stop: argv(entry.notify_stop)?,
+            every: argv(entry.notify)?,
+            timeout: entry.notify_timeout.take()?.0,
+        },
     })
+}
+
+fn argv(slot: Slot<Option<Argv>>) -> Result<Option<Vec<String>>, Reported> {
+    Ok(slot.take()?.map(|argv| argv.0))
 }
 
 fn advert_interval(entry: &VrrpEntry, report: &mut Report<'_>) -> Result<Centiseconds, Reported> {

@@ -110,11 +110,18 @@ fn node(node: &Status, page: &mut Page<'_>) -> fmt::Result {
     page.gauges("healthy", "What vipgate healthcheck says", [(ALONE, u64::from(healthy))])?;
     let uptime = node.now.0.saturating_sub(node.started.0) as f64 / 1e9;
     page.seconds("uptime", "Since the start of process 1", uptime)?;
-    let restarts =
-        [("proxy", Some(node.proxy.incarnation)), ("vrrp", node.vrrp.as_ref().map(|v| v.incarnation))];
+    let restarts = [
+        ("proxy", Some(node.proxy.incarnation)),
+        ("vrrp", node.vrrp.as_ref().map(|v| v.incarnation)),
+        ("runner", node.runner.as_ref().map(|r| r.incarnation)),
+    ];
     let restarts = restarts.into_iter().filter_map(|(role, n)| Some(([("role", role)], n?)));
     page.counters("role_starts", "How often a process was started", restarts)?;
-    let states = [("proxy", Some(node.proxy.state)), ("vrrp", node.vrrp.as_ref().map(|v| v.state))];
+    let states = [
+        ("proxy", Some(node.proxy.state)),
+        ("vrrp", node.vrrp.as_ref().map(|v| v.state)),
+        ("runner", node.runner.as_ref().map(|r| r.state)),
+    ];
     let states = states
         .into_iter()
         .filter_map(|(role, state)| Some(([("role", role)], u64::from(state? == RoleState::Serving))));

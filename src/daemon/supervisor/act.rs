@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 use super::edition::Edition;
 use super::player::{Heard, Stage};
 use super::run::Supervisor;
-use crate::link::{Generation, ToProxy, ToVrrp};
+use crate::link::{Generation, ToProxy, ToRunner, ToVrrp};
 use crate::os::process;
 use crate::supervision::{Action, Event, Player, RoleName};
 
@@ -29,10 +29,13 @@ impl Supervisor {
                 let config = self.edition(generation)?.config.clone();
                 self.tell_vrrp(ToVrrp::Prepare { generation, config })
             }
+            Action::Prepare(RoleName::Runner, generation) => self.prepare_runner(generation),
             Action::Commit(RoleName::Proxy, generation) => self.tell_proxy(ToProxy::Commit { generation }),
             Action::Commit(RoleName::Vrrp, generation) => self.tell_vrrp(ToVrrp::Commit { generation }),
+            Action::Commit(RoleName::Runner, generation) => self.tell_runner(ToRunner::Commit { generation }),
             Action::Abort(RoleName::Proxy, generation) => self.tell_proxy(ToProxy::Abort { generation }),
             Action::Abort(RoleName::Vrrp, generation) => self.tell_vrrp(ToVrrp::Abort { generation }),
+            Action::Abort(RoleName::Runner, generation) => self.tell_runner(ToRunner::Abort { generation }),
             Action::Tell(health) => {
                 debug!("the vrrp role is told: {health:?}");
                 self.tell_vrrp(ToVrrp::Proxy(health))
@@ -51,12 +54,13 @@ impl Supervisor {
                 info!("stopping: the virtual addresses are handed over");
                 self.tell_vrrp(ToVrrp::Resign { bound })
             }
-            Action::Drain(bound) => {
+            Action::Drain(RoleName::Runner, bound) => self.tell_runner(ToRunner::Drain { bound }),
+            Action::Drain(RoleName::Proxy | RoleName::Vrrp, bound) => {
                 info!("stopping: requests in flight are answered");
                 self.tell_proxy(ToProxy::Drain { bound })
             }
             Action::Dismiss => {
-                (self.proxy, self.vrrp) = (None, None);
+                (self.proxy, self.vrrp, self.runner) = (None, None, None);
                 None
             }
             Action::Outcome(generation, outcome) => {
@@ -86,6 +90,9 @@ impl Supervisor {
             }
             RoleName::Vrrp => {
                 Stage::open(player, heard, Heard::Vrrp).map(|stage| self.vrrp.insert(stage).pid)
+            }
+            RoleName::Runner => {
+                Stage::open(player, heard, Heard::Runner).map(|stage| self.runner.insert(stage).pid)
             }
         };
         match pid {
@@ -128,7 +135,7 @@ impl Supervisor {
         self.tell_proxy(ToProxy::Prepare { generation, workers, config })
     }
 
-    fn edition(&self, generation: Generation) -> Option<&Edition> {
+    pub(super) fn edition(&self, generation: Generation) -> Option<&Edition> {
         Some(&self.in_force).filter(|e| e.generation == generation).or_else(|| self.pending.get(&generation))
     }
 
@@ -140,7 +147,7 @@ impl Supervisor {
         self.vrrp.as_ref()?.order(message, None).err().and_then(|why| self.lost(RoleName::Vrrp, why))
     }
 
-    fn lost(&self, role: RoleName, why: String) -> Option<Event> {
+    pub(super) fn lost(&self, role: RoleName, why: String) -> Option<Event> {
         let incarnation = self.plan.view(role).incarnation;
         Some(Event::LinkLost(Player { role, incarnation }, why))
     }

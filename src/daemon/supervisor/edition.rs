@@ -27,6 +27,7 @@ impl Edition {
         Candidate {
             generation: self.generation,
             vrrp: !self.config.vrrp.is_empty(),
+            runner: self.config.needs_runner(),
             listen: self.sockets.addresses(),
             drain_timeout: self.config.drain_timeout,
             digest: self.origin.digest,

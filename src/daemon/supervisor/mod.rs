@@ -5,6 +5,7 @@ mod act;
 mod control;
 mod edition;
 mod loading;
+mod notices;
 mod player;
 mod preflight;
 mod reload;

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::sockets::Group;
 use crate::daemon::link::{Link, Sender};
-use crate::link::{FromProxy, FromVrrp};
+use crate::link::{FromProxy, FromRunner, FromVrrp};
 use crate::os::{descriptor, process};
 use crate::supervision::Player;
 
@@ -28,6 +28,7 @@ const LAST_MOMENT: Duration = Duration::from_millis(50);
 pub(super) enum Heard {
     Proxy(Player, FromProxy),
     Vrrp(Player, FromVrrp),
+    Runner(Player, FromRunner),
     Lost(Player, String),
 }
 

@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::control::{self, Ask};
 use super::edition::{Edition, is_built_in};
+use super::notices::Notices;
 use super::player::{Heard, Stage};
 use super::reload::{Loaded, Loading};
 use super::sockets::Sockets;
@@ -19,7 +20,7 @@ use super::start::{Call, Calls, Settings};
 use super::status::{Refusal, Reports};
 use super::watch::{Demand, Sighting, Watch};
 use crate::daemon::log;
-use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToProxy, ToVrrp};
+use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToProxy, ToRunner, ToVrrp};
 use crate::os::process;
 use crate::os::snapshot::Snapshot;
 use crate::supervision::{Event, Plan, Player, RoleName, Saying};
@@ -38,6 +39,8 @@ pub(super) struct Supervisor {
     pub(super) retiring: Vec<Sockets>,
     pub(super) proxy: Option<Stage<ToProxy>>,
     pub(super) vrrp: Option<Stage<ToVrrp>>,
+    pub(super) runner: Option<Stage<ToRunner>>,
+    pub(super) notices: Notices,
     /// The groups that this proxy has been given and has not let go of. They close when no configuration has them any
     /// more.
     pub(super) given: Vec<Weak<[OwnedFd]>>,
@@ -118,7 +121,11 @@ impl Supervisor {
             if self.plan.view(player.role).incarnation == player.incarnation {
                 match player.role {
                     RoleName::Proxy => self.proxy = None,
-                    RoleName::Vrrp => self.vrrp = None,
+                    RoleName::Vrrp => {
+                        self.vrrp = None;
+                        self.vrrp_is_gone(&end.to_string());
+                    }
+                    RoleName::Runner => self.runner = None,
                 }
             }
             self.happen(Event::Ended(player, end.to_string()));
@@ -129,6 +136,7 @@ impl Supervisor {
         match heard {
             Heard::Proxy(player, message) => self.hear_proxy(player, message),
             Heard::Vrrp(player, message) => self.hear_vrrp(player, message),
+            Heard::Runner(player, message) => self.hear_runner(player, message),
             Heard::Lost(player, why) => self.happen(Event::LinkLost(player, why)),
         }
     }
@@ -167,8 +175,9 @@ impl Supervisor {
             FromVrrp::FenceVerdict(verdict) => {
                 return self.follow(self.tell_proxy(ToProxy::FenceVerdict(verdict)));
             }
+            FromVrrp::Run(run) => return self.have_run(run),
             // The vrrp role has logged it itself; the next report says the rest.
-            FromVrrp::Transition(_) => return,
+            FromVrrp::Transition(transition) => return self.pass_on(&transition),
         };
         self.happen(Event::Said(player, saying));
     }
@@ -231,6 +240,8 @@ impl Process1 {
             retiring: vec![],
             proxy: None,
             vrrp: None,
+            runner: None,
+            notices: Notices::default(),
             given: vec![],
             players: HashMap::new(),
             heard,

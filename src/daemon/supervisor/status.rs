@@ -7,7 +7,7 @@ use super::edition::{Edition, Origin};
 use super::run::Supervisor;
 use super::start::workers;
 use crate::link::control::{Answer, ConfigStatus, RefusedEdit, Request, RoleStatus, Status, WaitingEdit};
-use crate::link::{Boottime, ProxyReport, ToProxy, ToVrrp, VrrpReport};
+use crate::link::{Boottime, ProxyReport, RunnerReport, ToProxy, ToRunner, ToVrrp, VrrpReport};
 use crate::os::clock;
 use crate::supervision::{Player, RoleName};
 
@@ -35,6 +35,7 @@ pub(super) struct Refusal {
 pub(super) struct Reports {
     proxy: Option<Kept<ProxyReport>>,
     vrrp: Option<Kept<VrrpReport>>,
+    runner: Option<Kept<RunnerReport>>,
     asked: Vec<Asked>,
 }
 
@@ -66,6 +67,10 @@ impl Reports {
     pub(super) fn vrrp(&mut self, player: Player, report: VrrpReport) {
         self.vrrp = Some(Kept { at: Instant::now(), player, report });
     }
+
+    pub(super) fn runner(&mut self, player: Player, report: RunnerReport) {
+        self.runner = Some(Kept { at: Instant::now(), player, report });
+    }
 }
 
 impl Supervisor {
@@ -96,6 +101,8 @@ impl Supervisor {
         self.follow(proxy);
         let vrrp = self.tell_vrrp(ToVrrp::Report);
         self.follow(vrrp);
+        let runner = self.tell_runner(ToRunner::Report);
+        self.follow(runner);
     }
 
     /// Answers everybody who has what there is to have, or has waited long enough.
@@ -125,7 +132,9 @@ impl Supervisor {
     fn is_fresh(&self, since: Instant) -> bool {
         let proxy = self.proxy.is_none() || self.reports.proxy.as_ref().is_some_and(|kept| kept.at >= since);
         let vrrp = self.vrrp.is_none() || self.reports.vrrp.as_ref().is_some_and(|kept| kept.at >= since);
-        proxy && vrrp
+        let runner =
+            self.runner.is_none() || self.reports.runner.as_ref().is_some_and(|kept| kept.at >= since);
+        proxy && vrrp && runner
     }
 
     fn status(&self, now: Instant) -> Status {
@@ -133,6 +142,8 @@ impl Supervisor {
         let edition = &self.in_force;
         let proxy_pid = self.proxy.as_ref().map(|stage| stage.pid);
         let vrrp_pid = self.vrrp.as_ref().map(|stage| stage.pid);
+        let runner_pid = self.runner.as_ref().map(|stage| stage.pid);
+        let wants_runner = self.plan.is_wanted(RoleName::Runner);
         let wants_vrrp = self.plan.is_wanted(RoleName::Vrrp);
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -161,6 +172,8 @@ impl Supervisor {
             },
             proxy: self.role(RoleName::Proxy, proxy_pid, self.reports.proxy.as_ref(), &clock),
             vrrp: wants_vrrp.then(|| self.role(RoleName::Vrrp, vrrp_pid, self.reports.vrrp.as_ref(), &clock)),
+            runner: wants_runner
+                .then(|| self.role(RoleName::Runner, runner_pid, self.reports.runner.as_ref(), &clock)),
             warnings: self.warnings(),
         }
     }

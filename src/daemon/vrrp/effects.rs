@@ -71,7 +71,7 @@ impl Instance {
             Output::Drain { .. } | Output::Keep | Output::SteppedDown(_) => {}
             Output::Drained => self.count("drained"),
             Output::Transition(transition) => {
-                let Transition { instance, from, to, reason } = &transition;
+                let Transition { instance, from, to, reason, .. } = &transition;
                 if from == to {
                     info!(instance, "still {to}: {reason}");
                 } else {

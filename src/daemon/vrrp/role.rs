@@ -271,6 +271,8 @@ impl Role {
                     instance.resign(bound, &mut self.shell, now);
                 }
             }
+            // Nothing here has asked for it.
+            ToVrrp::Ended(_) => {}
             ToVrrp::Report => {
                 let report = report::report(&self.instances, &self.shell, &self.resolver);
                 self.shell.tell(FromVrrp::Report(report));

@@ -11,7 +11,7 @@ mod reload;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::config::{Transport, VrrpInstance, VrrpVersion};
+use crate::config::{Hooks, Transport, VrrpInstance, VrrpVersion};
 use crate::net::{Centiseconds, Priority, Vrid};
 
 pub(super) fn instance(address: &str) -> VrrpInstance {
@@ -29,6 +29,7 @@ pub(super) fn instance(address: &str) -> VrrpInstance {
         transport: Transport::Multicast,
         password: None,
         lease: Duration::from_secs(1),
+        hooks: Hooks::default(),
     }
 }
 
