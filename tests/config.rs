@@ -66,6 +66,12 @@ vrrp:
     subnet: 172.20.0.0/16
     interface: eth0
     peers: [master, 172.20.128.3]
+    track:
+      - {interface: eth1}
+      - {file: load, weight: -2, interval: 100ms}
+      - {http: 8080, uri: /up, host: a, weight: 20, timeout: 300ms, rise: 2, fall: 3, init_fail: true}
+      - {tcp: "[::1]:81"}
+      - {upstream: vip, weight: -5}
     lease: 2s
     notify_master: [/hooks/m, -v]
     notify_backup: hook
@@ -134,7 +140,31 @@ servers:
             "preempt_delay": {"secs": 5, "nanos": 0},
             "virtual_addresses": ["172.20.128.4/32"], "subnet": "172.20.0.0/16", "interface": "eth0",
             "transport": {"unicast": {"peers": [{"name": "master"}, {"address": "172.20.128.3"}]}},
-            "password": null, "lease": {"secs": 2, "nanos": 0},
+            "password": null,
+            "track": [
+                {"what": {"interface": "eth1"}, "weight": 0},
+                {
+                    "what": {"file": {"path": "/etc/vipgate/load", "interval": {"secs": 0, "nanos": 100_000_000}}},
+                    "weight": -2,
+                },
+                {
+                    "what": {"check": {
+                        "kind": {"http": {"address": "127.0.0.1:8080", "uri": "/up", "host": "a"}},
+                        "interval": {"secs": 1, "nanos": 0}, "timeout": {"secs": 0, "nanos": 300_000_000},
+                        "rise": 2, "fall": 3, "init_fail": true,
+                    }},
+                    "weight": 20,
+                },
+                {
+                    "what": {"check": {
+                        "kind": {"tcp": "[::1]:81"}, "interval": {"secs": 1, "nanos": 0},
+                        "timeout": {"secs": 1, "nanos": 0}, "rise": 1, "fall": 1, "init_fail": false,
+                    }},
+                    "weight": 0,
+                },
+                {"what": {"upstream": "vip"}, "weight": -5},
+            ],
+            "lease": {"secs": 2, "nanos": 0},
             "hooks": {"master": ["/hooks/m", "-v"], "backup": ["hook"], "fault": null, "stop": null,
                 "every": ["/hooks/n"], "timeout": {"secs": 5, "nanos": 0}},
         }],

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::output::count;
 use crate::link::control::{RoleState, RoleStatus, Status};
-use crate::link::{ArpFence, Boottime, FenceReport, InstanceReport, ProxyReport, RunnerReport, VrrpReport};
+use crate::link::{
+    ArpFence, Boottime, FenceReport, InstanceReport, ProxyReport, RunnerReport, TrackReport, VrrpReport,
+};
 
 /// A report older than this is given with its age.
 const FRESH: Duration = Duration::from_secs(1);
@@ -65,7 +67,16 @@ fn router(page: &mut Page, status: &Status, instance: &InstanceReport) {
     let addresses = join(instance.virtual_addresses.iter());
     let on = instance.interface.as_ref().map_or_else(|| "no interface".into(), |i| format!("on {i}"));
     page.row("    address", &format!("{addresses} {on}"));
-    page.row("    router", &format!("vrid {}, priority {}", instance.vrid, instance.priority));
+    let configured = match instance.configured_priority {
+        configured if configured == instance.priority => String::new(),
+        configured => format!(" ({configured} configured)"),
+    };
+    page.row("    router", &format!("vrid {}, priority {}{configured}", instance.vrid, instance.priority));
+    let mut label = "    tracks";
+    for track in &instance.tracks {
+        page.row(label, &tracked(track));
+        label = "";
+    }
     if let Some((master, priority)) = instance.master {
         page.row("    heard", &format!("{master} as the last other master, with priority {priority}"));
     }
@@ -74,6 +85,20 @@ fn router(page: &mut Page, status: &Status, instance: &InstanceReport) {
     }
     page.row("    fence", &fence(&instance.fence));
     counters(page, &instance.counters);
+}
+
+fn tracked(track: &TrackReport) -> String {
+    let state = match track.ok {
+        Some(true) => "ok",
+        Some(false) => "FAILED",
+        None => "unknown",
+    };
+    let effect = match (track.fault, track.priority) {
+        (true, _) => ": does not stand".to_owned(),
+        (false, 0) => String::new(),
+        (false, change) => format!(": priority {change:+}"),
+    };
+    format!("{} {state} ({}){effect}", track.name, track.reason)
 }
 
 fn fence(fence: &FenceReport) -> String {
@@ -264,9 +289,29 @@ warnings     the file was replaced
         status.config.refused.as_mut().unwrap().is_held = true;
         status.config.waiting = Some(WaitingEdit { since: Boottime(99_000_000_000), digest: String::new() });
         status.config.admin = Some("127.0.0.1:9127".parse().unwrap());
+        let router = &mut status.vrrp.as_mut().unwrap().report.as_mut().unwrap().1.instances[0];
+        let track = |ok, weight, priority, fault| TrackReport {
+            name: "tcp 127.0.0.1:5432".into(),
+            ok,
+            reason: "refused".into(),
+            weight,
+            priority,
+            fault,
+        };
+        router.priority = 130;
+        router.tracks = vec![
+            track(Some(false), -20, -20, false),
+            track(Some(true), -20, 0, false),
+            track(None, 0, 0, true),
+        ];
+        let page = render(&status);
+        assert!(page.contains("    router   vrid 51, priority 130 (150 configured)\n"), "{page}");
+        assert!(page.contains("    tracks   tcp 127.0.0.1:5432 FAILED (refused): priority -20\n"), "{page}");
         for expect in [
             "the edit 2 s ago was held back and will be tried again; this one stays:",
             "the edit 1 s ago waits for the peer to take it first",
+            "tcp 127.0.0.1:5432 ok (refused)",
+            "tcp 127.0.0.1:5432 unknown (refused): does not stand",
             "admin endpoint http://127.0.0.1:9127/",
         ] {
             assert!(render(&status).contains(&format!("\n             {expect}\n")), "{expect}");

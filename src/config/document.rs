@@ -8,6 +8,7 @@ use super::field::{Field, Form, List, Map, Place, object};
 use super::model::{AccessLog, Balance, LogFormat, LogLevel, VrrpVersion};
 use super::proxy_values::{AdminListen, NextReason, RequestTemplate, Resolver, ResponseTemplate, Size};
 use super::report::{Report, Reported};
+use super::track_values::{CheckAddress, Weight};
 use super::tree::{self, Value};
 use super::values::{
     AuthenticationType, Authority, CheckType, FileName, FilePath, Folder, HeaderName, HeaderValue, HostPort,
@@ -111,6 +112,9 @@ object! {
         peers: Option<List<Peer>>,
         /// Authentication of version 2.
         authentication: Option<AuthenticationEntry>,
+        /// What the priority depends on. The priority that counts is the configured one with all weights that apply, at
+        /// least 1 and at most 254; that of the owner, 255, never changes.
+        track: List<TrackEntry> = "[]",
         /// How long the kernel keeps a virtual address after this process was frozen or died; whole seconds.
         lease: Time<1_000, 60_000> = "1s",
         /// What is started when this node has become master, as `[program, argument, ..]`; no shell is asked.
@@ -126,6 +130,42 @@ object! {
         notify: Option<Argv>,
         /// SIGTERM for such a program and all that it has started after so long, SIGKILL two seconds later.
         notify_timeout: Time<100, 3_600_000> = "30s",
+    }
+}
+
+object! {
+    /// One of `interface`, `file`, `tcp`, `http` and `upstream`, with keepalived's arithmetic.
+    TrackEntry, "a track" {
+        /// An interface, which has to be there, up, and to have a carrier (keepalived's `track_interface`).
+        interface: Option<InterfaceName>,
+        /// A file whose first line is a number, which is multiplied by `weight` and added (keepalived's `track_file`). A
+        /// product below -253 is a fault. With `weight: 0`, any number but 0 is one. A file that is missing, or has no
+        /// number, counts as 0. Absolute or relative to the config file's folder.
+        file: Option<FilePath>,
+        /// An address to which a connection can be made.
+        tcp: Option<CheckAddress>,
+        /// An address that answers a GET with 2xx or 3xx.
+        http: Option<CheckAddress>,
+        /// An upstream of which a server is up. It needs a `check` to know.
+        upstream: Option<UpstreamName>,
+        /// What is asked for; http only.
+        uri: Target = "/",
+        /// The request's Host header; http only. Left out: the address.
+        host: Option<Authority>,
+        /// 0: a failure is a fault, and this node gives the addresses up. Above 0: added to the priority as long as all
+        /// is well. Below 0: taken away while it is not. Left out: 0, and 1 for a file.
+        weight: Option<Weight>,
+        /// Between two checks; also how often a file is read.
+        interval: Time<10, DAY> = "1s",
+        /// For one check. Left out: as long as `interval`.
+        timeout: Option<Time<10, DAY>>,
+        /// Successes in a row that end a failure; the first check ever decides alone.
+        rise: Whole<1, 1_000> = "1",
+        /// Failures in a row that make one.
+        fall: Whole<1, 1_000> = "1",
+        /// Whether it counts as failed before the first check, and until it has passed `rise` times. Otherwise nothing is
+        /// added or taken away before the first check; with `weight: 0`, the node does not stand before it.
+        init_fail: bool = "false",
     }
 }
 

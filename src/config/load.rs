@@ -11,7 +11,7 @@ use super::model::{Admin, Config, Log, Resolver};
 use super::problem::{Problem, Problems};
 use super::report::{Report, Reported, Span};
 use super::tree::{self, Value};
-use super::values::NodeName;
+use super::values::{NodeName, UpstreamName};
 
 /// A config file as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +77,7 @@ fn read(
     }
     refuse_loops(&document, report);
     warn_unused(&document, report);
+    warn_unchecked(&document, report);
     refuse_shared_admin(&document, report);
 
     let names: BTreeSet<String> = document
@@ -93,7 +94,7 @@ fn read(
     let access_log = document.access_log.take();
     let admin = document.admin.take().and_then(|entry| entry.map(admin).transpose());
     let resolver = document.resolver.take().and_then(resolver);
-    let vrrp = document.vrrp.take().and_then(|entries| instances(entries, report));
+    let vrrp = document.vrrp.take().and_then(|entries| instances(entries, &surroundings, report));
     let upstreams = document.upstreams.take().and_then(|entries| upstreams(entries, report));
     let servers = document.servers.take().and_then(|entries| servers(entries, &surroundings, report));
     Ok(Config {
@@ -175,6 +176,7 @@ fn warn_unused(document: &Document, report: &mut Report<'_>) {
         .filter_map(|(server, _)| server.routes.get())
         .flat_map(|routes| routes.iter())
         .filter_map(|(route, _)| route.proxy.some().and_then(|proxy| proxy.upstream.get()))
+        .chain(tracked(document).map(|(name, _)| name))
         .map(|name| name.0.as_str())
         .collect();
     // A route with a misspelt name may be the missing user.
@@ -186,6 +188,25 @@ fn warn_unused(document: &Document, report: &mut Report<'_>) {
         let what = format!("no route uses the upstream {:?}", named.name);
         report.warn(named.at, what, "add a route with proxy, or remove the upstream");
     }
+}
+
+/// Without a check, its servers count as up whatever they do.
+fn warn_unchecked(document: &Document, report: &mut Report<'_>) {
+    let Some(upstreams) = document.upstreams.get() else { return };
+    for (name, at) in tracked(document) {
+        let entry = upstreams.iter().find(|(known, _)| *known == name.0).map(|(_, entry)| entry);
+        if entry.is_some_and(|entry| matches!(entry.check.get(), Some(None))) {
+            let what = format!("the upstream {:?} has no check, so that it never fails here", name.0);
+            report.warn(at, what, "add a check to the upstream, or remove the track");
+        }
+    }
+}
+
+/// The upstreams that virtual routers track.
+fn tracked(document: &Document) -> impl Iterator<Item = (&UpstreamName, Span)> {
+    let routers = document.vrrp.get().into_iter().flat_map(|routers| routers.iter());
+    let tracks = routers.filter_map(|(_, router)| router.track.get()).flat_map(|tracks| tracks.iter());
+    tracks.filter_map(|(track, _)| Some((track.upstream.some()?, track.upstream.at)))
 }
 
 /// One server that forwards everything to one upstream, with every default: what the tests of other rooms vary.

@@ -92,7 +92,7 @@ mod tests {
         let vrrp = "vrrp: {a: {vrid: 1, virtual_addresses: [10.0.0.1], X}}";
         let upstream = "upstreams: {a: {servers: [\"app:80\", {address: \"b:1\", weight: 2}], X}}";
         let server = "servers: [{listen: [80, \"[::]:81\"], routes: [{path: /, respond: {}}], X}]";
-        let table: [(&str, &str, bool); 50] = [
+        let table: [(&str, &str, bool); 54] = [
             ("X", "{}", true),
             ("X", "{workers: auto, log: {level: warn, format: json}, node: 7}", true),
             ("X", "{workers: 2}", true),
@@ -122,6 +122,10 @@ mod tests {
             (vrrp, "notify: /hooks/n, notify_master: [/hooks/m, -v, 3], notify_timeout: 5s", true),
             (vrrp, "notify: {program: /hooks/n}", false),
             (vrrp, "notify_timeout: 5", false),
+            (vrrp, "track: [{interface: eth1}, {http: \"10.0.0.1:80\", uri: /up, weight: -20}]", true),
+            (vrrp, "track: [{tcp: 80, weight: 300}]", false),
+            (vrrp, "track: [{tcp: 80, colour: red}]", false),
+            (vrrp, "track: {tcp: 80}", false),
             (vrrp, "authentication: {type: pass, password: 12345678}", true),
             (vrrp, "authentication: {type: ah, password: x}", false),
             (upstream, "check: {type: http, method: HEAD, uri: /up, host: a, inter: 2s, rise: 1}", true),

@@ -2,6 +2,8 @@
 
 mod gap;
 mod rise_fall;
+mod trial;
 
 pub use gap::{Clearance, Gap, GapWatch};
 pub use rise_fall::RiseFall;
+pub use trial::Trial;

@@ -16,6 +16,11 @@ impl RiseFall {
         Self { rise, fall, health: rise }
     }
 
+    /// Begins as one that has failed.
+    pub fn down(rise: u32, fall: u32) -> Self {
+        Self { health: 0, ..Self::new(rise, fall) }
+    }
+
     pub fn is_up(&self) -> bool {
         self.health >= self.rise
     }

@@ -199,6 +199,8 @@ pub(crate) mod tests {
             reason: "because".into(),
             since: Boottime(88_000_000_000),
             priority: 150,
+            configured_priority: 150,
+            tracks: vec![],
             virtual_addresses: vec!["172.20.128.4".parse().unwrap()],
             interface: "eth0".to_owned().try_into().ok(),
             master: Some(("172.20.128.3".parse().unwrap(), 100)),

@@ -94,6 +94,10 @@ pub enum FromProxy {
         turns: Vec<u64>,
     },
     FenceQuery(FenceQuery),
+    /// Of the upstreams that virtual routers track, those of which no server is up; said when it changes.
+    Upstreams {
+        down: Vec<String>,
+    },
     /// The admin endpoint is asked about the whole node. A newer one takes the place of one that is not answered yet.
     StatusQuery {
         query: u64,
@@ -119,6 +123,10 @@ pub enum ToVrrp {
     },
     Proxy(ProxyHealth),
     FenceQuery(FenceQuery),
+    /// Of the upstreams that virtual routers track, those of which no server is up. The latest word counts.
+    Upstreams {
+        down: Vec<String>,
+    },
     /// Which peers answer at their front door? One of these ports is enough.
     AskPeers {
         question: u64,
@@ -227,7 +235,11 @@ pub struct InstanceReport {
     pub state: VrrpState,
     pub reason: String,
     pub since: Boottime,
+    /// What it stands with.
     pub priority: u8,
+    pub configured_priority: u8,
+    /// What makes the difference.
+    pub tracks: Vec<TrackReport>,
     pub virtual_addresses: Vec<Ipv4Addr>,
     pub interface: Option<InterfaceName>,
     /// Address and priority of the master that was heard last.
@@ -236,6 +248,21 @@ pub struct InstanceReport {
     pub fence: FenceReport,
     /// Name and count, for `status` and metrics: adverts sent and received, drops by reason, announcements ..
     pub counters: Vec<(String, u64)>,
+}
+
+/// One thing that a virtual router tracks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackReport {
+    /// As it is configured: "http 127.0.0.1:80/".
+    pub name: String,
+    /// `None`: not known yet.
+    pub ok: Option<bool>,
+    pub reason: String,
+    pub weight: i16,
+    /// What it adds to the priority at the moment.
+    pub priority: i64,
+    /// It keeps the node from standing for election.
+    pub fault: bool,
 }
 
 /// Which layers keep a frozen node silent (DESIGN section "Only a living process answers for the VIP").

@@ -214,6 +214,7 @@ impl Machine {
             self.leave_for_another_router(settings, now);
             return;
         }
+        let whole = self.down_interval(now);
         let before = std::mem::replace(&mut self.settings, settings);
         match self.role {
             Role::Master => {
@@ -237,14 +238,7 @@ impl Machine {
                 if self.heard.is_none() {
                     self.master_interval = self.settings.advert_interval.duration();
                 }
-                let anew = now + self.down_interval(now);
-                // A master that has stopped being the lesser one is listened to for a whole interval.
-                let outranked = self.heard.is_some_and(|heard| {
-                    heard.priority >= self.settings.priority.get() && heard.priority < before.priority.get()
-                });
-                if outranked || self.timers.deadline(Timer::Down).is_none_or(|at| anew < at) {
-                    self.arm_down(anew);
-                }
+                self.adjust_down_timer(before.priority, whole, now);
             }
             Role::Fault | Role::Blocked | Role::Resigning | Role::Stopping | Role::Stopped => {}
         }

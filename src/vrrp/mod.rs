@@ -24,6 +24,7 @@ mod settings;
 mod tests;
 mod timers;
 pub mod timing;
+pub mod track;
 
 pub use advert::{Advert, ChecksumForm, ChecksumForms, Password};
 pub use detector::{PATIENCE_KEPT, PATIENCE_MAX, PeerNews};

@@ -1,8 +1,10 @@
 //! Whether a backup leaves a master alone that it could replace. No socket, no clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::machine::Machine;
+use super::timers::Timer;
+use crate::net::Priority;
 
 impl Machine {
     /// RFC 9568 section 6.4.2: "If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater than or equal
@@ -27,5 +29,24 @@ impl Machine {
             && self.settings.preempts()
             && priority < self.settings.priority.get()
             && (self.settings.is_owner() || self.lesser_since.is_some_and(waited))
+    }
+
+    /// The settings have changed, the priority for one: what is left of the down interval, once `whole`, stays the same
+    /// part of the one that it is now, as keepalived has it. A master that has stopped being the lesser one is listened
+    /// to for a whole interval.
+    pub(super) fn adjust_down_timer(&mut self, before: Priority, whole: Duration, now: Instant) {
+        let outranked = self.heard.is_some_and(|heard| {
+            heard.priority >= self.settings.priority.get() && heard.priority < before.get()
+        });
+        let anew = self.down_interval(now);
+        let Some(at) = self.timers.deadline(Timer::Down).filter(|_| !outranked) else {
+            return self.arm_down(now + anew);
+        };
+        if anew != whole {
+            let left = at.saturating_duration_since(now).min(whole);
+            let part = left.as_secs_f64() / whole.as_secs_f64();
+            // A master that has been asked still is.
+            self.timers.arm(Timer::Down, now + anew.mul_f64(part));
+        }
     }
 }

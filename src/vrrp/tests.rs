@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 mod handover;
+mod preemption;
 mod silence;
 mod stories;
 

@@ -41,6 +41,44 @@ fn checks_take_servers_out_and_bring_them_back() {
 }
 
 #[test]
+fn a_tracked_upstream_without_a_server_is_told() {
+    let healthy = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let state = std::sync::Arc::clone(&healthy);
+    let origin = Origin::answering(move |_| match state.load(std::sync::atomic::Ordering::SeqCst) {
+        true => ok("served"),
+        false => b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n".to_vec(),
+    });
+    let checked = |name: &str, inter| Upstream {
+        check: Some(Check {
+            kind: CheckKind::Http { method: "GET".into(), uri: "/".into(), host: "app".into() },
+            inter: Duration::from_millis(inter),
+            timeout: Duration::from_secs(5),
+            rise: 1,
+            fall: 1,
+        }),
+        ..upstream(name, &[origin.address])
+    };
+    let mut proxy = Proxy::start(1);
+    let listen = proxy.address("127.0.0.1");
+    let track = Track { what: Tracked::Upstream("app".into()), weight: 0 };
+    let upstreams = vec![checked("app", 20), checked("other", 20)];
+    let servers = vec![server(listen, vec![("/", to("app")), ("/other", to("other"))])];
+    let vrrp = vec![VrrpInstance { track: vec![track], ..vrrp("10.0.0.99", 100) }];
+    proxy.serve(&Config { vrrp, ..config(servers, upstreams) });
+    let told = |proxy: &mut Proxy| {
+        proxy.wait_for("what is down", |message| match message {
+            vipgate::link::FromProxy::Upstreams { down } => Some(down),
+            _ => None,
+        })
+    };
+    assert_eq!(told(&mut proxy), Vec::<String>::new());
+    healthy.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(told(&mut proxy), ["app"], "the other one is down too, but nobody tracks it");
+    healthy.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(told(&mut proxy), Vec::<String>::new());
+}
+
+#[test]
 fn names_of_the_hosts_file_are_resolved() {
     let origin = Origin::answering(|_| ok("by name"));
     let (mut proxy, address) = front(origin.address, |u| {

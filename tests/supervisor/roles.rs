@@ -253,6 +253,10 @@ pub(crate) fn vrrp() -> ExitCode {
                     });
                     continue;
                 }
+                ToVrrp::Upstreams { down } => {
+                    role.note(&format!("hears upstreams down: {}", down.join(" ")));
+                    continue;
+                }
                 ToVrrp::FenceQuery(query) => {
                     role.note(&format!("query {}", query.nonce));
                     FromVrrp::FenceVerdict(FenceVerdict { nonce: query.nonce, held: true })

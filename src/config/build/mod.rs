@@ -3,6 +3,7 @@
 
 mod loops;
 mod servers;
+mod track;
 mod upstreams;
 mod vrrp;
 

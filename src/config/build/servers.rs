@@ -108,7 +108,7 @@ fn error_pages(
     pages.into_iter().collect()
 }
 
-fn absolute(
+pub(super) fn absolute(
     surroundings: &Surroundings<'_>,
     path: &str,
     at: Span,
@@ -321,16 +321,26 @@ fn proxy_action(
 ) -> Result<Action, Reported> {
     let at = entry.upstream.at;
     let set_headers = entry.set_headers.take().and_then(|entries| request_headers(entries, report));
-    let upstream = entry.upstream.take()?.0;
+    let upstream = upstream_name(entry.upstream.take()?.0, at, surroundings, report)?;
+    Ok(Action::Proxy(Forwarding {
+        upstream,
+        uri: entry.uri.take()?.map(|uri| uri.0),
+        set_headers: set_headers?,
+        hide_headers: entry.hide_headers.take()?.take()?.into_iter().map(|name| name.0).collect(),
+        forwarded: entry.forwarded.take()?,
+        via: entry.via.take()?,
+    }))
+}
+
+/// The name of one that there is.
+pub(super) fn upstream_name(
+    upstream: String,
+    at: Span,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Result<String, Reported> {
     if surroundings.upstreams.contains(&upstream) {
-        return Ok(Action::Proxy(Forwarding {
-            upstream,
-            uri: entry.uri.take()?.map(|uri| uri.0),
-            set_headers: set_headers?,
-            hide_headers: entry.hide_headers.take()?.take()?.into_iter().map(|name| name.0).collect(),
-            forwarded: entry.forwarded.take()?,
-            via: entry.via.take()?,
-        }));
+        return Ok(upstream);
     }
     let what = format!("there is no upstream {}", shown(&upstream));
     let remedy = if report.is_full() { String::new() } else { unknown_upstream(&upstream, surroundings) };

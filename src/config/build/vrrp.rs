@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::servers::Surroundings;
+use super::track::tracks;
 use crate::config::argv::Argv;
 use crate::config::document::VrrpEntry;
 use crate::config::field::{Map, Named, Slot};
@@ -21,6 +23,7 @@ const MAX_INSTANCES: usize = 255;
 
 pub(in crate::config) fn instances(
     entries: Map<VrrpEntry>,
+    surroundings: &Surroundings<'_>,
     report: &mut Report<'_>,
 ) -> Result<Vec<VrrpInstance>, Reported> {
     if let Some(named) = entries.0.get(MAX_INSTANCES) {
@@ -29,11 +32,15 @@ pub(in crate::config) fn instances(
     }
     refuse_shared_addresses(&entries, report);
     refuse_shared_vrids(&entries, report);
-    let built: Vec<_> = entries.0.into_iter().map(|named| instance(named, report)).collect();
+    let built: Vec<_> = entries.0.into_iter().map(|named| instance(named, surroundings, report)).collect();
     built.into_iter().collect()
 }
 
-fn instance(named: Named<VrrpEntry>, report: &mut Report<'_>) -> Result<VrrpInstance, Reported> {
+fn instance(
+    named: Named<VrrpEntry>,
+    surroundings: &Surroundings<'_>,
+    report: &mut Report<'_>,
+) -> Result<VrrpInstance, Reported> {
     let Named { name, at, slot } = named;
     let name = names::label(&name).map_err(|fault| report.error(at, fault.what, fault.remedy));
     let entry = slot.take()?;
@@ -44,6 +51,8 @@ fn instance(named: Named<VrrpEntry>, report: &mut Report<'_>) -> Result<VrrpInst
     check_preemption(&entry, report);
     let interval = advert_interval(&entry, report);
     let password = password(&entry, report);
+    let track_at = entry.track.at;
+    let track = entry.track.take().and_then(|entries| tracks(entries, track_at, surroundings, report));
     let transport = match entry.peers.take()? {
         None => Transport::Multicast,
         Some(peers) => Transport::Unicast { peers: peers.take()?.into_iter().map(|peer| peer.0).collect() },
@@ -61,6 +70,7 @@ fn instance(named: Named<VrrpEntry>, report: &mut Report<'_>) -> Result<VrrpInst
         interface: entry.interface.take()?,
         transport,
         password: password?,
+        track: track?,
         lease: entry.lease.take()?.0,
         hooks: Hooks {
             master: argv(entry.notify_master)?,

@@ -67,6 +67,8 @@ struct Role {
     waiting: Waiting,
     /// Workers that have not drained, and what the others had to cut.
     draining: Option<(HashSet<usize>, u64)>,
+    /// The tracked upstreams without a server, as PID 1 knows them.
+    told_down: Option<Vec<String>>,
 }
 
 struct Prepared {
@@ -109,6 +111,7 @@ impl Role {
             asked_in,
             waiting: Waiting::default(),
             draining: None,
+            told_down: None,
         })
     }
 
@@ -334,8 +337,19 @@ impl Role {
         // Half of the box is for messages that must not be lost; a beat that finds no room says nothing new.
         if self.outbox.capacity() > OUTBOX / 2 {
             let _ = self.outbox.try_send(FromProxy::Beat { turns });
+            self.tell_upstreams();
         }
         Flow::Continue
+    }
+
+    /// What is not told now is told with a later beat.
+    fn tell_upstreams(&mut self) {
+        let down = self.snapshot.load().tracked_down();
+        if let Some(down) = down.filter(|down| self.told_down.as_ref() != Some(down))
+            && self.outbox.try_send(FromProxy::Upstreams { down: down.clone() }).is_ok()
+        {
+            self.told_down = Some(down);
+        }
     }
 
     async fn drain(&mut self, bound: Duration) -> Flow {

@@ -113,6 +113,11 @@ impl Server {
     }
 
     /// A line per address; one without if there is none.
+    /// One of its addresses is.
+    pub(super) fn has_one_up(&self) -> bool {
+        self.endpoints.load().iter().any(|endpoint| endpoint.is_up())
+    }
+
     pub(super) fn report(&self) -> Vec<UpstreamServerReport> {
         let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let name = format!("{}:{}", self.host, self.port);

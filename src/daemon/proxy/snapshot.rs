@@ -1,5 +1,6 @@
 //! One configuration as the workers see it: read-only, but for what checks and DNS publish about each server.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use super::directory::Directory;
 use super::limits::FENCE_INTERVALS;
 use super::server::{Changes, Server};
 use crate::balance::{Algorithm, Peer, PeerSettings, Policy};
-use crate::config::{AccessLog, Action, Config, Upstream};
+use crate::config::{AccessLog, Action, Config, Tracked, Upstream};
 use crate::gateway::{ErrorPages, Gateway, Template};
 use crate::link::{Generation, UpstreamReport};
 
@@ -28,6 +29,8 @@ pub(super) struct Snapshot {
     pub(super) fence: Option<Duration>,
     /// Addresses that another node may hold by now.
     pub(super) virtual_addresses: Vec<IpAddr>,
+    /// Upstreams on which the standing of a virtual router depends.
+    tracked: HashSet<String>,
 }
 
 impl Default for Snapshot {
@@ -42,6 +45,7 @@ impl Default for Snapshot {
             logs_response: false,
             fence: None,
             virtual_addresses: vec![],
+            tracked: HashSet::new(),
         }
     }
 }
@@ -74,6 +78,12 @@ impl Snapshot {
         let names = |names: &[&str]| {
             templates(&config).iter().any(|t| names.iter().any(|name| t.text().contains(name)))
         };
+        let tracks = config.vrrp.iter().flat_map(|instance| &instance.track);
+        let tracked = tracks.filter_map(|track| match &track.what {
+            Tracked::Upstream(name) => Some(name.clone()),
+            Tracked::Interface(_) | Tracked::File { .. } | Tracked::Check(_) => None,
+        });
+        let tracked = tracked.collect();
         let names_local = names(&["server_addr", "server_port"]);
         let names_times = !matches!(config.access_log, AccessLog::Off)
             || names(&["upstream_connect_time", "upstream_header_time"]);
@@ -100,7 +110,17 @@ impl Snapshot {
             logs_response,
             fence: shortest.map(|interval| interval.duration() * FENCE_INTERVALS),
             virtual_addresses,
+            tracked,
         })
+    }
+
+    /// Of the upstreams that virtual routers track, those of which no server is up; `None`: none is tracked.
+    pub(super) fn tracked_down(&self) -> Option<Vec<String>> {
+        let tracked = |g: &&Group| self.tracked.contains(&g.config.name);
+        let down = |g: &&Group| !g.servers.iter().any(|server| server.has_one_up());
+        let down =
+            self.upstreams.iter().filter(tracked).filter(down).map(|g| g.config.name.clone()).collect();
+        Some(down).filter(|_| !self.tracked.is_empty())
     }
 
     pub(super) fn report(&self) -> Vec<UpstreamReport> {

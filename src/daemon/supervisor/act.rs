@@ -99,7 +99,8 @@ impl Supervisor {
             Ok(pid) => {
                 info!("{player} is started as process {pid}");
                 self.players.insert(pid, player);
-                None
+                let known = self.upstreams_down.clone().filter(|_| player.role == RoleName::Vrrp);
+                known.and_then(|down| self.tell_vrrp(ToVrrp::Upstreams { down }))
             }
             Err(error) => {
                 warn!("{player} cannot be started: {error}");

@@ -51,6 +51,8 @@ pub(super) struct Supervisor {
     pub(super) generations: u64,
     pub(super) workers: usize,
     pub(super) reports: Reports,
+    /// The proxy's last word on what the vrrp role tracks, for one that starts later.
+    pub(super) upstreams_down: Option<Vec<String>>,
     pub(super) refused: Option<Refusal>,
     pub(super) replaced: bool,
     pub(super) started: Instant,
@@ -156,6 +158,11 @@ impl Supervisor {
             FromProxy::Report(report) => return self.reports.proxy(player, report),
             FromProxy::StatusQuery { query } => return self.take_query(player, query),
             FromProxy::FenceQuery(query) => return self.route_query(query),
+            FromProxy::Upstreams { down } => {
+                let event = self.tell_vrrp(ToVrrp::Upstreams { down: down.clone() });
+                self.upstreams_down = Some(down);
+                return self.follow(event);
+            }
         };
         self.happen(Event::Said(player, saying));
     }
@@ -249,6 +256,7 @@ impl Process1 {
             generations: 1,
             workers,
             reports: Reports::default(),
+            upstreams_down: None,
             refused: None,
             replaced: seen.links == 0,
             started: now,

@@ -16,7 +16,7 @@ use super::shell::Shell;
 use super::wire::Wire;
 use crate::config::{Transport, VrrpInstance};
 use crate::link::ArpFence;
-use crate::net::Cidr;
+use crate::net::{Cidr, Priority};
 use crate::os::{nft, packet, raw};
 use crate::vrrp::arp::{Frame, Meaning};
 use crate::vrrp::receive::{self, Datagram, Expectation, Senders};
@@ -66,6 +66,8 @@ pub(super) struct Instance {
     pub(super) heard: BTreeSet<Ipv4Addr>,
     pub(super) neighbourhood: Neighbourhood,
     eligible: Option<Result<(), String>>,
+    /// The configured one with what tracking makes of it.
+    pub(super) priority: Priority,
 }
 
 impl Instance {
@@ -85,6 +87,7 @@ impl Instance {
             told_gap: shell.last_gap(),
             machine: Machine::new(Settings::new(&config, shell.drain_timeout), now),
             expectation: expectation(&config, None, None, &[]),
+            priority: config.priority,
             config,
             wire: None,
             arp_fence: ArpFence::None,
@@ -130,7 +133,7 @@ impl Instance {
         {
             warn!(instance = self.config.name, "ARP about the new addresses cannot be received: {error}");
         }
-        self.machine.reconfigure(Settings::new(&self.config, shell.drain_timeout), now);
+        self.machine.reconfigure(self.settings(shell), now);
         self.settle(shell);
         if before.vrid != self.config.vrid && self.arp_fence == ArpFence::Nftables {
             drop(nft::silence::remove(before.vrid));
@@ -218,6 +221,18 @@ impl Instance {
         }
         self.machine.handle_peers(all.then(|| self.peers.clone()), now);
         self.settle(shell);
+    }
+
+    pub(super) fn set_priority(&mut self, priority: Priority, shell: &mut Shell, now: Instant) {
+        if std::mem::replace(&mut self.priority, priority) != priority {
+            info!(instance = self.config.name, "priority {priority}, configured as {}", self.config.priority);
+            self.machine.reconfigure(self.settings(shell), now);
+            self.settle(shell);
+        }
+    }
+
+    fn settings(&self, shell: &Shell) -> Settings {
+        Settings { priority: self.priority, ..Settings::new(&self.config, shell.drain_timeout) }
     }
 
     pub(super) fn set_eligible(&mut self, proxy: Result<(), String>, shell: &mut Shell, now: Instant) {

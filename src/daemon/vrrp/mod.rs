@@ -1,6 +1,7 @@
 //! The vrrp role: sockets, kernel state and clocks around the pure machines of `crate::vrrp`. It takes no decision of
 //! the protocol, and never waits for anything but its one event loop.
 
+mod check;
 mod door;
 mod effects;
 mod fence;
@@ -14,6 +15,7 @@ mod report;
 mod resolver;
 mod role;
 mod shell;
+mod tracker;
 mod turns;
 mod warnings;
 mod wire;

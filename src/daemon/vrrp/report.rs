@@ -5,18 +5,24 @@ use std::time::Instant;
 use super::instance::Instance;
 use super::resolver::Resolver;
 use super::shell::Shell;
+use super::tracker::Tracker;
 use crate::config::{Host, Transport};
 use crate::link::{Boottime, FenceReport, InstanceReport, VrrpReport};
 use crate::os::clock;
 
-pub(super) fn report(instances: &[Instance], shell: &Shell, resolver: &Resolver) -> VrrpReport {
+pub(super) fn report(
+    instances: &[Instance],
+    shell: &Shell,
+    resolver: &Resolver,
+    tracker: &Tracker,
+) -> VrrpReport {
     VrrpReport {
-        instances: instances.iter().map(|instance| one(instance, shell, resolver)).collect(),
+        instances: instances.iter().map(|instance| one(instance, shell, resolver, tracker)).collect(),
         warnings: shell.warnings.texts(),
     }
 }
 
-fn one(instance: &Instance, shell: &Shell, resolver: &Resolver) -> InstanceReport {
+fn one(instance: &Instance, shell: &Shell, resolver: &Resolver, tracker: &Tracker) -> InstanceReport {
     let (reason, since) = instance.machine.reason();
     InstanceReport {
         name: instance.config.name.clone(),
@@ -24,7 +30,9 @@ fn one(instance: &Instance, shell: &Shell, resolver: &Resolver) -> InstanceRepor
         state: instance.machine.state(),
         reason: reason.to_owned(),
         since: boottime(since),
-        priority: instance.config.priority.get(),
+        priority: instance.machine.settings().priority.get(),
+        configured_priority: instance.config.priority.get(),
+        tracks: tracker.report(&instance.config, &shell.survey),
         virtual_addresses: instance.config.addresses().collect(),
         interface: instance.wire.as_ref().map(|wire| wire.place.name.clone()),
         master: instance.machine.heard_master(),

@@ -21,6 +21,7 @@ use super::proxy_health::{ProxyWatch, Question};
 use super::report;
 use super::resolver::{Answer, Resolver};
 use super::shell::Shell;
+use super::tracker::{Sighting, Tracker};
 use super::turns::TURN;
 use super::wire::readable;
 use crate::config::{Config, Host, Transport, VrrpInstance};
@@ -71,8 +72,9 @@ async fn play(link: OwnedFd) -> ExitCode {
     let writer = tokio::spawn(write(link.sender(), outgoing));
     let (answers, resolved) = mpsc::channel(INBOX);
     let (door, knocked) = mpsc::channel(INBOX);
-    let code = match Role::new(outbox, Resolver::new(answers), door) {
-        Ok(role) => role.turn_until_the_end(link, resolved, knocked).await,
+    let (seen, sightings) = mpsc::channel(INBOX);
+    let code = match Role::new(outbox, Resolver::new(answers), Tracker::new(seen), door) {
+        Ok(role) => role.turn_until_the_end(link, resolved, knocked, sightings).await,
         Err(error) => failed("no netlink socket", &error),
     };
     writer.abort();
@@ -98,6 +100,7 @@ struct Role {
     instances: Vec<Instance>,
     events: AsyncFd<EventSocket>,
     resolver: Resolver,
+    tracker: Tracker,
     proxy: ProxyWatch,
     door: mpsc::Sender<Knock>,
     prepared: Option<(Generation, Box<Config>)>,
@@ -117,6 +120,7 @@ enum Wake {
     Link(io::Result<Option<ToVrrp>>),
     Resolved(Answer),
     Door(Knock),
+    Seen(Sighting),
     Socket,
     Timer,
 }
@@ -125,6 +129,7 @@ impl Role {
     fn new(
         outbox: mpsc::Sender<FromVrrp>,
         resolver: Resolver,
+        tracker: Tracker,
         door: mpsc::Sender<Knock>,
     ) -> io::Result<Self> {
         let events = readable(EventSocket::open()?)?;
@@ -134,6 +139,7 @@ impl Role {
             instances: vec![],
             events,
             resolver,
+            tracker,
             proxy: ProxyWatch::new(),
             door,
             prepared: None,
@@ -151,12 +157,14 @@ impl Role {
         mut link: Link<FromVrrp, ToVrrp>,
         mut resolved: mpsc::Receiver<Answer>,
         mut knocked: mpsc::Receiver<Knock>,
+        mut sightings: mpsc::Receiver<Sighting>,
     ) -> ExitCode {
         loop {
             let wake = tokio::select! {
                 message = link.receive() => Wake::Link(message.map(|m| m.map(|(message, _)| message))),
                 Some(answer) = resolved.recv() => Wake::Resolved(answer),
                 Some(knock) = knocked.recv() => Wake::Door(knock),
+                Some(sighting) = sightings.recv() => Wake::Seen(sighting),
                 () = poll_fn(|context| self.poll_sockets(context)) => Wake::Socket,
                 () = tokio::time::sleep_until(self.deadline().into()) => Wake::Timer,
             };
@@ -181,6 +189,7 @@ impl Role {
                 Wake::Door((question, answer)) => {
                     self.proxy.handle_answer(question, answer, Instant::now());
                 }
+                Wake::Seen(sighting) => self.tracker.handle_sighting(sighting),
                 Wake::Socket | Wake::Timer => {}
             }
             self.turn();
@@ -257,6 +266,7 @@ impl Role {
             },
             ToVrrp::Abort { generation } => drop(self.prepared.take_if(|(g, _)| *g == generation)),
             ToVrrp::Proxy(health) => self.proxy.handle_health(health, Instant::now()),
+            ToVrrp::Upstreams { down } => self.tracker.handle_upstreams(down),
             ToVrrp::FenceQuery(query) => {
                 let verdict = self.judge(query);
                 self.shell.tell(FromVrrp::FenceVerdict(verdict));
@@ -274,7 +284,7 @@ impl Role {
             // Nothing here has asked for it.
             ToVrrp::Ended(_) => {}
             ToVrrp::Report => {
-                let report = report::report(&self.instances, &self.shell, &self.resolver);
+                let report = report::report(&self.instances, &self.shell, &self.resolver, &self.tracker);
                 self.shell.tell(FromVrrp::Report(report));
             }
         }
@@ -287,6 +297,7 @@ impl Role {
         self.shell.drain_timeout = config.drain_timeout;
         self.shell.vrids = config.vrrp.iter().map(|instance| instance.vrid.get()).collect();
         self.resolver.want(config.vrrp.iter().flat_map(|instance| hosts(&instance.transport)), now);
+        self.tracker.want(&config.vrrp);
         let mut before = std::mem::take(&mut self.instances);
         for wanted in config.vrrp {
             // One with another name and the same id is the same virtual router to everybody else.
@@ -295,6 +306,7 @@ impl Role {
             let found = before.iter().position(known).or_else(|| before.iter().position(same));
             match found.map(|index| before.swap_remove(index)) {
                 Some(mut instance) if instance.resigned.is_none() && !instance.leaving => {
+                    instance.priority = self.tracker.standing(&wanted, &self.shell.survey).priority;
                     instance.reconfigure(wanted, &mut self.shell, now);
                     self.instances.push(instance);
                 }
@@ -405,7 +417,10 @@ impl Role {
         let now = Instant::now();
         let eligible = self.proxy.eligible(now);
         for instance in &mut self.instances {
-            instance.set_eligible(eligible.clone(), &mut self.shell, now);
+            let standing = self.tracker.standing(&instance.config, &self.shell.survey);
+            self.shell.warnings.set(&instance.config.name, "track", standing.problem, now);
+            instance.set_priority(standing.priority, &mut self.shell, now);
+            instance.set_eligible(eligible.clone().and(standing.fault), &mut self.shell, now);
         }
     }
 

@@ -7,6 +7,7 @@ mod hostile;
 mod keepalived;
 mod network;
 mod reload;
+mod tracking;
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(super) fn instance(address: &str) -> VrrpInstance {
         interface: None,
         transport: Transport::Multicast,
         password: None,
+        track: vec![],
         lease: Duration::from_secs(1),
         hooks: Hooks::default(),
     }

@@ -1,0 +1,110 @@
+//! What is tracked moves the priority, or the addresses.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::network::{Node, VIP, answering, eventually, unicast, with_bridge};
+use crate::config::{Track, TrackCheck, TrackCheckKind, Tracked, VrrpInstance};
+use crate::link::{ToVrrp, VrrpState};
+
+/// Nobody accepts what the checks connect to: its queue has to last for the test.
+const SOON: Duration = Duration::from_millis(100);
+
+fn tracking(priority: u8, what: Tracked, weight: i16) -> VrrpInstance {
+    VrrpInstance { track: vec![Track { what, weight }], ..unicast(priority, &[11, 12]) }
+}
+
+fn tcp(address: SocketAddr) -> Tracked {
+    Tracked::Check(TrackCheck {
+        kind: TrackCheckKind::Tcp(address),
+        interval: SOON,
+        timeout: Duration::from_secs(5),
+        rise: 1,
+        fall: 1,
+        init_fail: false,
+    })
+}
+
+/// Priority, and whether what is tracked is well.
+fn standing(node: &mut Node) -> (u8, Option<bool>) {
+    let report = node.report().instances.remove(0);
+    (report.priority, report.tracks[0].ok)
+}
+
+#[test]
+fn a_check_that_fails_costs_the_weight_or_the_address() {
+    with_bridge("a_check_that_fails_costs_the_weight_or_the_address", || {
+        let address: SocketAddr = "127.0.0.1:5432".parse().unwrap();
+        let mut a = Node::start(11, tracking(200, tcp(address), -150));
+        let mut b = Node::start(12, unicast(100, &[11, 12]));
+        let listen = |node: &Node| node.namespace.enter(|| TcpListener::bind(address).unwrap());
+        eventually("the first look", || standing(&mut a) == (50, Some(false)));
+        b.becomes(VrrpState::Master);
+        let service = listen(&a);
+        eventually("it comes back", || standing(&mut a) == (200, Some(true)));
+        a.becomes(VrrpState::Master);
+        b.becomes(VrrpState::Backup);
+        drop(service);
+        eventually("it fails", || standing(&mut a) == (50, Some(false)));
+        b.becomes(VrrpState::Master);
+        eventually("it gives way", || answering(VIP) == [b.mac()]);
+        let report = a.report().instances.remove(0);
+        assert_eq!((report.state, report.configured_priority), (VrrpState::Backup, 200));
+
+        // The same without a weight: it does not stand at all.
+        a.config.vrrp = vec![tracking(200, tcp(address), 0)];
+        a.commit();
+        let reason = a.becomes(VrrpState::Fault);
+        assert!(reason.starts_with("tcp 127.0.0.1:5432: "), "{reason}");
+        let service = listen(&a);
+        a.becomes(VrrpState::Master);
+        drop(service);
+        a.becomes(VrrpState::Fault);
+        assert!(b.becomes(VrrpState::Master).contains("has released it"), "{}", b.log());
+        eventually("it has left", || a.holds(VIP).is_none());
+    });
+}
+
+#[test]
+fn a_file_an_interface_and_an_upstream_are_tracked() {
+    with_bridge("a_file_an_interface_and_an_upstream_are_tracked", || {
+        let path: PathBuf = std::env::temp_dir().join(format!("vipgate-track-{}", std::process::id()));
+        fs::write(&path, "3\n").unwrap();
+        let file = Tracked::File { path: path.clone(), interval: SOON };
+        let mut a = Node::start(11, tracking(100, file, -10));
+        eventually("the number counts", || standing(&mut a) == (70, Some(true)));
+        fs::write(&path, "-5\n").unwrap();
+        eventually("the next one too", || standing(&mut a) == (150, Some(true)));
+        fs::write(&path, "much\n").unwrap();
+        eventually("no number is said", || {
+            a.report().warnings.iter().any(|warning| warning.contains("its first line is no whole number"))
+        });
+        assert_eq!(standing(&mut a), (100, Some(true)), "and counts as 0");
+        fs::write(&path, "26\n").unwrap();
+        assert!(a.becomes(VrrpState::Fault).starts_with("file "));
+        fs::remove_file(&path).unwrap();
+        a.becomes(VrrpState::Master);
+
+        a.namespace.run(&["ip", "link", "add", "back0", "type", "veth", "peer", "name", "back1"]);
+        a.namespace.run(&["ip", "link", "set", "back1", "up"]);
+        let interface = Tracked::Interface("back0".to_owned().try_into().unwrap());
+        a.config.vrrp = vec![tracking(100, interface, -30)];
+        a.commit();
+        assert_eq!(standing(&mut a), (70, Some(false)), "it is down");
+        a.namespace.run(&["ip", "link", "set", "back0", "up"]);
+        eventually("it is up", || standing(&mut a) == (100, Some(true)));
+        a.namespace.run(&["ip", "link", "del", "back0"]);
+        eventually("it is gone", || standing(&mut a) == (70, Some(false)));
+
+        a.config.vrrp = vec![tracking(100, Tracked::Upstream("app".to_owned()), 20)];
+        a.commit();
+        assert_eq!(standing(&mut a), (100, None), "nobody has said it yet");
+        a.tell(&ToVrrp::Upstreams { down: vec!["other".to_owned()] });
+        assert_eq!(standing(&mut a), (120, Some(true)));
+        a.tell(&ToVrrp::Upstreams { down: vec!["other".to_owned(), "app".to_owned()] });
+        assert_eq!(standing(&mut a), (100, Some(false)));
+        assert_eq!(a.report().instances[0].state, VrrpState::Master, "all the while");
+    });
+}
