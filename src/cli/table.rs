@@ -11,6 +11,8 @@ use crate::link::{
 
 /// A report older than this is given with its age.
 const FRESH: Duration = Duration::from_secs(1);
+/// Lines of the history that fit beside the rest.
+const SHOWN_HISTORY: usize = 8;
 
 pub(super) fn render(status: &Status) -> String {
     let mut page = Page::default();
@@ -34,6 +36,7 @@ pub(super) fn render(status: &Status) -> String {
             runner(&mut page, report);
         }
     }
+    history(&mut page, status);
     warnings(&mut page, status);
     page.text
 }
@@ -141,6 +144,16 @@ fn counters(page: &mut Page, counters: &[(String, u64)]) {
     }
 }
 
+/// The last ones; JSON has more.
+fn history(page: &mut Page, status: &Status) {
+    let mut label = "history";
+    let first = status.history.len().saturating_sub(SHOWN_HISTORY);
+    for happening in status.history.iter().skip(first) {
+        page.row(label, &format!("{} ago: {}", age(status.now, happening.at), happening.what));
+        label = "";
+    }
+}
+
 fn warnings(page: &mut Page, status: &Status) {
     let vrrp =
         status.vrrp.iter().flat_map(|v| &v.report).flat_map(|(_, report): &(_, VrrpReport)| &report.warnings);
@@ -231,7 +244,7 @@ mod tests {
     use super::*;
     use crate::link::VrrpState;
     use crate::link::control::tests::status;
-    use crate::link::control::{RefusedEdit, WaitingEdit};
+    use crate::link::control::{Happening, HappeningKind, RefusedEdit, WaitingEdit};
 
     #[test]
     fn spans_have_two_units_at_most() {
@@ -262,6 +275,13 @@ mod tests {
         status.warnings.push("the file was replaced".into());
         status.proxy.last_end = Some("was killed by SIGKILL".into());
         status.proxy.incarnation = 2;
+        let happening = |n: u64| Happening {
+            at: Boottime(n * 1_000_000_000),
+            time: String::new(),
+            kind: HappeningKind::Role,
+            what: format!("event {n}"),
+        };
+        status.history = (81..90).map(happening).collect();
         let expect = "\
 node         one (vipgate 0.1.0, up 1 min 36 s)
 config       /etc/vipgate/vipgate.yaml (0123456789ab)
@@ -279,6 +299,14 @@ vrrp         serving for 1 min 35 s, pid 7
     counted  adverts_sent 120
 proxy        serving for 1 min 35 s, pid 7, started 2 times, the last one was killed by SIGKILL
   workers    2, 0 connections, 0 requests
+history      18 s ago: event 82
+             17 s ago: event 83
+             16 s ago: event 84
+             15 s ago: event 85
+             14 s ago: event 86
+             13 s ago: event 87
+             12 s ago: event 88
+             11 s ago: event 89
 warnings     the file was replaced
 ";
         assert_eq!(render(&status), expect);

@@ -112,7 +112,7 @@ impl SecondText {
     }
 
     /// `2026-11-29T08:09:10+00:00`
-    pub(super) fn iso8601(&self) -> &[u8] {
+    pub fn iso8601(&self) -> &[u8] {
         &self.iso8601
     }
 

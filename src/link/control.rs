@@ -40,8 +40,34 @@ pub struct Status {
     pub vrrp: Option<RoleStatus<VrrpReport>>,
     /// `None`: there is nothing to run, and nobody to tell.
     pub runner: Option<RoleStatus<RunnerReport>>,
+    /// From the oldest to the newest.
+    pub history: Vec<Happening>,
     /// PID 1's own; those of the vrrp role and the runner are in their reports.
     pub warnings: Vec<String>,
+}
+
+/// One thing that has happened here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Happening {
+    pub at: Boottime,
+    /// By the wall clock, as ISO 8601 writes it.
+    pub time: String,
+    pub kind: HappeningKind,
+    pub what: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HappeningKind {
+    /// A virtual router is in another state.
+    Router,
+    /// A process did not run, or its machine was suspended.
+    Gap,
+    Config,
+    /// A process has died, or was killed; vipgate has started or was told to stop.
+    Role,
+    /// Somebody could not be told.
+    Notification,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -231,6 +257,7 @@ pub(crate) mod tests {
             proxy: role(ProxyReport { workers: 2, ..ProxyReport::default() }),
             vrrp: Some(role(VrrpReport { instances: vec![instance], warnings: vec![] })),
             runner: None,
+            history: vec![],
             warnings: vec![],
         }
     }

@@ -183,6 +183,10 @@ pub enum FromVrrp {
         answer: PeersAnswer,
     },
     Transition(Transition),
+    /// This process did not run, or the machine was suspended.
+    Gap {
+        what: String,
+    },
     /// For the runner: this role may start nothing itself.
     Run(Run),
     Report(VrrpReport),

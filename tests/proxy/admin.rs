@@ -40,6 +40,7 @@ fn status() -> Status {
         },
         vrrp: None,
         runner: None,
+        history: vec![],
         warnings: vec![],
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use vipgate::link::RunnerReport;
-use vipgate::link::control::Status;
+use vipgate::link::control::{HappeningKind, Status};
 
 use crate::cases::{BOTH, privileged};
 use crate::node::{Node, Options, send, with_hooks, write};
@@ -116,6 +116,17 @@ pub(crate) fn hung() -> Outcome {
     until_told(&node, "every INSTANCE web BACKUP 150\n");
     assert!(!is_alive(pid), "the next one has begun before it was ended");
     node.until_status("a failure", |status| (count(status, "hooks_failed") == 1).then_some(()));
+    let history = node.until_status("a history", |status| Some(status.history));
+    for (kind, what) in [
+        (HappeningKind::Role, "vipgate 0.1.0 is started"),
+        (HappeningKind::Config, "vipgate.yaml is in force (generation 2)"),
+        (HappeningKind::Router, "web is BACKUP, was FAULT: told to"),
+        (HappeningKind::Notification, "web: notify_backup failed: /bin/sh -c"),
+    ] {
+        let found =
+            history.iter().filter(|happening| happening.kind == kind && happening.what.contains(what));
+        assert_eq!(found.count(), 1, "{what}: {history:#?}");
+    }
     assert!(node.log().contains("web: notify_backup failed: /bin/sh -c"), "{}", node.log());
     assert_eq!(node.count("vrrp starts"), 1);
     Ok(())
@@ -204,6 +215,10 @@ pub(crate) fn vrrp_death() -> Outcome {
     until_told(&node, master);
     send(node.wait("vrrp commit 1").pid, Signal::SIGKILL);
     until_told(&node, &format!("{master}every INSTANCE web FAULT 150\n"));
+    let history = node.until_status("a history", |status| Some(status.history));
+    let said = |what: &str| history.iter().any(|happening| happening.what.starts_with(what));
+    assert!(said("vrrp #1 was killed by SIGKILL"), "{history:#?}");
+    assert!(said("web is FAULT: the vrrp role was killed"), "{history:#?}");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 use super::edition::Edition;
 use super::player::{Heard, Stage};
 use super::run::Supervisor;
+use crate::link::control::HappeningKind;
 use crate::link::{Generation, ToProxy, ToRunner, ToVrrp};
 use crate::os::process;
 use crate::supervision::{Action, Event, Player, RoleName};
@@ -18,6 +19,7 @@ impl Supervisor {
             Action::Spawn(player) => self.spawn(player),
             Action::Kill(player, why) => {
                 warn!("{player} is killed: it {why}");
+                self.record(HappeningKind::Role, &format!("{player} is killed: it {why}"));
                 let pid = self.players.iter().find(|(_, p)| **p == player).map(|(pid, _)| *pid);
                 // It can have ended, but its number stays its own until it is reaped.
                 pid.and_then(|pid| process::kill_child(pid).err())

@@ -2,6 +2,7 @@
 //! request ever reaches it. What to do is decided in `supervision`; this room does it.
 
 mod act;
+mod chronicle;
 mod control;
 mod edition;
 mod loading;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use tracing::warn;
 
 use super::run::Supervisor;
+use crate::link::control::HappeningKind;
 use crate::link::{Announced, FromRunner, Generation, Notice, Run, ToRunner, ToVrrp, Transition};
+use crate::notification::history;
 use crate::supervision::{Event, Player, RoleName, Saying};
 
 /// Notices that wait for a runner that is being started again.
@@ -31,7 +33,7 @@ impl Supervisor {
                 Saying::Drained
             }
             // The runner has logged it itself.
-            FromRunner::Failed { .. } => return,
+            FromRunner::Failed { what } => return self.record(HappeningKind::Notification, &what),
             FromRunner::Ended(ended) => {
                 let lost = self.tell_vrrp(ToVrrp::Ended(ended));
                 return self.follow(lost);
@@ -58,6 +60,9 @@ impl Supervisor {
     }
 
     pub(super) fn pass_on(&mut self, transition: &Transition) {
+        if let Some(what) = history::told(transition) {
+            self.record(HappeningKind::Router, &what);
+        }
         let Some(notice) = Notice::of(transition) else { return };
         // To be backup is not the news of a node that leaves.
         let state = if self.plan.is_stopping() { Announced::Stop } else { notice.state };
@@ -76,7 +81,11 @@ impl Supervisor {
             .map(|notice| Notice { state: Announced::Fault, reason: reason.clone(), ..notice.clone() })
             .collect();
         if !self.plan.is_stopping() {
-            lost.into_iter().for_each(|notice| self.notice(notice));
+            for notice in lost {
+                let Notice { instance, reason, .. } = &notice;
+                self.record(HappeningKind::Router, &format!("{instance} is FAULT: {reason}"));
+                self.notice(notice);
+            }
         }
     }
 

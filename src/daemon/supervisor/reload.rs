@@ -15,6 +15,7 @@ use super::watch::{Found, Sighting};
 use super::{loading, preflight};
 use crate::daemon::log;
 use crate::link::Generation;
+use crate::link::control::HappeningKind;
 use crate::link::loading::FromLoader;
 use crate::os::snapshot::Snapshot;
 use crate::supervision::{Event, Rejection};
@@ -136,6 +137,7 @@ impl Supervisor {
             let again = if is_for_now { "; it will be tried again" } else { "" };
             let what = if is_held { "held back" } else { "refused" };
             warn!("the edit is {what}, the configuration in force stays{again}:\n{problems}");
+            self.record(HappeningKind::Config, &format!("an edit is {what}: {problems}"));
         }
         let at = known.map_or(now, |refusal| refusal.at);
         let again = is_for_now.then_some(now + TRY_AGAIN_AFTER);
@@ -179,7 +181,13 @@ impl Supervisor {
                 let kept = &self.in_force.sockets;
                 self.given.retain(|given| kept.has(given));
                 log::apply(self.in_force.config.log);
-                info!("{} is in force (generation {})", self.in_force.origin.path.display(), generation.0);
+                let what = format!(
+                    "{} is in force (generation {})",
+                    self.in_force.origin.path.display(),
+                    generation.0
+                );
+                info!("{what}");
+                self.record(HappeningKind::Config, &what);
                 if workers(&self.in_force.config) != self.workers {
                     warn!("{}", self.workers_warning());
                 }

@@ -20,7 +20,9 @@ use super::start::{Call, Calls, Settings};
 use super::status::{Refusal, Reports};
 use super::watch::{Demand, Sighting, Watch};
 use crate::daemon::log;
+use crate::link::control::HappeningKind;
 use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToProxy, ToRunner, ToVrrp};
+use crate::notification::history::History;
 use crate::os::process;
 use crate::os::snapshot::Snapshot;
 use crate::supervision::{Event, Plan, Player, RoleName, Saying};
@@ -41,6 +43,7 @@ pub(super) struct Supervisor {
     pub(super) vrrp: Option<Stage<ToVrrp>>,
     pub(super) runner: Option<Stage<ToRunner>>,
     pub(super) notices: Notices,
+    pub(super) history: History,
     /// The groups that this proxy has been given and has not let go of. They close when no configuration has them any
     /// more.
     pub(super) given: Vec<Weak<[OwnedFd]>>,
@@ -76,6 +79,7 @@ impl Supervisor {
             warn!("{warning}");
         }
         self.warn_replaced();
+        self.record(HappeningKind::Role, &format!("vipgate {} is started", env!("CARGO_PKG_VERSION")));
         self.happen(Event::Candidate(self.in_force.candidate()));
     }
 
@@ -119,6 +123,7 @@ impl Supervisor {
             };
             if !self.plan.is_stopping() {
                 warn!("{player} (process {pid}) {end}");
+                self.record(HappeningKind::Role, &format!("{player} {end}"));
             }
             if self.plan.view(player.role).incarnation == player.incarnation {
                 match player.role {
@@ -181,6 +186,9 @@ impl Supervisor {
             FromVrrp::Peers { question, answer } => Saying::Peers(question, answer),
             FromVrrp::FenceVerdict(verdict) => {
                 return self.follow(self.tell_proxy(ToProxy::FenceVerdict(verdict)));
+            }
+            FromVrrp::Gap { what } => {
+                return self.record(HappeningKind::Gap, &format!("the vrrp role: {what}"));
             }
             FromVrrp::Run(run) => return self.have_run(run),
             // The vrrp role has logged it itself; the next report says the rest.
@@ -249,6 +257,7 @@ impl Process1 {
             vrrp: None,
             runner: None,
             notices: Notices::default(),
+            history: History::default(),
             given: vec![],
             players: HashMap::new(),
             heard,
@@ -285,7 +294,10 @@ impl Process1 {
         };
         tokio::select! {
             call = calls.next() => match call {
-                Call::Stop => supervisor.happen(Event::Stop),
+                Call::Stop => {
+                    supervisor.record(HappeningKind::Role, "vipgate is told to stop");
+                    supervisor.happen(Event::Stop);
+                }
                 Call::Reap => supervisor.reap(),
                 Call::Reload => {
                     supervisor.hang_up();

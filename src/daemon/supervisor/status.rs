@@ -174,6 +174,7 @@ impl Supervisor {
             vrrp: wants_vrrp.then(|| self.role(RoleName::Vrrp, vrrp_pid, self.reports.vrrp.as_ref(), &clock)),
             runner: wants_runner
                 .then(|| self.role(RoleName::Runner, runner_pid, self.reports.runner.as_ref(), &clock)),
+            history: self.history.list(),
             warnings: self.warnings(),
         }
     }

@@ -215,7 +215,9 @@ impl Role {
         for gap in self.shell.gaps_after(&mut self.told_gap) {
             let what =
                 if gap.hidden.is_zero() { "this process did not run" } else { "this machine was suspended" };
-            warn!("{what} for {:.1?}", gap.length);
+            let what = format!("{what} for {:.1?}", gap.length);
+            warn!("{what}");
+            self.shell.tell(FromVrrp::Gap { what });
             self.proxy.handle_gap(Instant::now());
         }
         for instance in &mut self.instances {
