@@ -24,6 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use arguments::Arguments;
@@ -68,6 +69,7 @@ fn measure_all(arguments: &Arguments, folder: &Path) -> io::Result<bool> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let binary = arguments.binary.clone().map_or_else(build, Ok)?;
+    println!("{}", isolate());
     let origin = origin::start()?;
     let bench = Bench { arguments, origin: &origin, binary, folder: folder.to_owned() };
     println!(
@@ -101,6 +103,20 @@ fn measure_all(arguments: &Arguments, folder: &Path) -> io::Result<bool> {
         println!("NOT MEASURED: {}", unmeasured.join(", "));
     }
     Ok(unmeasured.is_empty())
+}
+
+/// Goes into a network of its own, before there is a second thread: the packet filters of the machine cost everybody the
+/// same, which moves all ratios towards 1. Says where it is then, and how the kernel paces what is sent there.
+fn isolate() -> String {
+    let isolated = unshare(CloneFlags::CLONE_NEWNET)
+        .map_err(io::Error::from)
+        .and_then(|()| Command::new("ip").args(["link", "set", "lo", "up"]).status());
+    let place = match isolated {
+        Ok(_) => "in a network namespace without packet filters".to_owned(),
+        Err(error) => format!("in the machine's network, with its packet filters ({error})"),
+    };
+    let control = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+    format!("{place}, congestion control {}", control.trim())
 }
 
 /// The binary as the image has it.
