@@ -20,6 +20,8 @@ const ANSWERS_BELIEVED: u32 = 3;
 /// What a peer says of its lateness counts for as long as this, whatever it says later, since it relies on that; then it
 /// has to say it again.
 pub const PATIENCE_KEPT: Duration = Duration::from_secs(10);
+/// A promise is relied on for less time than it is kept, since clocks differ.
+const PATIENCE_RELIED: Duration = Duration::from_secs(9);
 /// No peer is given more time than this: what is later is frozen.
 pub const PATIENCE_MAX: Duration = Duration::from_secs(2);
 
@@ -86,6 +88,8 @@ pub(super) struct Detector {
     asking: bool,
     /// Answers since its last advert.
     answers: u32,
+    /// Adverts of earlier count for nothing: this process did not run for too long after them.
+    listens_since: Option<Instant>,
 }
 
 impl Detector {
@@ -102,6 +106,14 @@ impl Detector {
         if let Some(peer) = self.peer(source) {
             peer.gone = false;
             peer.advert_at = Some(now);
+        }
+    }
+
+    /// Whatever was heard before now may have changed since.
+    pub(super) fn listen_anew(&mut self, now: Instant) {
+        self.listens_since = Some(now);
+        for peer in self.peers.values_mut() {
+            peer.advert_at = None;
         }
     }
 
@@ -144,7 +156,7 @@ impl Machine {
                 peer.quota.report(period, now);
                 self.be_patient(source, now);
             }
-            PeerNews::Patient { bound, asked } => peer.patient = Some((bound, asked + PATIENCE_KEPT)),
+            PeerNews::Patient { bound, asked } => peer.patient = Some((bound, asked + PATIENCE_RELIED)),
             // It may have waited while this process did not run.
             PeerNews::Alive | PeerNews::Gone if waited => {}
             PeerNews::Alive => self.has_answered(source, now),
@@ -190,11 +202,13 @@ impl Machine {
         self.detection_bound(now) + self.skew()
     }
 
-    /// The skew parts two backups. Where there is only one it would part nobody, and the least skew of the protocol
-    /// remains: a master counts itself out first, however little its clock differs. In a multicast group backups do not
-    /// hear each other, and nobody knows that it is the only one.
+    /// The skew parts two backups. Behind the only peer it would part nobody, and the least skew of the protocol remains:
+    /// a master counts itself out first, however little its clock differs. As long as that one has not been heard it may
+    /// be a backup too. In a multicast group backups do not hear each other, and nobody knows that it is the only one.
     pub(super) fn skew(&self) -> Duration {
-        let alone = self.detector.all.as_ref().is_some_and(|all| all.len() == 1);
+        let master = self.heard.map(|heard| heard.from);
+        let alone =
+            self.detector.all.as_ref().is_some_and(|all| all.len() == 1 && all.first() == master.as_ref());
         let priority = if alone { Priority::OWNER } else { self.settings.priority };
         timing::skew(self.settings.version, priority, self.master_interval)
     }
@@ -215,7 +229,7 @@ impl Machine {
 
     /// Why a silent master is taken for dead.
     pub(super) fn silence_of(&self, from: Ipv4Addr, now: Instant) -> String {
-        let silent = self.advert_of(from).map_or(Duration::ZERO, |at| now - at);
+        let silent = self.advert_of(from).map_or(self.down_interval(now), |at| now - at);
         if self.detector.is_gone(from) {
             format!("the link to {from} has broken off, and it is silent for {silent:.0?}")
         } else if self.detector.asking {
@@ -240,13 +254,12 @@ impl Machine {
         }
     }
 
-    /// One interval without an advert is enough: it can be neither late nor unheard.
+    /// One interval without an advert is enough: it can be neither late nor unheard. The skew still parts two backups.
+    /// News that waited while this process did not run says nothing about who is master by now.
     fn is_gone(&mut self, source: Ipv4Addr, now: Instant) {
-        if !self.waits_for(source) {
-            return;
-        }
+        let Some(advert_at) = self.advert_of(source).filter(|_| self.waits_for(source)) else { return };
         self.count("peer_gone");
-        let at = self.advert_of(source).map_or(now, |at| now.max(at + self.master_interval));
+        let at = now.max(advert_at + self.master_interval) + self.skew();
         if self.timers.deadline(Timer::Down).is_none_or(|down| at < down) {
             self.arm_down(at);
         }
@@ -255,18 +268,22 @@ impl Machine {
     /// It relies on it from now on, and not from its next advert on.
     fn be_patient(&mut self, source: Ipv4Addr, now: Instant) {
         let outranked = self.heard.is_some_and(|heard| self.preempts(heard.priority, now));
-        if !self.waits_for(source) || outranked || self.detector.is_gone(source) {
+        // As long as nobody is heard, it may be anybody.
+        let unheard = self.role == Role::Backup && self.heard.is_none();
+        if !(unheard || self.waits_for(source)) || outranked || self.detector.is_gone(source) {
             return;
         }
-        let at = self.advert_of(source).unwrap_or(now) + self.down_interval(now);
+        let entered = self.reason().1;
+        let since = self.advert_of(source).filter(|_| !unheard).or(self.detector.listens_since);
+        let since = since.map_or(entered, |since| since.max(entered));
+        let at = since + self.down_interval(now);
         if self.timers.deadline(Timer::Down).is_some_and(|down| down < at) {
             self.arm_down(at);
         }
     }
 
     fn is_back(&mut self, source: Ipv4Addr, now: Instant) {
-        if self.waits_for(source) {
-            let since = self.advert_of(source).unwrap_or(now);
+        if let Some(since) = self.advert_of(source).filter(|_| self.waits_for(source)) {
             self.arm_down(now.max(since + self.down_interval(now)));
         }
     }

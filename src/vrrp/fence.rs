@@ -116,6 +116,7 @@ impl Machine {
         let whole = now + self.down_interval(now);
         if gap > self.detection_bound(now) {
             self.output(Output::DiscardReceived);
+            self.detector.listen_anew(now);
             self.arm_down(whole);
         } else {
             // Who has been asked goes on being waited for.

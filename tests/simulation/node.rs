@@ -17,6 +17,7 @@ use vipgate::vrrp::{
 
 use crate::clock::{Clock, MS, Nanos};
 use crate::lan::Frame;
+use crate::link::{Links, Message};
 
 /// What each of the two sockets holds for a process that does not read.
 const INBOX: usize = 256;
@@ -60,6 +61,9 @@ pub(crate) struct Node {
     fails_over: bool,
     /// Has handed over on request, and must not preempt whoever has the addresses.
     pub(crate) yielded: bool,
+    pub(crate) links: Links,
+    /// Counts its processes.
+    pub(crate) life: u64,
     /// Whether the shell sees a gap while its own clock runs on, or leaves that to the machine.
     notices_gaps: bool,
 }
@@ -77,6 +81,16 @@ pub(crate) struct Deed {
     pub(crate) advertised: bool,
     /// An advert was accepted by `receive::check` and given to the machine: interval, priority.
     pub(crate) heard: Vec<(Duration, u8)>,
+    /// To the peer of that number.
+    pub(crate) letters: Vec<(usize, Message)>,
+    pub(crate) asked: Vec<Ipv4Addr>,
+    pub(crate) answered: u64,
+    /// To whom, and for which lateness and quota, this node has promised to be patient.
+    pub(crate) promised: Vec<(usize, Duration, Duration)>,
+    /// On whose promise of how much it relies, from when on.
+    pub(crate) relies: Vec<(usize, Duration, std::time::Instant)>,
+    /// Why it became master: its link told it.
+    pub(crate) by_link: bool,
 }
 
 pub(crate) struct Identity {
@@ -86,6 +100,9 @@ pub(crate) struct Identity {
     pub(crate) peers: Vec<Ipv4Addr>,
     pub(crate) clock: Clock,
     pub(crate) notices_gaps: bool,
+    pub(crate) linked: bool,
+    /// The CFS period of a quota, zero: none.
+    pub(crate) quota: Duration,
 }
 
 pub(crate) fn address(id: usize) -> Ipv4Addr {
@@ -121,6 +138,8 @@ impl Node {
             resigning: false,
             fails_over: false,
             yielded: false,
+            links: Links::new(identity.linked, identity.quota),
+            life: 0,
             notices_gaps: identity.notices_gaps,
         }
     }
@@ -148,6 +167,7 @@ impl Node {
         self.answering = false;
         self.resigning = false;
         self.yielded = false;
+        self.life += 1;
         self.discard();
         self.known.clear();
         self.machine = Some(Machine::new(self.settings.clone(), self.clock.local(now)));
@@ -159,6 +179,7 @@ impl Node {
         self.machine = None;
         self.frozen = None;
         self.answering = false;
+        self.links.die();
         self.discard();
     }
 
@@ -207,6 +228,9 @@ impl Node {
     pub(crate) fn thaw(&mut self, now: Nanos, told_first: bool) -> Deed {
         let Some((freeze, since)) = self.frozen.take() else { return Deed::default() };
         let gap = now - since;
+        if freeze == Freeze::Paused {
+            self.links.was_late(gap, now);
+        }
         let noticed = match freeze {
             Freeze::Suspended => {
                 self.clock.stood += gap;
@@ -230,6 +254,9 @@ impl Node {
             deed.append(self.tell_surroundings(now));
         }
         deed.append(self.read_sockets(now));
+        for letter in std::mem::take(&mut self.links.waiting) {
+            deed.append(self.read(letter, address(letter.from), now));
+        }
         deed.append(self.wake(now));
         deed.append(self.tell_surroundings(now));
         deed
@@ -364,11 +391,14 @@ impl Node {
                 self.broadcast(&Arp::announcement(self.mac, address, form), deed);
             }
             Output::Probe { address } => self.broadcast(&Arp::probe(self.mac, address), deed),
-            // Nobody has a link.
-            Output::Ask { .. } => deed.log.push("asks".to_owned()),
+            Output::Ask { peer } => {
+                deed.log.push(format!("asks {peer}"));
+                deed.asked.push(peer);
+            }
             Output::Transition(t) => {
                 deed.log.push(format!("{:?} -> {:?}: {}", t.from, t.to, t.reason));
                 deed.became = Some(t.to);
+                deed.by_link = t.to == VrrpState::Master && t.reason.contains("link");
             }
             Output::Warn { text, .. } => deed.log.push(format!("warning: {text}")),
             Output::ClearWarn(kind) => deed.log.push(format!("no longer: {kind:?}")),
@@ -376,6 +406,7 @@ impl Node {
                 deed.log.push(format!("resigned: {reason}"));
                 deed.resigned = true;
             }
+            Output::Count("peer_answered") => deed.answered += 1,
             Output::Count(_) => {}
         }
     }
@@ -412,5 +443,11 @@ impl Deed {
         self.broadcasts += later.broadcasts;
         self.claimed |= later.claimed;
         self.advertised |= later.advertised;
+        self.letters.append(&mut later.letters);
+        self.asked.append(&mut later.asked);
+        self.answered += later.answered;
+        self.promised.append(&mut later.promised);
+        self.relies.append(&mut later.relies);
+        self.by_link |= later.by_link;
     }
 }

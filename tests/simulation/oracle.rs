@@ -17,8 +17,23 @@ const BROADCASTS_PER_SECOND: usize = 64;
 const CLOCKS_DIFFER: f64 = 0.002;
 /// The bound that the simulation gives to a handover.
 pub(crate) const RESIGN_BOUND: Duration = Duration::from_millis(1000);
+/// A promise is kept for so long, and relied on for a little less, whatever the clocks.
+const PROMISE_KEPT: Nanos = 10_000 * MS;
+const PROMISE_RELIED: Nanos = 9_100 * MS;
+/// Who is later than this is frozen, and nobody waits for it.
+const PATIENCE_MAX: Nanos = 2000 * MS;
+/// A master that answers is believed three times; then it is asked no more.
+const SILENCES: Nanos = 5;
 /// In a lossy network: this many adverts in a row are never lost (0.15 to the power of 12).
 const NEVER_LOST: u64 = 12;
+
+#[derive(Clone, Copy)]
+struct Arrival {
+    at: Nanos,
+    from: usize,
+    interval: Nanos,
+    priority: u8,
+}
 
 #[derive(Default)]
 struct Watch {
@@ -26,8 +41,15 @@ struct Watch {
     listening_since: Nanos,
     /// The interval of the master that it accepted last.
     learnt: Option<Nanos>,
-    /// The last advert that reached the node's kernel: when, its interval, its priority.
-    arrived: Option<(Nanos, Nanos, u8)>,
+    /// The last advert that reached the node's kernel.
+    arrived: Option<Arrival>,
+    /// To whom it has promised to be patient for how long, and since when.
+    promised: Vec<(usize, Nanos, Nanos)>,
+    /// Whose promise of how much it has, since when.
+    relies: BTreeMap<usize, (Nanos, Nanos)>,
+    /// When it became master of its own accord, after the silence of whom.
+    took_over: Option<(Nanos, Option<usize>)>,
+    started: Nanos,
     pub(crate) advertised: Option<Nanos>,
     broadcasts: VecDeque<Nanos>,
 }
@@ -84,12 +106,12 @@ impl Oracle {
 
     /// An advert reached the node's kernel, whether or not the process reads it. A process that does not run, or does not
     /// stand for election, need not know the sender's interval, and goes by its own or the last that it learnt.
-    pub(crate) fn arrival(&mut self, node: &Node, sent: Duration, priority: u8, now: Nanos) {
+    pub(crate) fn arrival(&mut self, node: &Node, from: usize, sent: Duration, priority: u8, now: Nanos) {
         let watch = &mut self.watched[node.id];
         let known = interval(node).min(watch.learnt.unwrap_or(Nanos::MAX));
         let listening = node.runs() && node.state() == Some(VrrpState::Backup);
         let sent = if listening { nanos(sent) } else { nanos(sent).min(known) };
-        watch.arrived = Some((now, sent, priority));
+        watch.arrived = Some(Arrival { at: now, from, interval: sent, priority });
     }
 
     /// The node was disturbed: its listening begins anew.
@@ -98,14 +120,67 @@ impl Oracle {
     }
 
     /// A master that thaws after more than this has been out.
-    pub(crate) fn was_out(&self, node: &Node, paused_for: Nanos, now: Nanos) -> bool {
-        let silent = self.watched[node.id].advertised.map_or(0, |at| now - at);
-        silent > stretched(interval(node) * 3, CLOCKS_DIFFER) || paused_for > nanos(node.settings.lease)
+    pub(crate) fn was_out(&self, nodes: &[Node], id: usize, paused_for: Nanos, now: Nanos) -> bool {
+        let node = &nodes[id];
+        let bound = self.promised_to(nodes, id, now).max(interval(node) * 3);
+        self.silence(id, now) > stretched(bound, CLOCKS_DIFFER)
+            || paused_for > nanos(node.settings.lease)
+            || self.was_replaced(nodes, id, paused_for, now)
     }
 
-    pub(crate) fn deed(&mut self, node: &Node, deed: &Deed, now: Nanos) -> Result<(), String> {
-        let id = node.id;
+    /// It goes on after a silence only because everybody has promised to wait.
+    pub(crate) fn relies(&self, nodes: &[Node], id: usize, now: Nanos) -> bool {
+        self.silence(id, now) > stretched(interval(&nodes[id]) * 3, CLOCKS_DIFFER)
+    }
+
+    fn silence(&self, id: usize, now: Nanos) -> Nanos {
+        self.watched[id].advertised.map_or(0, |at| now - at)
+    }
+
+    /// How long everybody else waits, as far as the node can know.
+    fn promised_to(&self, nodes: &[Node], id: usize, now: Nanos) -> Nanos {
+        let promise = |peer: &Node| {
+            let promise = self.watched[id].relies.get(&peer.id);
+            promise.filter(|(_, since)| now < since + PROMISE_RELIED).map_or(0, |(bound, _)| *bound)
+        };
+        let others = nodes.iter().filter(|peer| peer.id != id && !nodes[id].peers.is_empty());
+        others.map(promise).min().unwrap_or(0)
+    }
+
+    /// Another has taken over meanwhile because this one was silent, having heard its last advert. A process that has
+    /// forgotten a promise with its predecessor may have broken it.
+    fn was_replaced(&self, nodes: &[Node], id: usize, paused_for: Nanos, now: Nanos) -> bool {
+        let last = self.watched[id].advertised;
+        nodes.iter().any(|other| {
+            let watch = &self.watched[other.id];
+            let heard = watch.arrived.filter(|arrived| arrived.from == id && Some(arrived.at) >= last);
+            let silenced =
+                watch.took_over.is_some_and(|(at, whose)| at + paused_for > now && whose == Some(id));
+            let remembers = watch.started + PROMISE_KEPT < now;
+            let same = nodes.iter().all(|node| interval(node) == interval(other));
+            other.answers() && heard.is_some() && silenced && remembers && same
+        })
+    }
+
+    /// A process that begins knows nothing.
+    pub(crate) fn started(&mut self, node: usize, now: Nanos) {
+        let watch = &mut self.watched[node];
+        watch.promised.clear();
+        watch.relies.clear();
+        watch.started = now;
+    }
+
+    pub(crate) fn deed(&mut self, nodes: &[Node], id: usize, deed: &Deed, now: Nanos) -> Result<(), String> {
+        let node = &nodes[id];
         let watch = &mut self.watched[id];
+        watch.promised.retain(|(_, _, since)| now < since + PROMISE_KEPT + PATIENCE_MAX);
+        for (to, late, quota) in &deed.promised {
+            let bound = (nanos(*late) * 3).max(nanos(*quota) * 2).min(PATIENCE_MAX);
+            watch.promised.push((*to, bound, now));
+        }
+        for (from, bound, sent) in &deed.relies {
+            watch.relies.insert(*from, (nanos(*bound), node.clock.when(*sent)));
+        }
         for (interval, priority) in &deed.heard {
             if *priority == 0 || accepts(node, *priority) {
                 watch.listening_since = now;
@@ -120,13 +195,16 @@ impl Oracle {
         }
         if deed.became == Some(VrrpState::Backup)
             && deed.heard.is_empty()
-            && let Some((_, known, _)) = &mut watch.arrived
+            && let Some(arrived) = &mut watch.arrived
         {
-            *known = interval(node).min(*known);
+            arrived.interval = interval(node).min(arrived.interval);
         }
         if deed.became == Some(VrrpState::Master) {
             self.takeovers += 1;
-            Self::no_false_takeover(node, watch, now)?;
+            let whose =
+                watch.arrived.filter(|a| a.priority != 0 && accepts(node, a.priority)).map(|a| a.from);
+            watch.took_over = Some((now, whose.filter(|_| !deed.by_link)));
+            Self::no_false_takeover(nodes, id, watch, deed.by_link, now)?;
         }
         for _ in 0..deed.broadcasts {
             watch.broadcasts.push_back(now);
@@ -142,18 +220,35 @@ impl Oracle {
 
     /// While a master that must be accepted is heard, nobody takes over: not a node that was merely late, not one that
     /// must not preempt, paused or not.
-    fn no_false_takeover(node: &Node, watch: &Watch, now: Nanos) -> Result<(), String> {
-        let Some((at, interval, priority)) = watch.arrived else { return Ok(()) };
+    fn no_false_takeover(
+        nodes: &[Node],
+        id: usize,
+        watch: &Watch,
+        by_link: bool,
+        now: Nanos,
+    ) -> Result<(), String> {
+        let node = &nodes[id];
+        let Some(Arrival { at, from, interval, priority }) = watch.arrived else { return Ok(()) };
+        if by_link {
+            return if nodes[from].answers() {
+                Err(format!("node {id} took over from {from}, which it took for gone, and which is master"))
+            } else {
+                Ok(())
+            };
+        }
         let owner = node.settings.priority.get() == 255 && !node.yielded;
         if owner || priority == 0 || !accepts(node, priority) {
             return Ok(());
         }
-        if stretched(now - at, CLOCKS_DIFFER) < interval * 3 {
+        let kept = |(to, _, since): &&(usize, Nanos, Nanos)| *to == from && now < since + PROMISE_RELIED;
+        let promised = watch.promised.iter().filter(kept).map(|(_, bound, _)| *bound).max().unwrap_or(0);
+        if stretched(now - at, CLOCKS_DIFFER) < (interval * 3).max(promised) {
             return Err(format!(
-                "node {} took over {} ms after an advert of priority {priority} (interval {} ms) reached it",
+                "node {} took over {} ms after an advert of priority {priority} (interval {} ms, promised {} ms) reached it",
                 node.id,
                 (now - at) / MS,
-                interval / MS
+                interval / MS,
+                promised / MS
             ));
         }
         Ok(())
@@ -183,13 +278,16 @@ impl Oracle {
             return Err(format!("node {id} answers for an address that its kernel has dropped"));
         }
         let watch = &self.watched[id];
-        let interval = watch.learnt.unwrap_or(0).max(interval(node));
-        let down = longest_down_interval(node, interval);
-        // A lesser master may turn up just before it would take over, and is then put up with from that moment on.
-        let wait = match nanos(node.settings.preempt_delay) {
-            0 => down,
-            delay => down + delay + down,
-        };
+        let delay = nanos(node.settings.preempt_delay);
+        // A lesser master that is put up with is learnt from too.
+        let tolerated = watch.arrived.filter(|_| delay > 0).map_or(0, |arrived| arrived.interval);
+        let interval = watch.learnt.unwrap_or(0).max(interval(node)).max(tolerated);
+        let promised = watch.promised.iter().map(|(_, bound, _)| *bound).max().unwrap_or(0);
+        let silence = longest_down_interval(node, interval) + promised;
+        // A master that answers and is not heard is waited for.
+        let silence = if node.links.enabled { silence * SILENCES } else { silence };
+        // The delay begins when the lesser master is first heard, and ends at its next advert; then the timer runs down.
+        let wait = silence + if delay > 0 { delay + silence } else { 0 };
         let bound = stretched(wait, CLOCKS_DIFFER) + self.lateness * 2 + MS;
         if state == Some(VrrpState::Backup) && !node.resigning && now - watch.listening_since > bound {
             return Err(format!(
@@ -251,6 +349,8 @@ impl Oracle {
         let slowest = nodes.iter().map(interval).max().unwrap_or(0);
         let down = nodes.iter().map(|node| longest_down_interval(node, slowest)).max().unwrap_or(0);
         let patience = nodes.iter().map(|node| nanos(node.settings.preempt_delay)).max().unwrap_or(0);
+        let linked = nodes.iter().any(|node| node.links.enabled);
+        let patience = patience + if linked { SILENCES * (down + PATIENCE_MAX) } else { 0 };
         patience + 3 * down + nanos(RESIGN_BOUND) + 2500 * MS
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     /// The last connection of an address that has moved is gone.
     Emptied(usize),
     Priority(usize, u8),
+    /// The connection between the two breaks off, and both live.
+    BreakLink(usize, usize),
     /// A client without an ARP entry.
     Forget(usize),
 }
@@ -46,12 +48,15 @@ pub(crate) struct NodePlan {
     pub(crate) settings: Settings,
     pub(crate) ppm: i64,
     pub(crate) notices_gaps: bool,
+    /// The CFS period of a quota, zero: none.
+    pub(crate) quota: Duration,
 }
 
 pub(crate) struct Plan {
     pub(crate) nodes: Vec<NodePlan>,
     pub(crate) password: Option<Password>,
     pub(crate) unicast: bool,
+    pub(crate) linked: bool,
     pub(crate) loss_percent: u64,
     pub(crate) duplicate_percent: u64,
     pub(crate) delay: (Nanos, Nanos),
@@ -113,6 +118,7 @@ impl Plan {
                     },
                     ppm: i64::try_from(random.between(0, 1000)).unwrap_or(0) - 500,
                     notices_gaps: random.chance(50),
+                    quota: Duration::from_millis(random.pick(&[0, 0, 0, 20, 100])),
                 }
             })
             .collect();
@@ -123,6 +129,7 @@ impl Plan {
                 .then(|| Password::try_new("secret"))
                 .flatten(),
             unicast: random.chance(50),
+            linked: random.chance(60),
             loss_percent: if random.chance(50) { 0 } else { random.between(1, 15) },
             duplicate_percent: if random.chance(50) { 0 } else { random.between(1, 10) },
             delay: (MS / 20, random.between(MS / 10, (interval / 8).min(3 * MS))),
@@ -135,6 +142,9 @@ impl Plan {
 
 fn faults(random: &mut Random, nodes: usize, interval: Nanos, span: Nanos) -> Vec<(Nanos, Fault)> {
     let mut faults = Vec::new();
+    for _ in 0..random.between(0, 3) {
+        stutter(random, nodes, interval, span, &mut faults);
+    }
     for _ in 0..random.between(2, 14) {
         let at = random.between(interval, span);
         let node = random.below(nodes);
@@ -142,7 +152,7 @@ fn faults(random: &mut Random, nodes: usize, interval: Nanos, span: Nanos) -> Ve
         let short = at + random.between(interval / 10, interval * 3);
         let long = at + random.between(interval, (interval * 30).max(2500 * MS));
         let end = if random.chance(40) { short } else { long };
-        let (begin, over) = match random.below(24) {
+        let (begin, over) = match random.below(26) {
             0..6 => {
                 let freeze = if random.chance(70) { Freeze::Paused } else { Freeze::Suspended };
                 (vec![Fault::Freeze(node, freeze)], vec![Fault::Thaw(node)])
@@ -162,6 +172,7 @@ fn faults(random: &mut Random, nodes: usize, interval: Nanos, span: Nanos) -> Ve
             18 => (vec![Fault::Priority(node, u8::try_from(random.between(1, 254)).unwrap_or(1))], vec![]),
             19..21 => (vec![Fault::Failover(node)], vec![Fault::Emptied(node)]),
             21..23 => (vec![Fault::StandBack(node)], vec![Fault::StandIn(node)]),
+            23..25 if a != b && a < nodes && b < nodes => (vec![Fault::BreakLink(a, b)], vec![]),
             _ => (vec![Fault::Forget(random.below(CLIENTS))], vec![]),
         };
         faults.extend(begin.into_iter().map(|fault| (at, fault)));
@@ -170,4 +181,23 @@ fn faults(random: &mut Random, nodes: usize, interval: Nanos, span: Nanos) -> Ve
     // Healing ends what is still wrong by then.
     faults.retain(|(at, _)| *at < span);
     faults
+}
+
+/// A node on a loaded machine: again and again it does not run for a while.
+fn stutter(
+    random: &mut Random,
+    nodes: usize,
+    interval: Nanos,
+    span: Nanos,
+    faults: &mut Vec<(Nanos, Fault)>,
+) {
+    let node = random.below(nodes);
+    let worst = random.between(interval / 2, interval * 6).min(400 * MS);
+    let mut at = random.between(interval, span);
+    for _ in 0..random.between(5, 40) {
+        let end = at + random.between(worst / 4, worst);
+        faults.push((at, Fault::Freeze(node, Freeze::Paused)));
+        faults.push((end, Fault::Thaw(node)));
+        at = end + random.between(interval / 2, interval * 20);
+    }
 }

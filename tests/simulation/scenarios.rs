@@ -24,11 +24,13 @@ fn pair(preempt: bool, faults: &[(Nanos, Fault)]) -> World {
         settings: settings(VrrpVersion::V3, 10, priority, preempt, 1),
         ppm: 0,
         notices_gaps: true,
+        quota: Duration::ZERO,
     };
     let plan = Plan {
         nodes: vec![node(150), node(100)],
         password: None,
         unicast: true,
+        linked: false,
         loss_percent: 0,
         duplicate_percent: 0,
         delay: (MS / 10, MS / 3),

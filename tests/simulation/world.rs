@@ -11,6 +11,7 @@ use vipgate::vrrp::arp::Frame as Arp;
 use crate::client::{ASKS_EVERY, Client};
 use crate::clock::{Clock, MS, Nanos};
 use crate::lan::{Frame, Lan};
+use crate::link::{Letter, Message, REPORTS_EVERY};
 use crate::node::{Deed, Freeze, Identity, Node, address, mac};
 use crate::oracle::{Oracle, RESIGN_BOUND};
 use crate::plan::{CLIENTS, Fault, Plan};
@@ -19,10 +20,12 @@ use crate::random::Random;
 /// The last lines of a failed run that are shown.
 const TRACE_LINES: usize = 60;
 
-enum Event {
+pub(crate) enum Event {
     Wake { node: usize, armed: u64 },
     Arrive { from: usize, to: usize, frame: Frame },
     Ask(usize),
+    Letter(Letter),
+    Report(usize),
     Fault(Fault),
 }
 
@@ -62,6 +65,12 @@ pub(crate) struct Summary {
     pub(crate) resigned: u64,
     pub(crate) broadcasts: u64,
     pub(crate) longest_overlap: Nanos,
+    pub(crate) asked: u64,
+    pub(crate) answered: u64,
+    /// Takeovers because a link told that a process has ended.
+    pub(crate) gone: u64,
+    /// Masters that went on after a silence only because everybody had promised to be patient.
+    pub(crate) relied: u64,
 }
 
 pub(crate) struct World {
@@ -71,7 +80,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Vec<Client>,
     pub(crate) lan: Lan,
-    random: Random,
+    pub(crate) random: Random,
     oracle: Oracle,
     lateness: Nanos,
     /// Of the latest `Wake` of each node; older ones are void.
@@ -95,6 +104,8 @@ impl World {
                 peers,
                 clock: Clock::new(base, node.ppm),
                 notices_gaps: node.notices_gaps,
+                linked: plan.linked,
+                quota: node.quota,
             })
         });
         let mut world = Self {
@@ -116,6 +127,10 @@ impl World {
         for node in 0..count {
             world.after(world.now, Event::Fault(Fault::Restart(node)));
         }
+        for node in 0..count {
+            let first = world.random.between(0, REPORTS_EVERY);
+            world.after(first, Event::Report(node));
+        }
         for client in 0..CLIENTS {
             world.after(ASKS_EVERY * (1 + client as u64) / 2, Event::Ask(client));
         }
@@ -129,7 +144,7 @@ impl World {
         self.after(delay, Event::Fault(fault));
     }
 
-    fn after(&mut self, delay: Nanos, event: Event) {
+    pub(crate) fn after(&mut self, delay: Nanos, event: Event) {
         self.order += 1;
         self.queue.push(Queued { at: self.now + delay, order: self.order, event });
     }
@@ -182,6 +197,11 @@ impl World {
                 self.ask(client);
                 Ok(())
             }
+            Event::Letter(letter) => self.deliver(letter),
+            Event::Report(node) => {
+                self.report_lateness(node);
+                Ok(())
+            }
             Event::Fault(fault) => self.apply(fault),
         }
     }
@@ -213,19 +233,19 @@ impl World {
             && node.machine.is_some()
         {
             let sender = self.nodes.iter().find(|node| node.address == *source);
-            let interval = sender.map(|node| node.settings.advert_interval.duration());
-            if let (Some(interval), Some(priority)) = (interval, payload.get(2)) {
-                self.oracle.arrival(&self.nodes[to], interval, *priority, self.now);
+            let sent = sender.map(|node| (node.id, node.settings.advert_interval.duration()));
+            if let (Some((from, interval)), Some(priority)) = (sent, payload.get(2)) {
+                self.oracle.arrival(&self.nodes[to], from, interval, *priority, self.now);
             }
         }
     }
 
     /// What a node's turn leads to: frames on the wire, a timer, the oracle's opinion.
-    fn done(&mut self, node: usize, deed: Deed) -> Result<(), String> {
+    pub(crate) fn done(&mut self, node: usize, deed: Deed) -> Result<(), String> {
         for line in &deed.log {
             self.tell(&format!("node {node}: {line}"));
         }
-        self.oracle.deed(&self.nodes[node], &deed, self.now)?;
+        self.oracle.deed(&self.nodes, node, &deed, self.now)?;
         self.nodes[node].yielded &= deed.became != Some(VrrpState::Master);
         if self.nodes[node].up {
             for frame in deed.sent {
@@ -233,9 +253,20 @@ impl World {
             }
         }
         self.summary.broadcasts += deed.broadcasts as u64;
+        self.summary.asked += deed.asked.len() as u64;
+        self.summary.answered += deed.answered;
+        self.summary.gone += u64::from(deed.by_link);
+        for peer in deed.asked {
+            if let Some(to) = self.nodes.iter().position(|node| node.address == peer) {
+                self.write(node, to, Message::Ping);
+            }
+        }
+        for (to, message) in deed.letters {
+            self.write(node, to, message);
+        }
         if deed.resigned {
             self.summary.resigned += 1;
-            self.nodes[node].die();
+            self.end_process(node);
             if self.healed {
                 self.after(MS, Event::Fault(Fault::Restart(node)));
             }
@@ -327,13 +358,17 @@ impl World {
             }
             Fault::Thaw(node) => self.thaw(node),
             Fault::Crash(node) => {
-                self.nodes[node].die();
+                self.end_process(node);
                 Ok(())
             }
             Fault::Restart(node) if self.nodes[node].machine.is_none() => {
                 self.oracle.disturbed(node, self.now);
                 let deed = self.nodes[node].start(self.now);
                 self.armed[node].1 = None;
+                self.oracle.started(node, self.now);
+                for peer in (0..self.nodes.len()).filter(|peer| *peer != node) {
+                    self.write(node, peer, Message::Hello { answers: false });
+                }
                 self.done(node, deed)
             }
             Fault::Restart(_) => Ok(()),
@@ -372,6 +407,10 @@ impl World {
                 let Ok(priority) = i64::from(priority).try_into() else { return Ok(()) };
                 self.surroundings(node, |node| node.settings.priority = priority)
             }
+            Fault::BreakLink(a, b) => {
+                self.break_link(a, b);
+                Ok(())
+            }
             Fault::Forget(client) => {
                 self.clients[client].entry = None;
                 Ok(())
@@ -404,7 +443,7 @@ impl World {
     fn thaw(&mut self, node: usize) -> Result<(), String> {
         let Some((_, since)) = self.nodes[node].frozen else { return Ok(()) };
         let was_master = self.nodes[node].answering;
-        let out = was_master && self.oracle.was_out(&self.nodes[node], self.now - since, self.now);
+        let out = was_master && self.oracle.was_out(&self.nodes, node, self.now - since, self.now);
         self.oracle.disturbed(node, self.now);
         self.armed[node].1 = None;
         let told_first = self.random.chance(50);
@@ -418,6 +457,8 @@ impl World {
                 ));
             }
         }
+        self.summary.relied +=
+            u64::from(was_master && !out && self.oracle.relies(&self.nodes, node, self.now));
         self.done(node, deed)
     }
 
