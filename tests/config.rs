@@ -223,6 +223,22 @@ servers:
 }
 
 #[test]
+fn the_master_speaks_as_often_as_its_profile_says_unless_an_interval_is_written() {
+    for (keys, milliseconds) in [
+        ("", 20),
+        ("profile: normal", 20),
+        ("profile: fast", 10),
+        ("profile: fast, advert_interval: 500ms", 500),
+        ("version: 2", 1000),
+        ("version: 2, advert_interval: 3s", 3000),
+    ] {
+        let text = format!("vrrp: {{a: {{vrid: 1, virtual_addresses: [10.0.0.1], {keys}}}}}");
+        let interval = config(&text).vrrp[0].advert_interval.duration();
+        assert_eq!(interval.as_millis(), milliseconds, "{keys}");
+    }
+}
+
+#[test]
 fn every_mistake_is_reported_at_once() {
     let text = "vrrp:
   web:

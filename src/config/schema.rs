@@ -92,7 +92,7 @@ mod tests {
         let vrrp = "vrrp: {a: {vrid: 1, virtual_addresses: [10.0.0.1], X}}";
         let upstream = "upstreams: {a: {servers: [\"app:80\", {address: \"b:1\", weight: 2}], X}}";
         let server = "servers: [{listen: [80, \"[::]:81\"], routes: [{path: /, respond: {}}], X}]";
-        let table: [(&str, &str, bool); 54] = [
+        let table: [(&str, &str, bool); 56] = [
             ("X", "{}", true),
             ("X", "{workers: auto, log: {level: warn, format: json}, node: 7}", true),
             ("X", "{workers: 2}", true),
@@ -114,6 +114,8 @@ mod tests {
             (vrrp, "preempt_delay: 5m", true),
             (vrrp, "preempt_delay: 300", false),
             (vrrp, "advert_interval: 1m30s", true),
+            (vrrp, "profile: fast", true),
+            (vrrp, "profile: 10ms", false),
             (vrrp, "advert_interval: 100", false),
             (vrrp, "subnet: 10.0.0.0/8", true),
             (vrrp, "subnet: here", false),

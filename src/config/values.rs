@@ -227,6 +227,14 @@ choice!(LogLevel {
 choice!(LogFormat { "text" => Self::Text, "json" => Self::Json });
 choice!(VrrpVersion { "3" => Self::V3, "2" => Self::V2 });
 
+/// How often a master speaks whose interval is not written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Profile {
+    Normal,
+    Fast,
+}
+choice!(Profile { "normal" => Self::Normal, "fast" => Self::Fast });
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AuthenticationType {
     Pass,

@@ -11,6 +11,7 @@
 
 mod client;
 mod clock;
+mod healing;
 mod lan;
 mod letters;
 mod link;

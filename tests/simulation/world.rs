@@ -81,11 +81,11 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) lan: Lan,
     pub(crate) random: Random,
-    oracle: Oracle,
+    pub(crate) oracle: Oracle,
     lateness: Nanos,
     /// Of the latest `Wake` of each node; older ones are void.
     armed: Vec<(u64, Option<Instant>)>,
-    healed: bool,
+    pub(crate) healed: bool,
     trace: VecDeque<String>,
     loud: bool,
     pub(crate) summary: Summary,
@@ -170,7 +170,7 @@ impl World {
         format!("{}\n{:>10.3} ms  VIOLATED: {violation}", lines.join("\n"), self.now as f64 / MS as f64)
     }
 
-    fn tell(&mut self, line: &str) {
+    pub(crate) fn tell(&mut self, line: &str) {
         let line = format!("{:>10.3} ms  {line}", self.now as f64 / MS as f64);
         if self.loud {
             // Past the test's capture: a replay is there to be read. A closed terminal is no reason to fail.
@@ -347,7 +347,7 @@ impl World {
         self.nodes[0].settings.addresses[0]
     }
 
-    fn apply(&mut self, fault: Fault) -> Result<(), String> {
+    pub(crate) fn apply(&mut self, fault: Fault) -> Result<(), String> {
         self.tell(&format!("{fault:?}"));
         match fault {
             Fault::Freeze(node, freeze) => {
@@ -440,7 +440,7 @@ impl World {
         self.done(node, deed)
     }
 
-    fn thaw(&mut self, node: usize) -> Result<(), String> {
+    pub(crate) fn thaw(&mut self, node: usize) -> Result<(), String> {
         let Some((_, since)) = self.nodes[node].frozen else { return Ok(()) };
         let was_master = self.nodes[node].answering;
         let out = was_master && self.oracle.was_out(&self.nodes, node, self.now - since, self.now);
@@ -460,42 +460,5 @@ impl World {
         self.summary.relied +=
             u64::from(was_master && !out && self.oracle.relies(&self.nodes, node, self.now));
         self.done(node, deed)
-    }
-
-    /// Ends everything that is wrong.
-    pub(crate) fn heal(&mut self) -> Result<(), String> {
-        self.tell("healed");
-        self.healed = true;
-        self.lan.heal();
-        for node in 0..self.nodes.len() {
-            self.thaw(node).map_err(|violation| self.report(&violation))?;
-            self.nodes[node].up = true;
-            self.nodes[node].eligible = true;
-            let fault =
-                if self.nodes[node].machine.is_none() { Fault::Restart(node) } else { Fault::Eligible(node) };
-            self.apply(fault).map_err(|violation| self.report(&violation))?;
-            self.apply(Fault::StandIn(node)).map_err(|violation| self.report(&violation))?;
-        }
-        Ok(())
-    }
-
-    /// After healing: one master within the bound, the right one, it stays, and every client reaches it.
-    pub(crate) fn converge(&mut self) -> Result<(), String> {
-        self.heal()?;
-        self.run_until(self.now + Oracle::convergence_bound(&self.nodes))?;
-        let master = Oracle::converged(&self.nodes).map_err(|violation| self.report(&violation))?;
-        let takeovers = self.oracle.takeovers;
-        let failed: Vec<_> = self.clients.iter().map(|client| client.failed).collect();
-        self.run_until(self.now + 1000 * MS)?;
-        if self.oracle.takeovers != takeovers {
-            return Err(self.report("after healing, mastership does not come to rest"));
-        }
-        for (client, before) in self.clients.iter().zip(failed) {
-            if client.failed > before || client.last_served_by != Some(master) {
-                let text = format!("after healing, a client is served by {:?}", client.last_served_by);
-                return Err(self.report(&text));
-            }
-        }
-        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::config::field::{Map, Named, Slot};
 use crate::config::model::{Hooks, Host, Transport, VrrpInstance, VrrpVersion};
 use crate::config::names;
 use crate::config::report::{Report, Reported, Span};
-use crate::config::values::{Peer, is_node};
+use crate::config::values::{Peer, Profile, is_node};
 use crate::net::{Centiseconds, Cidr};
 
 /// The packet counts its addresses in 8 bits (RFC 9568 section 5.2.5).
@@ -90,7 +90,15 @@ fn argv(slot: Slot<Option<Argv>>) -> Result<Option<Vec<String>>, Reported> {
 fn advert_interval(entry: &VrrpEntry, report: &mut Report<'_>) -> Result<Centiseconds, Reported> {
     let at = entry.advert_interval.at;
     let version = entry.version.copied()?;
+    let profile = entry.profile.copied()?;
     let interval = match (entry.advert_interval.copied()?, version) {
+        (None, VrrpVersion::V2) if profile == Profile::Fast => {
+            return Err(report.error(
+                entry.profile.at,
+                "version 2 counts the advertisement interval in whole seconds (RFC 3768 section 5.3.7)",
+                "remove it, or use version: 3",
+            ));
+        }
         (Some(interval), VrrpVersion::V2) if interval.get() % 100 != 0 => {
             return Err(report.error(
                 at,
@@ -100,7 +108,10 @@ fn advert_interval(entry: &VrrpEntry, report: &mut Report<'_>) -> Result<Centise
         }
         (Some(interval), _) => return Ok(interval),
         (None, VrrpVersion::V2) => Centiseconds::try_from(100),
-        (None, VrrpVersion::V3) => Centiseconds::try_from(10),
+        (None, VrrpVersion::V3) => Centiseconds::try_from(match profile {
+            Profile::Normal => 2,
+            Profile::Fast => 1,
+        }),
     };
     interval.map_err(|error| report.error(at, error.to_string(), "report this bug"))
 }
