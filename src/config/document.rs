@@ -138,7 +138,7 @@ object! {
 }
 
 object! {
-    /// One of `interface`, `file`, `tcp`, `http` and `upstream`, with keepalived's arithmetic.
+    /// One of `interface`, `file`, `tcp`, `http`, `command` and `upstream`, with keepalived's arithmetic.
     TrackEntry, "a track" {
         /// An interface, which has to be there, up, and to have a carrier (keepalived's `track_interface`).
         interface: Option<InterfaceName>,
@@ -150,6 +150,9 @@ object! {
         tcp: Option<CheckAddress>,
         /// An address that answers a GET with 2xx or 3xx.
         http: Option<CheckAddress>,
+        /// A program that ends with exit code 0, as `[program, argument, ..]` (keepalived's `track_script`). No shell is
+        /// asked, and it is run as `notify` programs are, without a capability.
+        command: Option<Argv>,
         /// An upstream of which a server is up. It needs a `check` to know.
         upstream: Option<UpstreamName>,
         /// What is asked for; http only.
@@ -161,7 +164,7 @@ object! {
         weight: Option<Weight>,
         /// Between two checks; also how often a file is read.
         interval: Time<10, DAY> = "1s",
-        /// For one check. Left out: as long as `interval`.
+        /// For one check. Left out: as long as `interval`. A command gets SIGTERM then, and SIGKILL two seconds later.
         timeout: Option<Time<10, DAY>>,
         /// Successes in a row that end a failure; the first check ever decides alone.
         rise: Whole<1, 1_000> = "1",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::track::Track;
+use super::track::{Track, TrackCheckKind, Tracked};
 use crate::gateway::Template;
 use crate::net::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
 
@@ -33,7 +33,11 @@ pub struct Config {
 impl Config {
     /// There is something to run, or somebody to tell.
     pub fn needs_runner(&self) -> bool {
-        self.vrrp.iter().any(|instance| !instance.hooks.is_empty())
+        let is_command = |track: &Track| match &track.what {
+            Tracked::Check(check) => matches!(check.kind, TrackCheckKind::Command(_)),
+            Tracked::Interface(_) | Tracked::File { .. } | Tracked::Upstream(_) => false,
+        };
+        self.vrrp.iter().any(|instance| !instance.hooks.is_empty() || instance.track.iter().any(is_command))
     }
 }
 

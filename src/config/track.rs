@@ -51,4 +51,6 @@ pub enum TrackCheckKind {
     Tcp(SocketAddr),
     /// A request is sent, and 2xx and 3xx pass.
     Http { address: SocketAddr, uri: String, host: String },
+    /// A program is run, and exit code 0 passes.
+    Command(Vec<String>),
 }

@@ -19,3 +19,4 @@ mod node;
 #[path = "../simulation/random.rs"]
 mod random;
 mod storms;
+mod tracking;

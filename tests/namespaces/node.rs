@@ -32,6 +32,10 @@ impl Node {
     }
 
     pub(crate) fn start_in(lan: &Lan, namespace: Namespace, last: u8, vrid: u8, lines: &[&str]) -> Self {
+        Self::start_with(namespace, last, vrid, &document(lan, last, vrid, lines))
+    }
+
+    pub(crate) fn start_with(namespace: Namespace, last: u8, vrid: u8, document: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("vipgate-namespaces-{}-{count}", std::process::id()));
@@ -41,7 +45,7 @@ impl Node {
         command.arg("run").arg("--config").arg(folder.join("etc"));
         command.env_remove("VIPGATE_CONFIG").env_remove("VIPGATE_CONTROL");
         command.stdin(Stdio::null()).stderr(log).process_group(0);
-        write(&folder, &document(lan, last, vrid, lines));
+        write(&folder, document);
         let process = namespace.enter(|| command.spawn().unwrap());
         Self { last, vrid, namespace, folder, process }
     }

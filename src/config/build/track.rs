@@ -50,25 +50,28 @@ fn track(
         entry.file.take()?,
         entry.tcp.take()?,
         entry.http.take()?,
+        entry.command.take()?,
         entry.upstream.take()?,
     ) {
-        (Some(name), None, None, None, None) => Tracked::Interface(name),
-        (None, Some(path), None, None, None) => {
+        (Some(name), None, None, None, None, None) => Tracked::Interface(name),
+        (None, Some(path), None, None, None, None) => {
             Tracked::File { path: absolute(surroundings, &path.0, place, report)?, interval }
         }
-        (None, None, None, None, Some(name)) => {
+        (None, None, None, None, None, Some(name)) => {
             Tracked::Upstream(upstream_name(name.0, upstream_at, surroundings, report)?)
         }
-        (None, None, tcp, http, None) if tcp.is_some() != http.is_some() => {
+        (None, None, tcp, http, command, None) => {
             let host = entry.host.take()?.map(|host| host.0);
             let uri = entry.uri.take()?.0;
-            let http = http.map(|address| TrackCheckKind::Http {
-                address: address.0,
-                uri,
-                host: host.unwrap_or_else(|| address.0.to_string()),
-            });
-            let Some(kind) = http.or(tcp.map(|address| TrackCheckKind::Tcp(address.0))) else {
-                return Err(report.error(at, ONE_OF, "write one of them"));
+            let kind = match (tcp, http, command) {
+                (Some(address), None, None) => TrackCheckKind::Tcp(address.0),
+                (None, Some(address), None) => TrackCheckKind::Http {
+                    address: address.0,
+                    uri,
+                    host: host.unwrap_or_else(|| address.0.to_string()),
+                },
+                (None, None, Some(command)) => TrackCheckKind::Command(command.0),
+                _ => return Err(report.error(at, ONE_OF, ONE_EACH)),
             };
             Tracked::Check(TrackCheck {
                 kind,
@@ -79,18 +82,19 @@ fn track(
                 init_fail: entry.init_fail.take()?,
             })
         }
-        _ => return Err(report.error(at, ONE_OF, "write one of them, and an item for each other one")),
+        _ => return Err(report.error(at, ONE_OF, ONE_EACH)),
     };
     let usual = if matches!(what, Tracked::File { .. }) { 1 } else { 0 };
     Ok(Track { what, weight: weight.unwrap_or(usual) })
 }
 
-const ONE_OF: &str = "a track is one of interface, file, tcp, http and upstream";
+const ONE_OF: &str = "a track is one of interface, file, tcp, http, command and upstream";
+const ONE_EACH: &str = "write one of them, and an item for each other one";
 
 /// A key that is written where it does nothing is a mistake.
 fn refuse_idle_keys(entry: &TrackEntry, report: &mut Report<'_>) -> Result<(), Reported> {
     let (file, tcp, http) = (entry.file.written, entry.tcp.written, entry.http.written);
-    let is_check = tcp || http;
+    let is_check = tcp || http || entry.command.written;
     let TrackEntry { uri, host, interval, timeout, rise, fall, init_fail, .. } = entry;
     let mut refused = Ok(());
     for (key, written, at, means) in [

@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use crate::config::TrackCheckKind;
 
 /// `HTTP/1.1 200` is what is looked at.
 const STATUS: usize = 12;
@@ -15,26 +14,23 @@ const STATUS: usize = 12;
 const NUMBER: u64 = 64;
 
 /// The words are for a person.
-pub(super) async fn ask(kind: &TrackCheckKind) -> io::Result<String> {
-    match kind {
-        TrackCheckKind::Tcp(address) => {
-            TcpStream::connect(address).await?;
-            Ok("connected".to_owned())
-        }
-        TrackCheckKind::Http { address, uri, host } => {
-            let mut stream = TcpStream::connect(address).await?;
-            let request = format!(
-                "GET {uri} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: vipgate-check\r\nConnection: close\r\n\r\n"
-            );
-            stream.write_all(request.as_bytes()).await?;
-            let mut line = [0; STATUS];
-            stream.read_exact(&mut line).await?;
-            match status(&line) {
-                Some(status @ 200..=399) => Ok(format!("status {status}")),
-                Some(status) => Err(io::Error::other(format!("status {status}"))),
-                None => Err(io::Error::other("what answers does not speak HTTP/1")),
-            }
-        }
+pub(super) async fn connect(address: SocketAddr) -> io::Result<String> {
+    TcpStream::connect(address).await?;
+    Ok("connected".to_owned())
+}
+
+pub(super) async fn get(address: SocketAddr, uri: String, host: String) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!(
+        "GET {uri} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: vipgate-check\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut line = [0; STATUS];
+    stream.read_exact(&mut line).await?;
+    match status(&line) {
+        Some(status @ 200..=399) => Ok(format!("status {status}")),
+        Some(status) => Err(io::Error::other(format!("status {status}"))),
+        None => Err(io::Error::other("what answers does not speak HTTP/1")),
     }
 }
 
@@ -94,14 +90,13 @@ mod tests {
                     stream.write_all(answer).await.unwrap();
                     String::from_utf8_lossy(&request[..length]).into_owned()
                 };
-                let kind =
-                    TrackCheckKind::Http { address, uri: "/up".to_owned(), host: "example.org".to_owned() };
-                let (result, request) = tokio::join!(ask(&kind), server);
+                let asked = get(address, "/up".to_owned(), "example.org".to_owned());
+                let (result, request) = tokio::join!(asked, server);
                 let result = result.map_err(|error| error.to_string());
                 assert_eq!(result.as_deref().map_err(String::as_str), expect);
                 assert!(request.starts_with("GET /up HTTP/1.1\r\nHost: example.org\r\n"), "{request}");
                 drop(listener);
-                assert!(ask(&TrackCheckKind::Tcp(address)).await.is_err());
+                assert!(connect(address).await.is_err());
             }
         });
     }

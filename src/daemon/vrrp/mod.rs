@@ -2,6 +2,7 @@
 //! the protocol, and never waits for anything but its one event loop.
 
 mod check;
+mod commands;
 mod door;
 mod effects;
 mod fence;

@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use super::commands::Commands;
 use super::door;
 use super::instance::Instance;
 use super::kernel::Kernel;
@@ -73,7 +74,8 @@ async fn play(link: OwnedFd) -> ExitCode {
     let (answers, resolved) = mpsc::channel(INBOX);
     let (door, knocked) = mpsc::channel(INBOX);
     let (seen, sightings) = mpsc::channel(INBOX);
-    let code = match Role::new(outbox, Resolver::new(answers), Tracker::new(seen), door) {
+    let tracker = Tracker::new(seen, Commands::new(outbox.clone()));
+    let code = match Role::new(outbox, Resolver::new(answers), tracker, door) {
         Ok(role) => role.turn_until_the_end(link, resolved, knocked, sightings).await,
         Err(error) => failed("no netlink socket", &error),
     };
@@ -283,8 +285,7 @@ impl Role {
                     instance.resign(bound, &mut self.shell, now);
                 }
             }
-            // Nothing here has asked for it.
-            ToVrrp::Ended(_) => {}
+            ToVrrp::Ended(ended) => self.tracker.commands.handle_ended(ended),
             ToVrrp::Report => {
                 let report = report::report(&self.instances, &self.shell, &self.resolver, &self.tracker);
                 self.shell.tell(FromVrrp::Report(report));

@@ -2,6 +2,7 @@
 //! virtual routers track it, each with a weight of its own.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::check;
+use super::commands::Commands;
 use super::place::Survey;
 use crate::config::{Track, TrackCheck, TrackCheckKind, Tracked, VrrpInstance};
 use crate::health::Trial;
@@ -19,6 +21,9 @@ use crate::vrrp::track::{Effect, Outcome, effect, effective};
 
 /// A check that took so much longer than it may was not slow: this process did not run, and its result says nothing.
 const OWN_LATENESS: Duration = Duration::from_millis(100);
+
+/// A command that has to be killed is no more after so long; a runner that dies says nothing of it.
+const COMMANDS_END: Duration = Duration::from_secs(5);
 
 /// What a watcher has found, by its number.
 pub(super) type Sighting = (u64, Seen);
@@ -46,6 +51,7 @@ pub(super) struct Tracker {
     /// `None`: the proxy has not said it yet.
     upstreams_down: Option<HashSet<String>>,
     seen: mpsc::Sender<Sighting>,
+    pub(super) commands: Commands,
     number: u64,
 }
 
@@ -64,8 +70,8 @@ impl Drop for Watched {
 }
 
 impl Tracker {
-    pub(super) fn new(seen: mpsc::Sender<Sighting>) -> Self {
-        Self { watched: HashMap::new(), upstreams_down: None, seen, number: 0 }
+    pub(super) fn new(seen: mpsc::Sender<Sighting>, commands: Commands) -> Self {
+        Self { watched: HashMap::new(), upstreams_down: None, seen, commands, number: 0 }
     }
 
     /// What is tracked already keeps what is known of it.
@@ -85,7 +91,26 @@ impl Tracker {
                 }
                 Tracked::Check(check) => {
                     let trial = Trial::new(check.rise, check.fall, check.init_fail);
-                    (Some(trial), tokio::spawn(keep_checking(number, check.clone(), seen)))
+                    let watcher = match &check.kind {
+                        TrackCheckKind::Tcp(address) => {
+                            let address = *address;
+                            let ask = move || check::connect(address);
+                            tokio::spawn(keep_checking(number, check.clone(), ask, seen))
+                        }
+                        TrackCheckKind::Http { address, uri, host } => {
+                            let (address, uri, host) = (*address, uri.clone(), host.clone());
+                            let ask = move || check::get(address, uri.clone(), host.clone());
+                            tokio::spawn(keep_checking(number, check.clone(), ask, seen))
+                        }
+                        TrackCheckKind::Command(argv) => {
+                            let (commands, argv, longest) =
+                                (self.commands.clone(), argv.clone(), check.timeout);
+                            let ask = move || commands.clone().run(argv.clone(), longest);
+                            let patient = TrackCheck { timeout: longest + COMMANDS_END, ..check.clone() };
+                            tokio::spawn(keep_checking(number, patient, ask, seen))
+                        }
+                    };
+                    (Some(trial), watcher)
                 }
             };
             self.number += 1;
@@ -205,6 +230,9 @@ fn name(what: &Tracked) -> String {
         Tracked::Check(TrackCheck { kind: TrackCheckKind::Http { address, uri, .. }, .. }) => {
             format!("http {address}{uri}")
         }
+        Tracked::Check(TrackCheck { kind: TrackCheckKind::Command(argv), .. }) => {
+            format!("command {}", argv.first().map_or("", String::as_str))
+        }
     }
 }
 
@@ -217,10 +245,13 @@ fn interface(name: &InterfaceName, survey: &Survey) -> Result<String, String> {
     }
 }
 
-async fn keep_checking(number: u64, check: TrackCheck, seen: mpsc::Sender<Sighting>) {
+async fn keep_checking<F>(number: u64, check: TrackCheck, ask: impl Fn() -> F, seen: mpsc::Sender<Sighting>)
+where
+    F: Future<Output = io::Result<String>>,
+{
     loop {
         let begun = Instant::now();
-        let result = timeout(check.timeout, check::ask(&check.kind)).await;
+        let result = timeout(check.timeout, ask()).await;
         let result = match result {
             Ok(result) => result.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {:?}", check.timeout)),

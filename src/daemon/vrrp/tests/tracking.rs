@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::network::{Node, VIP, answering, eventually, unicast, with_bridge};
 use crate::config::{Track, TrackCheck, TrackCheckKind, Tracked, VrrpInstance};
-use crate::link::{ToVrrp, VrrpState};
+use crate::link::{CommandEnd, Ended, FromVrrp, ToVrrp, VrrpState};
 
 /// Nobody accepts what the checks connect to: its queue has to last for the test.
 const SOON: Duration = Duration::from_millis(100);
@@ -64,6 +64,40 @@ fn a_check_that_fails_costs_the_weight_or_the_address() {
         a.becomes(VrrpState::Fault);
         assert!(b.becomes(VrrpState::Master).contains("has released it"), "{}", b.log());
         eventually("it has left", || a.holds(VIP).is_none());
+    });
+}
+
+/// The test is PID 1, and says what became of the program.
+#[test]
+fn a_command_is_run_by_somebody_else_and_its_end_counts() {
+    with_bridge("a_command_is_run_by_somebody_else_and_its_end_counts", || {
+        let argv = vec!["/check".to_owned(), "-v".to_owned()];
+        let check = TrackCheck {
+            kind: TrackCheckKind::Command(argv.clone()),
+            interval: SOON,
+            timeout: Duration::from_secs(5),
+            rise: 1,
+            fall: 2,
+            init_fail: false,
+        };
+        let mut a = Node::start(11, tracking(100, Tracked::Check(check), -30));
+        let ends = |node: &mut Node, code: i32, other: u64| {
+            let FromVrrp::Run(run) = node.expect("a run", |m| matches!(m, FromVrrp::Run(_))) else { return };
+            assert_eq!((&run.argv, run.timeout), (&argv, Duration::from_secs(5)));
+            let end = CommandEnd::Exited { code };
+            node.tell(&ToVrrp::Ended(Ended { id: run.id + other, end, output: "words".to_owned() }));
+        };
+        assert_eq!(standing(&mut a), (100, None));
+        ends(&mut a, 0, 0);
+        eventually("it is well", || standing(&mut a) == (100, Some(true)));
+        ends(&mut a, 1, 0);
+        ends(&mut a, 2, 0);
+        eventually("it has failed twice", || standing(&mut a) == (70, Some(false)));
+        let track = a.report().instances.remove(0).tracks.remove(0);
+        assert_eq!(track.reason, "exited with code 2: words");
+        // What another one has asked for is not this one's.
+        ends(&mut a, 0, 1);
+        assert_eq!(standing(&mut a), (70, Some(false)));
     });
 }
 
