@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::output::count;
 use crate::link::control::{RoleState, RoleStatus, Status};
 use crate::link::{
-    ArpFence, Boottime, FenceReport, InstanceReport, ProxyReport, RunnerReport, TrackReport, VrrpReport,
+    ArpFence, Boottime, FenceReport, HandoverReport, InstanceReport, ProxyReport, RunnerReport, TrackReport,
+    VrrpReport,
 };
 
 /// A report older than this is given with its age.
@@ -87,6 +88,7 @@ fn router(page: &mut Page, status: &Status, instance: &InstanceReport) {
         page.row("    peers", &join(instance.peers.iter()));
     }
     page.row("    fence", &fence(&instance.fence));
+    page.row("    handover", &handover(&instance.handover));
     counters(page, &instance.counters);
 }
 
@@ -102,6 +104,20 @@ fn tracked(track: &TrackReport) -> String {
         (false, change) => format!(": priority {change:+}"),
     };
     format!("{} {state} ({}){effect}", track.name, track.reason)
+}
+
+fn handover(handover: &HandoverReport) -> String {
+    let mut text = match handover.relays {
+        true => "connections stay with their node (nftables)".to_owned(),
+        false => "NO RELAY: connections are ended before an address moves".to_owned(),
+    };
+    if let Some(old) = handover.relays_to {
+        let _ = write!(text, ", some are relayed to {old}");
+    }
+    if handover.lingers {
+        text.push_str(", some are still served here");
+    }
+    text
 }
 
 fn fence(fence: &FenceReport) -> String {
@@ -296,6 +312,7 @@ vrrp         serving for 1 min 35 s, pid 7
     heard    172.20.128.3 as the last other master, with priority 100
     peers    172.20.128.3
     fence    ARP in user space (nftables), lease 1 s, sockets destroyed
+    handover connections stay with their node (nftables)
     counted  adverts_sent 120
 proxy        serving for 1 min 35 s, pid 7, started 2 times, the last one was killed by SIGKILL
   workers    2, 0 connections, 0 requests

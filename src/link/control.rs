@@ -202,7 +202,7 @@ impl fmt::Display for VrrpState {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::link::{ArpFence, FenceReport};
+    use crate::link::{ArpFence, FenceReport, HandoverReport};
     use std::time::Duration;
 
     pub(crate) fn role<R>(report: R) -> RoleStatus<R> {
@@ -236,6 +236,7 @@ pub(crate) mod tests {
                 lease: Duration::from_secs(1),
                 socket_destroy: true,
             },
+            handover: HandoverReport { relays: true, relays_to: None, lingers: false },
             counters: vec![("adverts_sent".into(), 120)],
         };
         Status {

@@ -67,6 +67,18 @@ pub enum ToProxy {
         query: u64,
         status: Box<Status>,
     },
+    /// End the connections of these addresses within `bound`, then say `Left`. `before`: the addresses move as soon as
+    /// none is left. Else a peer has them, and relays what belongs to these connections.
+    Leave {
+        number: u64,
+        addresses: Vec<Ipv4Addr>,
+        bound: Duration,
+        before: bool,
+    },
+    /// The addresses of that `Leave` are this node's for longer: cut nothing, and say nothing.
+    Keep {
+        number: u64,
+    },
     /// Answer what is in flight with `Connection: close`, accept nothing more, then say `Drained`.
     Drain {
         bound: Duration,
@@ -103,6 +115,11 @@ pub enum FromProxy {
         query: u64,
     },
     Report(ProxyReport),
+    /// No connection of that `Leave` is open any more; so many had to be cut.
+    Left {
+        number: u64,
+        cut: u64,
+    },
     Drained {
         cut: u64,
     },
@@ -139,6 +156,10 @@ pub enum ToVrrp {
     },
     /// What became of the `Run` of that number.
     Ended(Ended),
+    /// No connection of that `Leave` is open any more.
+    Left {
+        number: u64,
+    },
     Report,
 }
 
@@ -189,6 +210,17 @@ pub enum FromVrrp {
     },
     /// For the runner: this role may start nothing itself.
     Run(Run),
+    /// For the proxy: see `ToProxy::Leave`.
+    Leave {
+        number: u64,
+        addresses: Vec<Ipv4Addr>,
+        bound: Duration,
+        before: bool,
+    },
+    /// For the proxy: see `ToProxy::Keep`.
+    Keep {
+        number: u64,
+    },
     Report(VrrpReport),
     Resigned {
         reason: String,
@@ -250,6 +282,7 @@ pub struct InstanceReport {
     pub master: Option<(Ipv4Addr, u8)>,
     pub peers: Vec<String>,
     pub fence: FenceReport,
+    pub handover: HandoverReport,
     /// Name and count, for `status` and metrics: adverts sent and received, drops by reason, announcements ..
     pub counters: Vec<(String, u64)>,
 }
@@ -267,6 +300,18 @@ pub struct TrackReport {
     pub priority: i64,
     /// It keeps the node from standing for election.
     pub fault: bool,
+}
+
+/// What becomes of connections when an address moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverReport {
+    /// This kernel can hand segments of another node's connections to it. Else connections are ended before an address
+    /// moves.
+    pub relays: bool,
+    /// The node that had the address before and still serves the connections that it has.
+    pub relays_to: Option<Ipv4Addr>,
+    /// The address is a peer's, and this node still serves the connections that it has.
+    pub lingers: bool,
 }
 
 /// Which layers keep a frozen node silent (DESIGN section "Only a living process answers for the VIP").

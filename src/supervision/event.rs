@@ -82,6 +82,8 @@ pub enum Saying {
     InForce(Generation),
     /// How often each of its event loops has turned.
     Beat(Vec<u64>),
+    /// It cannot hand connections over, and ends those of its addresses first, within so long.
+    EndsConnections(Duration),
     Resigned,
     Drained,
     /// The answer to the question of that number.

@@ -158,6 +158,7 @@ impl Plan {
             }
             (Phase::Serving { .. }, Saying::Prepared(g)) => self.voted(name, g, Ok(()), now),
             (Phase::Serving { .. }, Saying::Refused(g, reason)) => self.voted(name, g, Err(reason), now),
+            (_, Saying::EndsConnections(bound)) => self.wait_for_connections(bound, now),
             (_, Saying::Resigned) => self.resigned(name, now),
             (_, Saying::Drained) => self.drained(name, now),
             (_, Saying::Peers(question, answer)) => self.heard_of_peers(question, answer, now),

@@ -96,6 +96,7 @@ fn parse(text: &str) -> Event {
                 answered: words[4..].iter().map(|n| Ipv4Addr::new(192, 0, 2, n.parse().unwrap())).collect(),
             },
         )),
+        "ends-connections" => said(Saying::EndsConnections(Duration::from_millis(words[2].parse().unwrap()))),
         "resigned" => said(Saying::Resigned),
         "drained" => said(Saying::Drained),
         "lost" => Event::LinkLost(player, "lost its link".into()),
@@ -120,7 +121,8 @@ fn show(action: &Action) -> String {
         Action::Tell(ProxyHealth::Restarting) => "tell restarting".into(),
         Action::Tell(ProxyHealth::Down { .. }) => "tell down".into(),
         Action::Resign(_) => "resign".into(),
-        Action::Drain(RoleName::Proxy, _) => "drain".into(),
+        Action::Drain(RoleName::Proxy, bound) if *bound == Duration::from_secs(5) => "drain".into(),
+        Action::Drain(RoleName::Proxy, bound) => format!("drain {bound:?}"),
         Action::Drain(role, _) => format!("drain {role}"),
         Action::Dismiss => "dismiss".into(),
         Action::Outcome(g, Ok(())) => format!("outcome {} ok", g.0),
@@ -388,6 +390,19 @@ fn stop_in_order() {
             (6400, "tick", "dismiss"),
             (6900, "tick", "tell restarting, kill proxy#1, kill vrrp#1"),
             (7400, "tick", "exit"),
+        ],
+    );
+    // Where connections cannot be handed over, they have had their time before the addresses move.
+    check(
+        SERVING,
+        &[
+            (0, "vrrp#1 ends-connections 5000", ""),
+            (10, "stop", "resign"),
+            (11, "vrrp#1 ends-connections 5000", ""),
+            (6210, "tick", ""),
+            (6211, "vrrp#1 resigned", "drain 1s"),
+            (7410, "tick", ""),
+            (7411, "tick", "dismiss"),
         ],
     );
     check(

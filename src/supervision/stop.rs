@@ -11,6 +11,8 @@ use super::{Action, Plan, RoleName};
 pub const RESIGN_BOUND: Duration = Duration::from_secs(1);
 /// For what the user wants to be told or run; Docker's own patience is 10 s for the whole stop.
 pub const TELL_BOUND: Duration = Duration::from_secs(5);
+/// All the time that is left for connections which have had theirs before the addresses moved.
+const REST_BOUND: Duration = Duration::from_secs(1);
 /// A role keeps the bound by its own clock; its answer takes a moment.
 const ANSWER: Duration = Duration::from_millis(200);
 /// From the end of its link to the end of a role.
@@ -22,6 +24,8 @@ pub(super) struct Stop {
     until: Instant,
     /// Who has been told to drain, and has not said so.
     draining: Vec<RoleName>,
+    /// Connections are ended before the addresses move.
+    ends_first: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +73,13 @@ impl Plan {
             self.push(Action::Resign(RESIGN_BOUND));
         } else {
             self.drain(now);
+        }
+    }
+
+    pub(super) fn wait_for_connections(&mut self, bound: Duration, now: Instant) {
+        if let Some(stop) = self.stop.as_mut().filter(|s| s.step == Step::Resigning) {
+            stop.ends_first = true;
+            stop.until = now + bound + RESIGN_BOUND + ANSWER;
         }
     }
 
@@ -126,13 +137,17 @@ impl Plan {
             let bound = match role {
                 RoleName::Runner => TELL_BOUND,
                 RoleName::Proxy | RoleName::Vrrp => {
-                    self.in_force.as_ref().map(|c| c.drain_timeout).unwrap_or_default()
+                    let bound = self.in_force.as_ref().map(|c| c.drain_timeout).unwrap_or_default();
+                    if self.ends_first() { bound.min(REST_BOUND) } else { bound }
                 }
             };
             longest = longest.max(bound);
             self.push(Action::Drain(*role, bound));
         }
-        self.stop = Some(Stop { step: Step::Draining, until: now + longest + ANSWER, draining });
+        self.step(Step::Draining, now + longest + ANSWER);
+        if let Some(stop) = &mut self.stop {
+            stop.draining = draining;
+        }
     }
 
     fn dismiss(&mut self, now: Instant) {
@@ -159,7 +174,12 @@ impl Plan {
     }
 
     fn step(&mut self, step: Step, until: Instant) {
-        self.stop = Some(Stop { step, until, draining: vec![] });
+        let ends_first = self.ends_first();
+        self.stop = Some(Stop { step, until, ends_first, draining: vec![] });
+    }
+
+    fn ends_first(&self) -> bool {
+        self.stop.as_ref().is_some_and(|s| s.ends_first)
     }
 
     fn is_at(&self, step: Step) -> bool {

@@ -220,8 +220,11 @@ impl Machine {
 
     /// Keeps the addresses, without an answer to ARP, for the connections that this node has.
     pub(super) fn linger(&mut self, now: Instant) {
-        let bound = if self.relays { self.settings.drain_timeout } else { Duration::ZERO };
-        self.timers.arm(Timer::Release, now + bound + if self.relays { FAREWELL } else { LINGER });
+        let (bound, rest) = match self.relays {
+            true => (self.settings.drain_timeout, FAREWELL),
+            false => (LINGER / 2, LINGER / 2),
+        };
+        self.timers.arm(Timer::Release, now + bound + rest);
         self.lingering = true;
         self.renew_at(self.held_at.unwrap_or(now));
         let addresses = self.held().to_vec();

@@ -1,12 +1,13 @@
-//! SIGTERM: the address moves before the old node is gone.
+//! Planned moves: the address is with a peer before the old node lets go of it, and no connection notices.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use vipgate::link::VrrpState;
+use vipgate::link::{HandoverReport, VrrpState};
 
 use crate::capture::Capture;
-use crate::lan::Lan;
+use crate::lan::{Lan, until};
 use crate::node::Node;
+use crate::probe::{Probe, nothing_was_lost};
 
 #[test]
 fn a_node_that_is_told_to_go_hands_over() {
@@ -44,4 +45,35 @@ fn a_node_that_is_told_to_go_hands_over() {
     let stray: Vec<_> = capture.since(gone).into_iter().filter(|f| f.from == old.mac()).collect();
     assert!(stray.is_empty(), "{stray:?}");
     assert_eq!((old.holds(&lan), new.holds(&lan).as_deref()), (None, Some("lo")));
+}
+
+#[test]
+fn a_stop_and_a_better_node_that_comes_back_cost_no_request() {
+    let Some(lan) = Lan::for_test("no_request") else { return };
+    let peers = format!("peers: [{}, {}]", lan.address(11), lan.address(12));
+    let mut better = Node::start(&lan, 11, &["priority: 200", &peers]);
+    better.becomes(VrrpState::Master);
+    let other = Node::start(&lan, 12, &["priority: 100", &peers]);
+    other.becomes(VrrpState::Backup);
+    let probe = Probe::start(&lan);
+    probe.answered_by("node11", 50);
+    let told = Instant::now();
+    better.terminate();
+    assert_eq!(better.exits().code(), Some(0), "{}", better.log());
+    println!("stopped within {:?}", told.elapsed());
+    probe.answered_by("node12", 100);
+    nothing_was_lost("stop", &probe.stop());
+
+    drop(better);
+    let probe = Probe::start(&lan);
+    probe.answered_by("node12", 20);
+    let better = Node::start(&lan, 11, &["priority: 200", &peers]);
+    probe.answered_by("node11", 100);
+    nothing_was_lost("preemption", &probe.stop());
+    until("nothing of the other one's is left", || {
+        let empty =
+            other.report()?.handover == HandoverReport { relays: true, relays_to: None, lingers: false };
+        (empty && other.holds(&lan).is_none()).then_some(())
+    });
+    assert_eq!(better.holds(&lan).as_deref(), Some("lo"));
 }

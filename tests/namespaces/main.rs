@@ -15,6 +15,7 @@ mod handover;
 mod keepalived;
 mod lan;
 mod node;
+mod probe;
 #[allow(dead_code, reason = "a network needs few of them")]
 #[path = "../simulation/random.rs"]
 mod random;

@@ -133,8 +133,8 @@ fn write(folder: &std::path::Path, text: &str) {
 fn document(lan: &Lan, last: u8, vrid: u8, lines: &[&str]) -> String {
     let lines: String = lines.iter().flat_map(|line| ["    ", line, "\n"]).collect();
     format!(
-        "node: node{last}\nworkers: 1\nvrrp:\n  web:\n    vrid: {vrid}\n    virtual_addresses: [{}/24]\n{lines}servers:\n  \
-         - listen: [{}]\n    routes:\n      - path: /\n        respond: {{ status: 200, body: hello }}\n",
+        "node: node{last}\nworkers: 1\naccess_log: off\nvrrp:\n  web:\n    vrid: {vrid}\n    virtual_addresses: [{}/24]\n{lines}servers:\n  \
+         - listen: [{}]\n    add_headers: {{ X-Served-By: node{last} }}\n    routes:\n      - path: /\n        respond: {{ status: 200, body: hello }}\n",
         lan.vip(),
         lan.port
     )

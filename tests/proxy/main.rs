@@ -13,6 +13,7 @@ mod control;
 mod dns;
 mod edits;
 mod fence;
+mod leaving;
 mod like_nginx;
 mod names;
 mod pages;

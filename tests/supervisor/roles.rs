@@ -156,6 +156,14 @@ pub(crate) fn proxy() -> ExitCode {
                     role.note(&format!("verdict {nonce} {held}"));
                     continue;
                 }
+                ToProxy::Leave { number, before, .. } => {
+                    role.note(&format!("leave {number} {before}"));
+                    FromProxy::Left { number, cut: 0 }
+                }
+                ToProxy::Keep { number } => {
+                    role.note(&format!("keep {number}"));
+                    continue;
+                }
                 ToProxy::Drain { .. } => {
                     role.note("drain");
                     FromProxy::Drained { cut: 0 }
@@ -270,6 +278,10 @@ pub(crate) fn vrrp() -> ExitCode {
                         answered: peer.into_iter().collect(),
                     };
                     FromVrrp::Peers { question, answer }
+                }
+                ToVrrp::Left { number } => {
+                    role.note(&format!("left {number}"));
+                    continue;
                 }
                 ToVrrp::Resign { .. } => {
                     role.note("resign");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::buffers::Lent;
 use super::deadline::{Alarm, Deadlines, Wait};
 use super::fence::Standing;
-use super::limits::{LINGER_IDLE, LINGER_SLICE, LINGER_TOTAL};
+use super::limits::{LINGER_IDLE, LINGER_TOTAL};
 use super::listener::Listener;
 use super::wire::Wire;
 use super::worker::Worker;
@@ -24,6 +24,8 @@ pub(super) struct Client {
     pub(super) listener: Rc<Listener>,
     pub(super) standing: Standing,
     leaving: Cell<Leaving>,
+    /// It was counted among those that a bound has ended.
+    pub(super) counted: Cell<bool>,
     pub(super) alarm: Alarm,
     /// Requests that it has made so far, the one under way included.
     pub(super) requests: Cell<u32>,
@@ -40,10 +42,14 @@ pub(super) struct Client {
 pub(super) enum Leaving {
     #[default]
     No,
+    /// As soon as a request has been answered that ends from now on; it is waited for.
+    AfterNext,
     /// As soon as a request has been answered; the first one may still come.
     AfterRequest,
     /// As soon as no request is being read or answered.
     WhenIdle,
+    /// The same, and a tunnel passes nothing on any more.
+    Now,
 }
 
 /// How waiting for a request ended.
@@ -51,7 +57,9 @@ pub(super) enum Leaving {
 pub(super) enum Waited {
     Readable,
     TimeUp,
-    /// The connection broke, or is to end.
+    /// The worker wants it to end.
+    Unwanted,
+    /// The connection broke.
     Over,
 }
 
@@ -70,6 +78,7 @@ impl Client {
             listener,
             standing,
             leaving: Cell::default(),
+            counted: Cell::new(false),
             alarm: Alarm::default(),
             requests: Cell::new(0),
             limits: Cell::new(limits),
@@ -91,11 +100,15 @@ impl Client {
         self.leaving.get() > Leaving::No
     }
 
+    pub(super) fn must_end(&self) -> bool {
+        self.leaving.get() == Leaving::Now
+    }
+
     fn may_wait(&self, first: bool) -> bool {
         match self.leaving.get() {
-            Leaving::No => true,
+            Leaving::No | Leaving::AfterNext => true,
             Leaving::AfterRequest => first,
-            Leaving::WhenIdle => false,
+            Leaving::WhenIdle | Leaving::Now => false,
         }
     }
 
@@ -122,7 +135,7 @@ impl Client {
                 return Poll::Ready(if result.is_ok() { Waited::Readable } else { Waited::Over });
             }
             if !self.may_wait(first) {
-                return Poll::Ready(Waited::Over);
+                return Poll::Ready(Waited::Unwanted);
             }
             worker.deadlines.poll(&self.alarm, Wait::ClientRead, cx).map(|()| Waited::TimeUp)
         })
@@ -235,7 +248,7 @@ impl Client {
 
     /// Ends the connection while the client may still be sending: closing at once would make the kernel send a reset,
     /// which can overtake the answer.
-    pub(super) async fn linger(&self, worker: &Worker) {
+    pub(super) async fn linger(&self, worker: &Worker, slice: Duration) {
         if self.wire.shut_write().is_err() {
             return;
         }
@@ -244,7 +257,7 @@ impl Client {
         let mut trash = [0; 512];
         loop {
             // In slices: a worker that drains does not wait for clients that neither send nor close.
-            self.arm(&worker.deadlines, Wait::ClientRead, LINGER_SLICE);
+            self.arm(&worker.deadlines, Wait::ClientRead, slice);
             let read = poll_fn(|cx| {
                 loop {
                     match self.wire.poll_read(cx, &mut trash) {
@@ -266,7 +279,7 @@ impl Client {
             if read.await {
                 return;
             }
-            (idle, total) = (idle + LINGER_SLICE, total + LINGER_SLICE);
+            (idle, total) = (idle + slice, total + slice);
             if idle >= LINGER_IDLE || total >= LINGER_TOTAL || self.is_leaving() {
                 return;
             }

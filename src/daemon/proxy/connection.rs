@@ -2,7 +2,7 @@
 
 use super::client::{Client, Waited};
 use super::exchange::{Outcome, exchange};
-use super::limits::{IDLE_GRACE, PIPELINED_PER_TURN};
+use super::limits::{IDLE_GRACE, IDLE_LINGER, LINGER_SLICE, PIPELINED_PER_TURN};
 use super::worker::Worker;
 
 /// How a busy spell of a connection ended.
@@ -12,6 +12,8 @@ enum Spell {
     Close,
     /// Close once the client has had time to read the answer.
     Linger,
+    /// Close without a request, and without a reset for one that may be on its way.
+    Unwanted,
     Reset,
 }
 
@@ -21,12 +23,14 @@ pub(super) async fn run(worker: &Worker, client: &Client) {
         match Box::pin(spell(worker, client)).await {
             Spell::Idle => (),
             Spell::Close => return,
-            Spell::Linger => return Box::pin(client.linger(worker)).await,
+            Spell::Linger => return Box::pin(client.linger(worker, LINGER_SLICE)).await,
+            Spell::Unwanted => return Box::pin(client.linger(worker, IDLE_LINGER)).await,
             Spell::Reset => return client.reset(),
         }
         let bound = client.limits.get().keepalive_timeout.saturating_sub(IDLE_GRACE);
         match client.has_request(worker, bound).await {
             Waited::Readable => (),
+            Waited::Unwanted => return Box::pin(client.linger(worker, IDLE_LINGER)).await,
             Waited::TimeUp | Waited::Over => return,
         }
     }
@@ -50,6 +54,7 @@ async fn spell(worker: &Worker, client: &Client) -> Spell {
                 match client.has_request(worker, bound).await {
                     Waited::Readable => (),
                     Waited::TimeUp => return Spell::Idle,
+                    Waited::Unwanted => return Spell::Unwanted,
                     Waited::Over => return Spell::Close,
                 }
             }

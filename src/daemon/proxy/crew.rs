@@ -1,7 +1,7 @@
 //! A worker's thread as the main thread sees it: how it starts, and what the two tell each other.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::access_log::Intake;
 use super::counters::Vitals;
-use super::limits::{COMMANDS, FILE_THREADS, WORKER_STACK};
+use super::limits::{COMMANDS, FILE_THREADS, RESCUERS, WORKER_STACK};
 use super::snapshot::Snapshot;
 use super::worker::Worker;
 use crate::link::{FenceQuery, FenceVerdict, Generation};
@@ -29,6 +29,17 @@ pub(super) enum Command {
         listeners: Vec<(SocketAddr, usize, OwnedFd)>,
     },
     Verdict(FenceVerdict),
+    /// The connections of these addresses are to end within `bound`. `before`: the addresses move when none is left.
+    Leave {
+        number: u64,
+        addresses: Vec<Ipv4Addr>,
+        bound: Duration,
+        before: bool,
+    },
+    /// They need not any more.
+    Keep {
+        number: u64,
+    },
     /// Finish what is in flight, for at most this long; then the thread ends.
     Drain {
         bound: Duration,
@@ -46,6 +57,12 @@ pub(super) enum Event {
     FenceQuery {
         worker: usize,
         query: FenceQuery,
+    },
+    /// No connection of that `Leave` is left, or its bound is over; so many were cut.
+    Left {
+        worker: usize,
+        number: u64,
+        cut: u64,
     },
     /// Nothing is in flight any more; so many connections were cut at the bound.
     Drained {
@@ -96,4 +113,51 @@ pub(super) fn start(
         runtime.shutdown_background();
     })?;
     Ok(Handle { commands, vitals: own, thread })
+}
+
+/// Gives a socket to its owner, and a copy of it to each of those who may have to rescue what waits in it.
+pub(super) fn share(
+    (address, owner, socket): (SocketAddr, usize, OwnedFd),
+    listeners: &mut [Vec<(SocketAddr, usize, OwnedFd)>],
+) {
+    let workers = listeners.len();
+    for step in 1..workers.min(RESCUERS + 1) {
+        let Some(list) = listeners.get_mut((owner + step) % workers) else { continue };
+        match socket.try_clone() {
+            Ok(copy) => list.push((address, owner, copy)),
+            Err(error) => {
+                tracing::warn!(%address, owner, "a worker that hangs cannot be relieved of its connections: {error}");
+            }
+        }
+    }
+    if let Some(list) = listeners.get_mut(owner) {
+        list.push((address, owner, socket));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_socket_goes_to_its_owner_and_copies_to_the_next_ones() {
+        // Workers, the owner, who gets the socket or a copy of it.
+        let table: [(usize, usize, &[usize]); 5] =
+            [(1, 0, &[0]), (2, 0, &[0, 1]), (2, 1, &[0, 1]), (4, 2, &[0, 1, 2, 3]), (8, 6, &[0, 1, 6, 7])];
+        for (workers, owner, expect) in table {
+            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = socket.local_addr().unwrap();
+            let mut listeners: Vec<_> = (0..workers).map(|_| vec![]).collect();
+            share((address, owner, socket.into()), &mut listeners);
+            let got: Vec<_> = (0..workers).filter(|w| !listeners[*w].is_empty()).collect();
+            assert_eq!(got, expect, "{workers} workers, {owner} owns it");
+            for (a, o, socket) in listeners.into_iter().flatten() {
+                assert_eq!(
+                    (a, o, TcpListener::from(socket).local_addr().unwrap()),
+                    (address, owner, address)
+                );
+            }
+        }
+    }
 }

@@ -264,7 +264,7 @@ async fn first_bytes<'w>(worker: &'w Worker, client: &Client, bound: Duration) -
         drop(input);
         match client.has_request(worker, bound).await {
             Waited::Readable => (),
-            Waited::TimeUp | Waited::Over => return None,
+            Waited::TimeUp | Waited::Unwanted | Waited::Over => return None,
         }
     }
 }

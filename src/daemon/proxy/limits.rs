@@ -79,8 +79,13 @@ pub(super) const FENCE_INTERVALS: u32 = 3;
 /// Without a verdict for so long, what waited is refused.
 pub(super) const VERDICT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection that has not sent its first request when the drain begins has so long to do so.
-pub(super) const DRAIN_FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// A connection on which no request is under way when a stop begins has so long to bring one: closed at once, it would
+/// lose what its client is about to send. All the time there is for it if a stop is to take less than a second.
+pub(super) const DRAIN_IDLE: Duration = Duration::from_millis(500);
+/// So long before the bound of a drain tunnels are closed, that both sides can say their last.
+pub(super) const DRAIN_FAREWELL: Duration = Duration::from_millis(500);
+/// How long the end of an idle connection waits for its client's.
+pub(super) const IDLE_LINGER: Duration = Duration::from_millis(100);
 /// How long requests in flight may take when PID 1 is gone without a word.
 pub(super) const ORPHAN_DRAIN: Duration = Duration::from_secs(5);
 

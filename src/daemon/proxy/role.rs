@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,10 +15,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::admin::{self, Admin, Question, Waiting};
 use super::counters::{Count, Sums, Vitals};
 use super::crew::{self, Command, Event, Handle};
+use super::departures::Departures;
 use super::directory::Directory;
-use super::limits::{
-    ADMIN_CONNECTIONS_MAX, BEAT, EVENTS, LOG_END, ORPHAN_DRAIN, OUTBOX, RESCUERS, WORKERS_MAX,
-};
+use super::limits::{ADMIN_CONNECTIONS_MAX, BEAT, EVENTS, LOG_END, ORPHAN_DRAIN, OUTBOX, WORKERS_MAX};
 use super::metrics::Measured;
 use super::snapshot::Snapshot;
 use super::{access_log, error_pages};
@@ -69,6 +68,7 @@ struct Role {
     draining: Option<(HashSet<usize>, u64)>,
     /// The tracked upstreams without a server, as PID 1 knows them.
     told_down: Option<Vec<String>>,
+    departures: Departures,
 }
 
 struct Prepared {
@@ -112,6 +112,7 @@ impl Role {
             waiting: Waiting::default(),
             draining: None,
             told_down: None,
+            departures: Departures::default(),
         })
     }
 
@@ -189,6 +190,13 @@ impl Role {
                     let _ = worker.commands.try_send(Command::Verdict(verdict));
                 }
             }
+            ToProxy::Leave { number, addresses, bound, before } => {
+                self.leave(number, addresses, bound, before).await;
+            }
+            ToProxy::Keep { number } => {
+                self.departures.give_up(number);
+                self.command(|| Command::Keep { number }).await;
+            }
             ToProxy::Drain { bound } => return self.drain(bound).await,
             ToProxy::Report => {
                 let report = self.report();
@@ -247,7 +255,7 @@ impl Role {
         let mut listeners: Vec<Vec<_>> = (0..prepared.workers).map(|_| vec![]).collect();
         for ((address, owner), socket) in self.arrived.drain() {
             if served.contains(&address) {
-                share((address, owner, socket), &mut listeners);
+                crew::share((address, owner, socket), &mut listeners);
                 self.accepting.insert((address, owner));
             }
         }
@@ -312,6 +320,11 @@ impl Role {
                 tracing::debug!(worker, nonce = query.nonce, "fence query");
                 self.say(FromProxy::FenceQuery(query)).await;
             }
+            Event::Left { worker, number, cut } => {
+                if let Some(cut) = self.departures.left(worker, number, cut) {
+                    self.say(FromProxy::Left { number, cut }).await;
+                }
+            }
             Event::Drained { worker, cut } => {
                 let Some((workers, sum)) = &mut self.draining else { return Flow::Continue };
                 workers.remove(&worker);
@@ -357,14 +370,27 @@ impl Role {
             return Flow::Continue;
         }
         self.draining = Some(((0..self.workers.len()).collect(), 0));
-        for worker in &self.workers {
-            // A worker that has ended has nothing in flight; it is asked for at the next beat.
-            let _ = worker.commands.send(Command::Drain { bound }).await;
-        }
+        self.command(|| Command::Drain { bound }).await;
         if self.workers.is_empty() {
             self.say(FromProxy::Drained { cut: 0 }).await;
         }
         Flow::Continue
+    }
+
+    async fn leave(&mut self, number: u64, addresses: Vec<Ipv4Addr>, bound: Duration, before: bool) {
+        if self.draining.is_some() || self.workers.is_empty() {
+            // A drain ends them all, and tells when.
+            return;
+        }
+        self.departures.begin(number, self.workers.len());
+        self.command(|| Command::Leave { number, addresses: addresses.clone(), bound, before }).await;
+    }
+
+    async fn command(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            // A worker that has ended has nothing in flight; that it has is noticed at the next beat.
+            let _ = worker.commands.send(command()).await;
+        }
     }
 
     /// Nobody is left to say anything to: finish what is in flight, and go.
@@ -410,59 +436,12 @@ impl Role {
     }
 }
 
-/// Gives a socket to its owner, and a copy of it to each of those who may have to rescue what waits in it.
-fn share(
-    (address, owner, socket): (SocketAddr, usize, OwnedFd),
-    listeners: &mut [Vec<(SocketAddr, usize, OwnedFd)>],
-) {
-    let workers = listeners.len();
-    for step in 1..workers.min(RESCUERS + 1) {
-        let Some(list) = listeners.get_mut((owner + step) % workers) else { continue };
-        match socket.try_clone() {
-            Ok(copy) => list.push((address, owner, copy)),
-            Err(error) => {
-                tracing::warn!(%address, owner, "a worker that hangs cannot be relieved of its connections: {error}");
-            }
-        }
-    }
-    if let Some(list) = listeners.get_mut(owner) {
-        list.push((address, owner, socket));
-    }
-}
-
 /// Sends what is in the box, in order.
 async fn post(sender: Sender<FromProxy>, mut letters: mpsc::Receiver<FromProxy>) {
     while let Some(letter) = letters.recv().await {
         if let Err(error) = sender.send(&letter, None).await {
             tracing::debug!("the supervisor does not listen: {error}");
             return;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-
-    #[test]
-    fn a_socket_goes_to_its_owner_and_copies_to_the_next_ones() {
-        // Workers, the owner, who gets the socket or a copy of it.
-        let table: [(usize, usize, &[usize]); 5] =
-            [(1, 0, &[0]), (2, 0, &[0, 1]), (2, 1, &[0, 1]), (4, 2, &[0, 1, 2, 3]), (8, 6, &[0, 1, 6, 7])];
-        for (workers, owner, expect) in table {
-            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = socket.local_addr().unwrap();
-            let mut listeners: Vec<_> = (0..workers).map(|_| vec![]).collect();
-            share((address, owner, socket.into()), &mut listeners);
-            let got: Vec<_> = (0..workers).filter(|w| !listeners[*w].is_empty()).collect();
-            assert_eq!(got, expect, "{workers} workers, {owner} owns it");
-            for (a, o, socket) in listeners.into_iter().flatten() {
-                assert_eq!(
-                    (a, o, TcpListener::from(socket).local_addr().unwrap()),
-                    (address, owner, address)
-                );
-            }
         }
     }
 }

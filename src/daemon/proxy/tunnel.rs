@@ -12,7 +12,8 @@ use super::deadline::Wait;
 use super::exchange::Exchange;
 use super::wire::Wire;
 
-/// Until one side ends, or nothing has moved for `idle`. What the two have already said goes first: `early` of the
+/// Until one side ends, nothing has moved for `idle`, or the worker wants the end: then each side is told by the end of
+/// the stream (FIN), since only they know where a message of their protocol ends. What the two have already said goes first: `early` of the
 /// client, `left` of the upstream. False: what waited in a process that was frozen is not this node's to pass on.
 pub(super) async fn tunnel(
     exchange: &Exchange<'_, '_>,
@@ -50,9 +51,15 @@ pub(super) async fn tunnel(
         if broken || fenced.get() || !up_open && !down_open {
             return Poll::Ready(());
         }
+        if client.must_end() {
+            worker.count_cut(client);
+            return Poll::Ready(());
+        }
         worker.deadlines.poll(&client.alarm, Wait::UpstreamRead, cx)
     })
     .await;
+    // The client's side is closed by whoever reads from it last. Where it broke already nothing is left to say.
+    let _ = upstream.shut_write();
     !fenced.get()
 }
 

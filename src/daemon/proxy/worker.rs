@@ -21,14 +21,12 @@ use super::access_log::AccessLog;
 use super::buffers::Buffers;
 use super::client::{Client, Leaving};
 use super::connection;
-use super::counters::{Count, Vitals};
+use super::counters::Vitals;
 use super::crew::{Command, Event};
 use super::deadline::Deadlines;
+use super::drain::Departure;
 use super::fence::Fence;
-use super::limits::{
-    CONNECTIONS_MAX, DRAIN_FIRST_REQUEST, PIPES_MAX, SPARE_FIELDS, SWEEP, TURN, TURN_MIN,
-    TURNS_PER_FENCE_BOUND,
-};
+use super::limits::{CONNECTIONS_MAX, PIPES_MAX, SPARE_FIELDS, SWEEP, TURN, TURN_MIN, TURNS_PER_FENCE_BOUND};
 use super::listener::{self, Listener};
 use super::pipes::Pipes;
 use super::pool::Pool;
@@ -42,7 +40,7 @@ use crate::link::Generation;
 use crate::os::{clock, descriptor};
 
 pub(super) struct Worker {
-    index: usize,
+    pub(super) index: usize,
     snapshot: Arc<ArcSwap<Snapshot>>,
     view: RefCell<Rc<View>>,
     /// Addresses that are served no more, with the last configuration that did: for requests still under way.
@@ -53,13 +51,19 @@ pub(super) struct Worker {
     pub(super) deadlines: Deadlines,
     /// Memory of heads that have been let go.
     fields: RefCell<Vec<Fields>>,
-    siblings: Siblings,
+    pub(super) siblings: Siblings,
     pub(super) shortage: Shortage,
     pub(super) vitals: Arc<Vitals>,
-    events: mpsc::Sender<Event>,
-    listeners: RefCell<Vec<Rc<Listener>>>,
-    connections: RefCell<HashMap<u64, Connection>>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) listeners: RefCell<Vec<Rc<Listener>>>,
+    pub(super) connections: RefCell<HashMap<u64, Connection>>,
     next_connection: Cell<u64>,
+    /// Addresses whose connections are to end.
+    pub(super) departures: RefCell<Vec<Departure>>,
+    /// What every connection is told, old or new.
+    pub(super) leaving: Cell<Leaving>,
+    /// Connections that were cut at a bound.
+    pub(super) cut: Cell<u64>,
     limit: usize,
     /// A connection ended.
     room: Notify,
@@ -68,12 +72,12 @@ pub(super) struct Worker {
     request_ids: RefCell<RequestIds>,
     pub(super) request_fields: RefCell<RequestFields>,
     /// `None`: the worker is about to end.
-    access_log: RefCell<Option<AccessLog>>,
+    pub(super) access_log: RefCell<Option<AccessLog>>,
 }
 
-struct Connection {
-    client: Rc<Client>,
-    task: Option<AbortHandle>,
+pub(super) struct Connection {
+    pub(super) client: Rc<Client>,
+    pub(super) task: Option<AbortHandle>,
 }
 
 /// A configuration's snapshot with this worker's own state for each of its upstreams.
@@ -112,6 +116,9 @@ impl Worker {
             listeners: RefCell::default(),
             connections: RefCell::default(),
             next_connection: Cell::new(0),
+            departures: RefCell::default(),
+            leaving: Cell::default(),
+            cut: Cell::new(0),
             limit,
             room: Notify::new(),
             date: RefCell::new((u64::MAX, "".into())),
@@ -138,10 +145,15 @@ impl Worker {
                     self.commit(generation, listeners).await
                 }
                 Some(Some(Command::Verdict(verdict))) => self.fence.verdict(verdict.nonce, verdict.held),
+                Some(Some(Command::Leave { number, addresses, bound, before })) => {
+                    self.leave(number, addresses, bound, before);
+                }
+                Some(Some(Command::Keep { number })) => self.keep(number),
                 Some(Some(Command::Drain { bound })) => return self.drain(bound, inbox).await,
                 // The main thread ended without a word: so does the process.
                 Some(None) => return,
             }
+            self.depart().await;
             if last_sweep.elapsed() > Duration::from_secs(1) {
                 last_sweep = Instant::now();
                 self.sweep();
@@ -150,7 +162,7 @@ impl Worker {
     }
 
     /// Whatever has to be done again and again, however busy the connections are.
-    fn turn(self: &Rc<Self>) {
+    pub(super) fn turn(self: &Rc<Self>) {
         self.fence.look();
         self.vitals.turn();
         if self.deadlines.are_due() {
@@ -164,7 +176,7 @@ impl Worker {
         }
     }
 
-    fn turn_length(&self) -> Duration {
+    pub(super) fn turn_length(&self) -> Duration {
         let bound = self.view.borrow().snapshot.fence;
         let turn = bound.map_or(TURN, |b| (b / TURNS_PER_FENCE_BOUND).clamp(TURN_MIN, TURN));
         turn.min(self.deadlines.left().max(SWEEP)).max(TURN_MIN)
@@ -287,6 +299,7 @@ impl Worker {
     }
 
     pub(super) fn serve(self: &Rc<Self>, client: Client) {
+        self.tell_new(&client);
         // One piece of memory, whoever looks at it: as a part of the task it would lie in each of its futures.
         let (id, client) = (client.number, Rc::new(client));
         let entry = Connection { client: Rc::clone(&client), task: None };
@@ -340,49 +353,6 @@ impl Worker {
         for (pool, group) in view.pools.iter().zip(&view.snapshot.upstreams) {
             pool.sweep(group, std::time::Instant::now());
         }
-    }
-
-    async fn drain(self: &Rc<Self>, bound: Duration, mut inbox: mpsc::Receiver<Command>) {
-        let end = Instant::now() + bound;
-        let first_requests_end = end.min(Instant::now() + DRAIN_FIRST_REQUEST);
-        for listener in self.listeners.borrow_mut().drain(..) {
-            listener.stop();
-        }
-        self.siblings.retain(|_| false);
-        let mut leaving = Leaving::AfterRequest;
-        while Instant::now() < end {
-            if Instant::now() >= first_requests_end {
-                leaving = Leaving::WhenIdle;
-            }
-            // Again and again: the listeners' queues may still bring some.
-            for connection in self.connections.borrow().values() {
-                connection.client.leave(leaving);
-            }
-            tokio::task::yield_now().await;
-            if self.connections.borrow().is_empty() && leaving == Leaving::WhenIdle {
-                break;
-            }
-            tokio::select! {
-                () = sleep(self.turn_length()) => (),
-                command = inbox.recv() => match command {
-                    Some(Command::Verdict(verdict)) => self.fence.verdict(verdict.nonce, verdict.held),
-                    Some(Command::Commit { .. } | Command::Drain { .. }) => (),
-                    None => return,
-                },
-            }
-            self.turn();
-        }
-        let cut: Vec<_> = self.connections.borrow().values().filter_map(|c| c.task.clone()).collect();
-        for task in &cut {
-            self.vitals.count(Count::Cut);
-            task.abort();
-        }
-        tokio::task::yield_now().await;
-        // What it has collected goes to whoever writes it, before the end is told.
-        *self.access_log.borrow_mut() = None;
-        let event = Event::Drained { worker: self.index, cut: cut.len() as u64 };
-        // The main thread reads events as long as it lives.
-        let _ = self.events.send(event).await;
     }
 }
 

@@ -2,10 +2,11 @@
 //! plan.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Weak;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -156,9 +157,15 @@ impl Supervisor {
             FromProxy::Beat { turns } => Saying::Beat(turns),
             FromProxy::Drained { cut } => {
                 if cut > 0 {
-                    warn!("{cut} requests were cut off: they took longer than a stop may");
+                    warn!("{cut} connections were cut: they took longer than a stop may");
                 }
                 Saying::Drained
+            }
+            FromProxy::Left { number, cut } => {
+                if cut > 0 {
+                    warn!("{cut} connections were cut: their address has moved, and their time was over");
+                }
+                return self.follow(self.tell_vrrp(ToVrrp::Left { number }));
             }
             FromProxy::Report(report) => return self.reports.proxy(player, report),
             FromProxy::StatusQuery { query } => return self.take_query(player, query),
@@ -191,10 +198,35 @@ impl Supervisor {
                 return self.record(HappeningKind::Gap, &format!("the vrrp role: {what}"));
             }
             FromVrrp::Run(run) => return self.have_run(run),
+            FromVrrp::Leave { number, addresses, bound, before } => {
+                return self.leave(player, number, addresses, bound, before);
+            }
+            FromVrrp::Keep { number } => return self.follow(self.tell_proxy(ToProxy::Keep { number })),
             // The vrrp role has logged it itself; the next report says the rest.
             FromVrrp::Transition(transition) => return self.pass_on(&transition),
         };
         self.happen(Event::Said(player, saying));
+    }
+
+    /// A stop ends all connections, once the addresses have moved.
+    fn leave(
+        &mut self,
+        player: Player,
+        number: u64,
+        addresses: Vec<Ipv4Addr>,
+        bound: Duration,
+        before: bool,
+    ) {
+        if before {
+            self.happen(Event::Said(player, Saying::EndsConnections(bound)));
+        } else if self.plan.is_stopping() {
+            return;
+        }
+        let event = match self.proxy {
+            Some(_) => self.tell_proxy(ToProxy::Leave { number, addresses, bound, before }),
+            None => self.tell_vrrp(ToVrrp::Left { number }),
+        };
+        self.follow(event);
     }
 
     /// Without virtual routers there is no address to lose. With them, and nobody to ask, it may well be lost.

@@ -15,6 +15,8 @@ use crate::vrrp::{Advert, Output, WarningKind, packet_v2, packet_v3};
 
 /// How long a lost address may stay so that the clients of its connections are told.
 const TELL_WITHIN: Duration = Duration::from_millis(20);
+/// The index of `lo` in every network namespace.
+const LOOPBACK: u32 = 1;
 /// More sockets than this ends are ended in later turns.
 const DESTROY_WITHIN: Duration = Duration::from_millis(20);
 
@@ -67,8 +69,17 @@ impl Instance {
             }
             // There is no link, and the machine has been told of none: it asks nobody.
             Output::Ask { .. } => self.count("peer_not_asked"),
-            // The bound ends what the proxy does not end before.
-            Output::Drain { .. } | Output::Keep | Output::SteppedDown(_) => {}
+            Output::Drain { addresses, bound, first } => {
+                let number = shell.next_departure();
+                self.departure = Some(number);
+                shell.tell(FromVrrp::Leave { number, addresses, bound, before: first });
+            }
+            Output::Keep => {
+                if let Some(number) = self.departure.take() {
+                    shell.tell(FromVrrp::Keep { number });
+                }
+            }
+            Output::SteppedDown(_) => {}
             Output::Drained => self.count("drained"),
             Output::Transition(transition) => {
                 let Transition { instance, from, to, reason, .. } = &transition;
@@ -118,7 +129,8 @@ impl Instance {
     /// Without it a handover resets the connections that are in the middle of an answer: worth a word, not a failure.
     fn relay(&mut self, addresses: &[Ipv4Addr], old: Ipv4Addr) {
         let Some(place) = self.wire.as_ref().map(|wire| &wire.place) else { return };
-        match nft::relay::install(self.config.vrid, addresses, old, place.index) {
+        let mac = self.neighbourhood.mac(old);
+        match nft::relay::install(self.config.vrid, addresses, old, mac, place.index) {
             Ok(()) => self.count("relay"),
             Err(error) => {
                 self.count("relay_error");
@@ -128,6 +140,23 @@ impl Instance {
                 );
             }
         }
+    }
+
+    /// Puts the relay's table there and away again, before the first address is held.
+    pub(super) fn try_relay(&mut self, shell: &mut Shell, now: Instant) {
+        let addresses: Vec<Ipv4Addr> = self.config.addresses().collect();
+        let tried = nft::relay::install(self.config.vrid, &addresses, Ipv4Addr::LOCALHOST, None, LOOPBACK);
+        self.end_relay();
+        self.relays = tried.is_ok();
+        self.machine.handle_relays(self.relays);
+        let result = tried.map_err(|error| {
+            format!(
+                "connections are not handed back to the node that has them when an address moves ({error}): they are \
+                 ended before, within {:?}, and what is open then is cut",
+                shell.drain_timeout
+            )
+        });
+        shell.warnings.set(&self.config.name, "relay", result, now);
     }
 
     pub(super) fn end_relay(&mut self) {
@@ -271,7 +300,7 @@ mod tests {
         netns::with("what_a_predecessor_was_relaying_ends_with_the_start", || {
             let config = instance("10.9.0.99/24");
             let addresses: Vec<Ipv4Addr> = config.addresses().collect();
-            nft::relay::install(config.vrid, &addresses, Ipv4Addr::new(10, 9, 0, 2), 1).unwrap();
+            nft::relay::install(config.vrid, &addresses, Ipv4Addr::new(10, 9, 0, 2), None, 1).unwrap();
             let (outbox, _kept) = tokio::sync::mpsc::channel(1);
             let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
             drop(Instance::start(config, &mut shell, Instant::now()));

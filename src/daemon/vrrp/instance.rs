@@ -65,6 +65,10 @@ pub(super) struct Instance {
     /// Whose adverts were accepted from the group.
     pub(super) heard: BTreeSet<Ipv4Addr>,
     pub(super) neighbourhood: Neighbourhood,
+    /// This kernel can hand segments to another node.
+    pub(super) relays: bool,
+    /// Number of the last question whether connections have ended.
+    pub(super) departure: Option<u64>,
     eligible: Option<Result<(), String>>,
     /// The configured one with what tracking makes of it.
     pub(super) priority: Priority,
@@ -102,10 +106,12 @@ impl Instance {
             password: None,
             heard: BTreeSet::new(),
             neighbourhood: Neighbourhood::default(),
+            relays: false,
+            departure: None,
             eligible: None,
         };
         instance.expect();
-        instance.end_relay();
+        instance.try_relay(shell, now);
         instance.destroy_sockets(shell);
         instance
     }
@@ -419,6 +425,8 @@ impl Instance {
             }
         };
         shell.warnings.set(&self.config.name, "fence", problem, now);
+        // A kernel that answers for an address by itself must not keep it once a peer has it.
+        self.machine.handle_relays(self.relays && arp_fence != ArpFence::None);
         let held: Vec<Ipv4Addr> = self.held.iter().copied().collect();
         if std::mem::replace(&mut self.arp_fence, arp_fence) != arp_fence && !held.is_empty() {
             // It stays master; the address moves from the interface to lo, or back.

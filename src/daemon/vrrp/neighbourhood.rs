@@ -75,6 +75,10 @@ impl Instance {
 }
 
 impl Neighbourhood {
+    pub(super) fn mac(&self, peer: Ipv4Addr) -> Option<MacAddr> {
+        self.macs.get(&peer).copied()
+    }
+
     fn knows(&self, mac: MacAddr) -> bool {
         self.macs.values().any(|known| *known == mac)
     }

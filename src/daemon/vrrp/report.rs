@@ -7,7 +7,7 @@ use super::resolver::Resolver;
 use super::shell::Shell;
 use super::tracker::Tracker;
 use crate::config::{Host, Transport};
-use crate::link::{Boottime, FenceReport, InstanceReport, VrrpReport};
+use crate::link::{Boottime, FenceReport, HandoverReport, InstanceReport, VrrpReport};
 use crate::os::clock;
 
 pub(super) fn report(
@@ -41,6 +41,11 @@ fn one(instance: &Instance, shell: &Shell, resolver: &Resolver, tracker: &Tracke
             arp: instance.arp_fence,
             lease: instance.config.lease,
             socket_destroy: shell.kernel.destroys_sockets.is_ok(),
+        },
+        handover: HandoverReport {
+            relays: instance.relays,
+            relays_to: instance.machine.relays_to(),
+            lingers: instance.machine.is_lingering(),
         },
         counters: instance.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
     }

@@ -278,6 +278,14 @@ impl Role {
             ToVrrp::AskPeers { question, listen } => {
                 peers::ask(question, &listen, &self.instances, &self.shell);
             }
+            ToVrrp::Left { number } => {
+                let asked = |instance: &&mut Instance| instance.departure == Some(number);
+                if let Some(instance) = self.instances.iter_mut().find(asked) {
+                    instance.departure = None;
+                    instance.machine.handle_emptied(Instant::now());
+                    instance.settle(&mut self.shell);
+                }
+            }
             ToVrrp::Resign { bound } => {
                 self.resigning = true;
                 let now = Instant::now();

@@ -34,6 +34,8 @@ pub(super) struct Shell {
     watch: Watch,
     /// With their numbers, in order: one that is noticed in the middle of something concerns everybody, but nobody twice.
     gaps: VecDeque<(u64, Gap)>,
+    /// Counts the times that connections were to end.
+    departures: u64,
     outbox: mpsc::Sender<FromVrrp>,
 }
 
@@ -49,6 +51,7 @@ impl Shell {
             moved: Boottime(clock::boottime_ns()),
             watch: Watch::new(clock::read()),
             gaps: VecDeque::new(),
+            departures: 0,
             outbox,
         }
     }
@@ -93,6 +96,11 @@ impl Shell {
             Err(error) => Err(format!("links and addresses cannot be listed: {error}")),
         };
         self.warnings.set("vrrp", "survey", result, now);
+    }
+
+    pub(super) fn next_departure(&mut self) -> u64 {
+        self.departures += 1;
+        self.departures
     }
 
     pub(super) fn address_moved(&mut self) {

@@ -16,6 +16,7 @@ pub(super) struct Field {
 
 #[derive(Clone, Copy)]
 pub(super) enum Base {
+    Link = 0,
     Network = 1,
     Transport = 2,
 }

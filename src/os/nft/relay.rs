@@ -12,21 +12,30 @@ use super::expression::{
     verdict,
 };
 use super::table::{Family, Table};
-use crate::net::Vrid;
+use crate::net::{MacAddr, Vrid};
 
 const HOOK_PREROUTING: u32 = 0;
 /// NF_IP_PRI_MANGLE: behind connection tracking, before the route is chosen.
 const MANGLE: i32 = -150;
 
-/// RFC 791 and RFC 9293.
+/// Ethernet, RFC 791 and RFC 9293.
+const LINK_SOURCE: Field = Field { base: Base::Link, offset: 6, length: 6 };
 const DESTINATION: Field = Field { base: Base::Network, offset: 16, length: 4 };
 const FLAGS: Field = Field { base: Base::Transport, offset: 13, length: 1 };
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 const TCP: u8 = 6;
 
-/// From now on, until `remove`. `interface`: the index of the one that both nodes and the clients are on.
-pub fn install(vrid: Vrid, addresses: &[Ipv4Addr], old: Ipv4Addr, interface: u32) -> Result<(), Error> {
+/// From now on, until `remove`. `interface`: the index of the one that both nodes and the clients are on. `mac`: the old
+/// owner's. A node that has let go of the address forwards what it is handed, to this one, which knows by that that
+/// nobody serves the connection; without it the segment would go to and fro until its TTL ends.
+pub fn install(
+    vrid: Vrid,
+    addresses: &[Ipv4Addr],
+    old: Ipv4Addr,
+    mac: Option<MacAddr>,
+    interface: u32,
+) -> Result<(), Error> {
     let mut table = Table::new(Family::Ipv4, vrid);
     table.base_chain("prerouting", HOOK_PREROUTING, MANGLE);
     table.chain("relay");
@@ -36,6 +45,9 @@ pub fn install(vrid: Vrid, addresses: &[Ipv4Addr], old: Ipv4Addr, interface: u32
             let list = protocol(compare(list, DESTINATION, &address.octets()), TCP);
             verdict(masked_differs(list, FLAGS, SYN | ACK, SYN), Verdict::Jump("relay"))
         });
+    }
+    if let Some(MacAddr(mac)) = mac {
+        table.rule("relay", |list| verdict(compare(list, LINK_SOURCE, &mac), Verdict::Accept));
     }
     // A listener on 0.0.0.0. A half-open socket has no such property and goes on to the next rule.
     table.rule("relay", |list| verdict(socket(list, SocketKey::Wildcard, 1), Verdict::Goto("hand")));
@@ -61,7 +73,7 @@ mod tests {
         netns::with("the_table_is_the_one_that_nft_itself_would_write", || {
             let vrid = Vrid::try_from(51).unwrap();
             let vip = Ipv4Addr::new(10, 9, 0, 99);
-            install(vrid, &[vip], Ipv4Addr::new(10, 9, 0, 2), 1).unwrap();
+            install(vrid, &[vip], Ipv4Addr::new(10, 9, 0, 2), Some(MacAddr([2, 0, 0, 0, 0, 7])), 1).unwrap();
             let Some(ours) = netns::output("nft", &["list", "ruleset"]) else { return };
             remove(vrid).unwrap();
             remove(vrid).unwrap();
@@ -71,6 +83,7 @@ mod tests {
                     ip daddr 10.9.0.99 tcp flags & (syn|ack) != syn jump relay
                 }
                 chain relay {
+                    @ll,48,48 0x20000000007 accept
                     socket wildcard 1 goto hand
                     socket transparent 0 accept
                     goto hand

@@ -131,6 +131,66 @@ fn a_resigning_master_serves_until_a_peer_has_taken_over() {
 }
 
 #[test]
+fn an_address_that_moved_is_kept_until_the_proxy_has_no_connection_of_it() {
+    with_bridge("an_address_that_moved_is_kept_until_the_proxy_has_no_connection_of_it", || {
+        let mut worse = Node::start(11, unicast(100, &[11, 12]));
+        worse.becomes(VrrpState::Master);
+        let mut better = Node::start(12, unicast(200, &[11, 12]));
+        better.becomes(VrrpState::Master);
+        let asked = worse.expect("a question", |m| matches!(m, FromVrrp::Leave { .. }));
+        let FromVrrp::Leave { number, addresses, before, .. } = asked else { unreachable!() };
+        assert_eq!((addresses, before), (vec![VIP.parse().unwrap()], false));
+        worse.becomes(VrrpState::Backup);
+        eventually("it relays", || {
+            better.namespace.run(&["nft", "list", "ruleset"]).contains("dup to 10.50.0.11")
+        });
+        let (old, new) = (worse.report().instances.remove(0), better.report().instances.remove(0));
+        assert!(old.handover.lingers && !new.handover.lingers, "{old:?} {new:?}");
+        assert_eq!(new.handover.relays_to, Some("10.50.0.11".parse().unwrap()));
+        assert_eq!(worse.holds(VIP).as_deref(), Some("lo"), "longer than its lease");
+        assert_eq!(answering(VIP), [better.mac()]);
+        worse.tell(&ToVrrp::Left { number: number + 1 });
+        assert!(worse.report().instances[0].handover.lingers, "that was another question");
+        worse.tell(&ToVrrp::Left { number });
+        eventually("it lets go", || worse.holds(VIP).is_none());
+        assert_eq!(worse.counter("drained"), 1);
+
+        // Who has the address again has its connections again.
+        better.kill();
+        worse.becomes(VrrpState::Master);
+        let mut better = better.restart();
+        better.becomes(VrrpState::Master);
+        worse.becomes(VrrpState::Backup);
+        better.kill();
+        worse.expect("it may keep them", |m| matches!(m, FromVrrp::Keep { .. }));
+    });
+}
+
+#[test]
+fn without_a_relay_the_connections_end_first() {
+    with_bridge("without_a_relay_the_connections_end_first", || {
+        let mut a = Node::start_kind(super::network::WITHOUT_NFT, 11, unicast(200, &[11, 12]));
+        a.becomes(VrrpState::Master);
+        let mut b = Node::start_kind(super::network::WITHOUT_NFT, 12, unicast(100, &[11, 12]));
+        b.becomes(VrrpState::Backup);
+        a.tell(&ToVrrp::Resign { bound: Duration::from_secs(20) });
+        let asked = a.expect("a question", |m| matches!(m, FromVrrp::Leave { .. }));
+        let FromVrrp::Leave { number, before, .. } = asked else { unreachable!() };
+        assert!(before);
+        let heard = b.counter("advert_received");
+        eventually("it is master meanwhile", || b.counter("advert_received") > heard + 5);
+        assert_eq!(
+            (a.report().instances[0].state, b.counter("advert_received_release")),
+            (VrrpState::Master, 0)
+        );
+        a.tell(&ToVrrp::Left { number });
+        b.becomes(VrrpState::Master);
+        a.expect("resigned", |m| matches!(m, FromVrrp::Resigned { .. }));
+        eventually("it lets go", || a.holds(VIP).is_none());
+    });
+}
+
+#[test]
 fn the_interface_may_come_back_under_another_name() {
     with_bridge("the_interface_may_come_back_under_another_name", || {
         let (mut a, mut b) =

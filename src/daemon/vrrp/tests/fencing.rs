@@ -101,6 +101,8 @@ fn a_missing_layer_is_replaced_by_the_next() {
         let report = a.report();
         assert_eq!(report.instances[0].fence.arp, ArpFence::None);
         assert!(report.warnings.iter().any(|w| w.contains("arp_ignore=1")), "{report:?}");
+        assert!(report.warnings.iter().any(|w| w.contains("what is open then is cut")), "{report:?}");
+        assert!(!report.instances[0].handover.relays, "{report:?}");
         eventually("the address is on the interface", || a.holds(VIP).as_deref() == Some("eth0"));
         let shown = a.namespace.run(&["ip", "-o", "addr", "show", "to", VIP]);
         assert!(shown.contains("10.50.0.99/24"), "with its prefix: {shown}");

@@ -1,0 +1,175 @@
+//! What becomes of connections whose address has moved to a peer, or whose node stops: who is waited for, who is told, who
+//! is cut, and who is left alone.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use vipgate::config::Config;
+use vipgate::link::{FromProxy, ToProxy};
+
+use crate::peers::*;
+use crate::support::*;
+
+const LONG: Duration = Duration::from_secs(60);
+const MOVED: &str = "127.0.0.2";
+
+/// A proxy that serves an address that moves, and one that stays.
+fn two_addresses(workers: usize, app: SocketAddr) -> (Proxy, SocketAddr, SocketAddr) {
+    let mut proxy = Proxy::start(workers);
+    let (moves, stays) = (proxy.address(MOVED), proxy.address("127.0.0.1"));
+    proxy.serve(&both(moves, stays, app));
+    (proxy, moves, stays)
+}
+
+fn both(moves: SocketAddr, stays: SocketAddr, app: SocketAddr) -> Config {
+    let servers = [moves, stays].map(|listen| server(listen, vec![("/", to("app"))]));
+    config(servers.into(), vec![upstream("app", &[app])])
+}
+
+fn leave(proxy: &mut Proxy, number: u64, bound: Duration, before: bool) {
+    let addresses: Vec<Ipv4Addr> = vec![MOVED.parse().unwrap()];
+    proxy.send(&ToProxy::Leave { number, addresses, bound, before }, None);
+}
+
+fn left(proxy: &mut Proxy, expect: u64) -> u64 {
+    proxy.wait_for("Left", |m| match m {
+        FromProxy::Left { number, cut } if number == expect => Some(cut),
+        _ => None,
+    })
+}
+
+/// Waits until the origin has heard so many requests.
+fn heard(origin: &Origin, requests: usize) {
+    let end = Instant::now() + PATIENCE;
+    while origin.requests().len() < requests {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn each_connection_of_a_moved_address_is_answered_once_more() {
+    let origin = Origin::answering(|_| ok("here"));
+    for workers in [1, 3] {
+        let (mut proxy, moves, stays) = two_addresses(workers, origin.address);
+        let mut kept: Vec<Client> = (0..6).map(|_| Client::connect(moves)).collect();
+        let mut others: Vec<Client> = (0..6).map(|_| Client::connect(stays)).collect();
+        for client in kept.iter_mut().chain(&mut others) {
+            assert_eq!(client.get("/").field("Connection"), None);
+        }
+        leave(&mut proxy, 7, LONG, false);
+        // They are waited for, and so is one that comes late: its handshake was done before the address moved.
+        let mut late = Client::connect(moves);
+        std::thread::sleep(Duration::from_millis(700));
+        for client in [&mut late].into_iter().chain(&mut kept) {
+            let answer = client.get("/");
+            assert_eq!((answer.text(), answer.field("Connection")), ("here", Some("close")));
+            assert_eq!(client.end(), None);
+        }
+        assert_eq!(left(&mut proxy, 7), 0);
+        for client in &mut others {
+            assert_eq!(client.get("/").field("Connection"), None, "not its address");
+        }
+        assert_eq!(get(moves, "/").text(), "here", "the proxy goes on listening");
+    }
+}
+
+#[test]
+fn what_is_not_over_at_the_bound_is_cut_and_tunnels_are_closed_before() {
+    let origin = Origin::start(|mut connection| {
+        let Some(head) = connection.request() else { return };
+        if head.contains("Upgrade") {
+            let switch =
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhello";
+            connection.stream.write_all(switch.as_bytes()).unwrap();
+            let mut rest = vec![];
+            connection.stream.read_to_end(&mut rest).expect("an end, and no reset");
+            // What it says after the end is too late.
+            let _ = connection.stream.write_all(b"late");
+            return;
+        }
+        connection.request();
+    });
+    let (mut proxy, moves, _) = two_addresses(1, origin.address);
+    let mut stuck = Client::connect(moves);
+    stuck.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut tunnel = Client::connect(moves);
+    tunnel.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_eq!(tunnel.response("GET").unwrap().status, 101);
+    heard(&origin, 2);
+    leave(&mut proxy, 1, Duration::from_millis(1500), false);
+    let mut rest = String::new();
+    tunnel.stream.read_to_string(&mut rest).expect("an end, and no reset");
+    assert!("hello".ends_with(&rest), "{rest}");
+    assert_eq!(left(&mut proxy, 1), 2);
+    assert!(stuck.response("GET").is_err());
+}
+
+#[test]
+fn an_address_that_stays_after_all_costs_no_connection() {
+    let origin = Origin::start(|mut connection| {
+        while connection.request().is_some() {
+            std::thread::sleep(Duration::from_millis(1200));
+            connection.stream.write_all(&ok("late")).unwrap();
+        }
+    });
+    let (mut proxy, moves, _) = two_addresses(2, origin.address);
+    let mut busy = Client::connect(moves);
+    busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    heard(&origin, 1);
+    leave(&mut proxy, 1, Duration::from_millis(600), false);
+    proxy.send(&ToProxy::Keep { number: 1 }, None);
+    assert_eq!(busy.response("GET").unwrap().text(), "late");
+    leave(&mut proxy, 2, LONG, false);
+    assert_eq!(left(&mut proxy, 2), 0, "and nothing was said of the one before");
+}
+
+#[test]
+fn before_an_address_moves_the_first_idle_moment_counts() {
+    let origin = Origin::start(|mut connection| {
+        while connection.request().is_some() {
+            std::thread::sleep(Duration::from_millis(300));
+            connection.stream.write_all(&ok("late")).unwrap();
+        }
+    });
+    let (mut proxy, moves, _) = two_addresses(1, origin.address);
+    leave(&mut proxy, 1, LONG, true);
+    assert_eq!(left(&mut proxy, 1), 0, "nobody is there");
+    let mut idle = Client::connect(moves);
+    assert_eq!(idle.get("/").text(), "late");
+    let mut busy = Client::connect(moves);
+    busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    heard(&origin, 2);
+    leave(&mut proxy, 2, LONG, true);
+    assert_eq!(busy.response("GET").unwrap().field("Connection"), Some("close"));
+    assert_eq!(idle.end(), None, "closed, since somebody waits");
+    drop(busy);
+    assert_eq!(left(&mut proxy, 2), 0);
+}
+
+#[test]
+fn a_stop_waits_for_the_next_request_of_each_connection_but_not_for_long() {
+    let origin = Origin::answering(|_| ok("here"));
+    let mut proxy = Proxy::start(1);
+    let address = proxy.address("127.0.0.1");
+    proxy.serve(&proxied(address, upstream("app", &[origin.address])));
+    let mut quick = Client::connect(address);
+    let mut silent = Client::connect(address);
+    for client in [&mut quick, &mut silent] {
+        assert_eq!(client.get("/").text(), "here");
+    }
+    proxy.send(&ToProxy::Drain { bound: LONG }, None);
+    std::thread::sleep(Duration::from_millis(100));
+    let answer = quick.get("/");
+    assert_eq!((answer.text(), answer.field("Connection")), ("here", Some("close")));
+    // Also one whose handshake is older than the move of the address.
+    let answer = get(address, "/");
+    assert_eq!((answer.text(), answer.field("Connection")), ("here", Some("close")));
+    assert_eq!(silent.end(), None);
+    let cut = proxy.wait_for("Drained", |m| match m {
+        FromProxy::Drained { cut } => Some(cut),
+        _ => None,
+    });
+    assert_eq!(cut, 0);
+}
