@@ -53,6 +53,12 @@ access_log: "$$remote_addr $$status"
 admin: {listen: 9127}
 workers: 2
 drain_timeout: 8s
+webhooks:
+  - url: https://hooks.example.org:8443/a?b=c
+    headers: {Authorization: Bearer x}
+    timeout: 2s
+    tries: 3
+    ca_file: ca.pem
 resolver: {servers: [127.0.0.11, "10.0.0.2:5353"], valid: 3s, timeout: 1s}
 vrrp:
   web:
@@ -131,6 +137,11 @@ servers:
         "admin": {"listen": "127.0.0.1:9127"},
         "workers": 2,
         "drain_timeout": {"secs": 8, "nanos": 0},
+        "webhooks": [{
+            "tls": true, "host": "hooks.example.org", "port": 8443, "target": "/a?b=c",
+            "headers": [["Authorization", "Bearer x"]], "timeout": {"secs": 2, "nanos": 0}, "tries": 3,
+            "ca_file": "/etc/vipgate/ca.pem",
+        }],
         "resolver": {
             "servers": ["127.0.0.11:53", "10.0.0.2:5353"],
             "valid": {"secs": 3, "nanos": 0}, "timeout": {"secs": 1, "nanos": 0},

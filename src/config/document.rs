@@ -15,6 +15,7 @@ use super::values::{
     Listen, Method, NodeName, Password, Peer, Profile, RetryReason, RoutePath, ServerName, Target, Time,
     TimeOrNone, UpstreamName, Whole, Workers,
 };
+use super::webhook::Webhooks;
 use crate::net::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
 
 /// The longest bound that a wait of the proxy may have: a day, in milliseconds.
@@ -41,6 +42,8 @@ object! {
         /// hands their segments back for so long. Docker's `stop_grace_period` has to be a few seconds longer; it is 10s
         /// where the compose file does not say.
         drain_timeout: Time<500, HOUR> = "5s",
+        /// Where changes of state are posted to.
+        webhooks: Webhooks = "[]",
         /// How names of upstream servers are resolved.
         resolver: ResolverEntry = "{}",
         /// Virtual routers, by name.

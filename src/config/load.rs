@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::build::{Surroundings, instances, refuse_loops, servers, upstreams};
+use super::build::{Surroundings, instances, refuse_loops, servers, upstreams, webhooks};
 use super::document::{AdminEntry, Document, LogEntry, ResolverEntry};
 use super::field::{Field, Place};
 use super::model::{Admin, Config, Log, Resolver};
@@ -93,6 +93,7 @@ fn read(
     let drain_timeout = document.drain_timeout.take();
     let access_log = document.access_log.take();
     let admin = document.admin.take().and_then(|entry| entry.map(admin).transpose());
+    let webhooks = document.webhooks.take().and_then(|entries| webhooks(entries, &surroundings, report));
     let resolver = document.resolver.take().and_then(resolver);
     let vrrp = document.vrrp.take().and_then(|entries| instances(entries, &surroundings, report));
     let upstreams = document.upstreams.take().and_then(|entries| upstreams(entries, report));
@@ -104,6 +105,7 @@ fn read(
         admin: admin?,
         workers: workers?.0,
         drain_timeout: drain_timeout?.0,
+        webhooks: webhooks?,
         resolver: resolver?,
         vrrp: vrrp?,
         servers: servers?,

@@ -20,6 +20,7 @@ mod track_values;
 mod tree;
 mod units;
 mod values;
+mod webhook;
 
 #[cfg(test)]
 pub(crate) use load::example;

@@ -24,6 +24,7 @@ pub struct Config {
     pub workers: Option<usize>,
     /// How long connections live on after the address has moved, or the node was told to stop.
     pub drain_timeout: Duration,
+    pub webhooks: Vec<Webhook>,
     pub resolver: Resolver,
     pub vrrp: Vec<VrrpInstance>,
     pub servers: Vec<Server>,
@@ -37,7 +38,40 @@ impl Config {
             Tracked::Check(check) => matches!(check.kind, TrackCheckKind::Command(_)),
             Tracked::Interface(_) | Tracked::File { .. } | Tracked::Upstream(_) => false,
         };
-        self.vrrp.iter().any(|instance| !instance.hooks.is_empty() || instance.track.iter().any(is_command))
+        !self.webhooks.is_empty()
+            || self
+                .vrrp
+                .iter()
+                .any(|instance| !instance.hooks.is_empty() || instance.track.iter().any(is_command))
+    }
+}
+
+/// Where each change of state is posted to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    pub tls: bool,
+    /// Without brackets.
+    pub host: String,
+    pub port: u16,
+    /// Path and query.
+    pub target: Secret,
+    pub headers: Vec<(String, Secret)>,
+    /// For one try.
+    pub timeout: Duration,
+    /// In all.
+    pub tries: u32,
+    /// Absolute; `None`: Mozilla's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What no log gets to see.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
     }
 }
 

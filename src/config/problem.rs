@@ -45,7 +45,9 @@ pub struct Snippet {
 impl Snippet {
     /// Of the whole `line`, the `width` characters from `column` (from 0) on are meant.
     pub(super) fn new(line: &str, column: usize, width: usize) -> Self {
-        let line = mask_password(line.trim_end());
+        let line = ["password", "uthorization", "url"]
+            .iter()
+            .fold(line.trim_end().to_owned(), |line, key| mask(&line, key));
         let length = line.chars().count();
         let column = column.min(length);
         let first = if length <= SNIPPET_WIDTH { 0 } else { column.saturating_sub(SNIPPET_WIDTH / 2) };
@@ -72,9 +74,9 @@ fn printable(c: char) -> char {
     }
 }
 
-/// Log and terminal are no place for a password, whatever else is wrong on its line.
-fn mask_password(line: &str) -> String {
-    let Some((before, after)) = line.split_once("password") else { return line.to_owned() };
+/// Log and terminal are no place for a secret, whatever else is wrong on its line.
+fn mask(line: &str, key: &str) -> String {
+    let Some((before, after)) = line.split_once(key) else { return line.to_owned() };
     let value = after.trim_start_matches(['"', '\'', ' ', '\t']);
     match value.strip_prefix(':') {
         Some(value) => {
@@ -82,7 +84,7 @@ fn mask_password(line: &str) -> String {
             let mask = value.chars().map(|c| if c.is_whitespace() { c } else { '*' });
             line.chars().take(line[..kept].chars().count()).chain(mask).collect()
         }
-        None => format!("{before}password{after}"),
+        None => format!("{before}{key}{after}"),
     }
 }
 
@@ -190,6 +192,9 @@ vipgate.yaml:12:5: error: unknown key \"prority\"
             ("  password: s3cret, x", "  password: ******* *"),
             ("{\"password\" : \"s3cret\"}", "{\"password\" : *********"),
             ("password", "password"),
+            ("url: https://example.org/x", "url: *********************"),
+            ("  Authorization: Bearer x", "  Authorization: ****** *"),
+            ("the url", "the url"),
             ("", ""),
         ];
         for (line, expect) in table {

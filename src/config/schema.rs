@@ -92,10 +92,16 @@ mod tests {
         let vrrp = "vrrp: {a: {vrid: 1, virtual_addresses: [10.0.0.1], X}}";
         let upstream = "upstreams: {a: {servers: [\"app:80\", {address: \"b:1\", weight: 2}], X}}";
         let server = "servers: [{listen: [80, \"[::]:81\"], routes: [{path: /, respond: {}}], X}]";
-        let table: [(&str, &str, bool); 56] = [
+        let table: [(&str, &str, bool); 58] = [
             ("X", "{}", true),
             ("X", "{workers: auto, log: {level: warn, format: json}, node: 7}", true),
             ("X", "{workers: 2}", true),
+            (
+                "X",
+                "{webhooks: [{url: 'https://a/b', headers: {Authorization: x}, tries: 3, ca_file: ca.pem}]}",
+                true,
+            ),
+            ("X", "{webhooks: [{uri: 'https://a/b'}]}", false),
             ("X", "{workers: \"${N:-auto}\"}", true),
             ("X", "{workers: many}", false),
             ("X", "{worker: 1}", false),

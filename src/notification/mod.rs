@@ -4,3 +4,4 @@
 pub mod history;
 pub mod hooks;
 pub mod lane;
+pub mod webhook;

@@ -110,7 +110,11 @@ fn rules(role: Confined) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
         }
         Confined::Runner => {
             when(libc::SYS_socket, &[(0, Op::Eq, libc::AF_PACKET as u64)])?;
-            when(libc::SYS_socket, &[(1, Op::MaskedEq(SOCKET_TYPE), libc::SOCK_RAW as u64)])?;
+            // Netlink's are of that type too, and `ip address` shows what anybody may see.
+            for family in [inet, inet6] {
+                let raw = (1, Op::MaskedEq(SOCKET_TYPE), libc::SOCK_RAW as u64);
+                when(libc::SYS_socket, &[(0, Op::Eq, family), raw])?;
+            }
             // A port that the proxy shares between its workers could be shared with one more.
             when(libc::SYS_listen, &[(0, Op::Ge, 0)])?;
         }
@@ -337,6 +341,8 @@ mod tests {
             assert!(shell("sleep 60 & kill $! && wait $!; [ $? = 143 ]").success());
             assert!(!shell("unshare --user true 2>/dev/null").success());
             assert!(TcpListener::bind("127.0.0.1:0").is_err());
+            let netlink = [c_long::from(libc::AF_NETLINK), c_long::from(libc::SOCK_RAW), 0];
+            assert_eq!(errno(libc::SYS_socket, netlink), None);
         });
     }
 

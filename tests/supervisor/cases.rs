@@ -11,9 +11,9 @@ use vipgate::link::Generation;
 use vipgate::link::control::RoleState;
 
 use crate::edits::{admin, after_its_peer, held_back, without_a_file};
-use crate::hooks;
 use crate::node::{Node, Options, document, free_port, send, write};
 use crate::runner::{Case, Outcome, Skipped};
+use crate::{hooks, posts};
 
 pub(crate) const ALL: &[Case] = &[
     ("a_proxy_that_dies_is_back_and_refuses_nobody", proxy_crash),
@@ -46,6 +46,7 @@ pub(crate) const ALL: &[Case] = &[
     ("a_stop_is_told_to_its_hook_in_time", hooks::stop),
     ("a_runner_that_dies_takes_its_hooks_along_and_comes_back", hooks::runner_death),
     ("hooks_change_in_place_and_a_lost_router_is_stopped", hooks::edits),
+    ("a_webhook_is_tried_again_and_a_failure_is_told", posts::tried_again),
     ("a_vrrp_role_that_dies_is_a_fault", hooks::vrrp_death),
 ];
 

@@ -33,7 +33,7 @@ const HUNG: &[&str] = &[
     r#"notify: [/bin/sh, -c, 'echo "$$0 $$*" >> $$VIPGATE_TEST_FOLDER/hooks', every]"#,
 ];
 
-fn moves(node: &Node, lines: &str) {
+pub(crate) fn moves(node: &Node, lines: &str) {
     node.until("the last moves are made", || (!node.folder.join("vrrp.moves").exists()).then_some(()));
     write(&node.folder.join("vrrp.moves"), lines);
 }
@@ -53,12 +53,12 @@ fn report(status: Status) -> Option<RunnerReport> {
     status.runner?.report.map(|(_, report)| report)
 }
 
-fn count(status: Status, counter: &str) -> u64 {
+pub(crate) fn count(status: Status, counter: &str) -> u64 {
     let counters = report(status).unwrap_or_default().counters;
     counters.iter().find(|(name, _)| name == counter).map_or(0, |(_, n)| *n)
 }
 
-fn runner(node: &Node) -> u32 {
+pub(crate) fn runner(node: &Node) -> u32 {
     node.until_status("the runner serves", |status| {
         let runner = status.runner?;
         runner.report.is_some().then_some(runner.pid).flatten()
@@ -121,13 +121,17 @@ pub(crate) fn hung() -> Outcome {
         (HappeningKind::Role, "vipgate 0.1.0 is started"),
         (HappeningKind::Config, "vipgate.yaml is in force (generation 2)"),
         (HappeningKind::Router, "web is BACKUP, was FAULT: told to"),
-        (HappeningKind::Notification, "web: notify_backup failed: /bin/sh -c"),
+        (HappeningKind::Notification, "web: notify_backup failed: /bin/sh was killed: it took longer"),
     ] {
         let found =
             history.iter().filter(|happening| happening.kind == kind && happening.what.contains(what));
         assert_eq!(found.count(), 1, "{what}: {history:#?}");
     }
-    assert!(node.log().contains("web: notify_backup failed: /bin/sh -c"), "{}", node.log());
+    assert!(
+        node.log().contains("web: notify_backup failed: /bin/sh was killed: it took longer"),
+        "{}",
+        node.log()
+    );
     assert_eq!(node.count("vrrp starts"), 1);
     Ok(())
 }

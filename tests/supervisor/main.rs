@@ -12,6 +12,7 @@ mod cases;
 mod edits;
 mod hooks;
 mod node;
+mod posts;
 mod roles;
 mod runner;
 

@@ -40,7 +40,7 @@ const ROOMS: [&str; 16] = [
 /// The daemons; none knows another.
 const DAEMONS: [&str; 4] = ["proxy", "runner", "supervisor", "vrrp"];
 /// Only `daemon` waits.
-const ASYNC: [&str; 4] = ["tokio", "hyper", "hyper_util", "http_body_util"];
+const ASYNC: [&str; 6] = ["tokio", "hyper", "hyper_util", "http_body_util", "rustls", "tokio_rustls"];
 /// Only `os` and `daemon` talk to the kernel.
 const SYSTEM: [&str; 7] = ["arc_swap", "caps", "libc", "nix", "notify", "seccompiler", "socket2"];
 

@@ -6,8 +6,10 @@ mod servers;
 mod track;
 mod upstreams;
 mod vrrp;
+mod webhooks;
 
 pub(super) use loops::refuse_loops;
 pub(super) use servers::{Surroundings, servers};
 pub(super) use upstreams::upstreams;
 pub(super) use vrrp::instances;
+pub(super) use webhooks::webhooks;

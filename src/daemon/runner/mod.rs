@@ -3,7 +3,10 @@
 //! are tried is decided in `notification`; this room does it.
 
 mod command;
+mod job;
 mod output;
+mod post;
 mod role;
+mod tls;
 
 pub(super) use role::run;

@@ -5,22 +5,24 @@ use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::command::{self, Deadline};
+use super::job::{Job, Receiver, attempt, problems};
 use crate::config::{Config, Hooks};
 use crate::daemon::link::{Link, Sender};
 use crate::daemon::log;
+use crate::gateway::SecondText;
 use crate::link::{
     Announced, CommandEnd, Ended, FromRunner, Generation, Notice, Run, RunnerReport, ToRunner,
 };
-use crate::notification::hooks;
 use crate::notification::lane::{Failure, Lane, Schedule};
-use crate::os::program;
+use crate::notification::{hooks, webhook};
 
 /// PID 1 counts these as heartbeats.
 const TURN: Duration = Duration::from_millis(50);
@@ -71,27 +73,6 @@ async fn write(link: Sender<FromRunner>, mut outgoing: mpsc::Receiver<FromRunner
 fn failed(what: &str, error: &io::Error) -> ExitCode {
     error!("the runner cannot work: {what}: {error}");
     ExitCode::from(EX_SOFTWARE)
-}
-
-/// Whose turn it is; what is in one lane never waits for another.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Receiver {
-    /// The programs of this virtual router.
-    Hooks(String),
-}
-
-/// What is done in a lane.
-#[derive(Clone, Debug)]
-enum Job {
-    Hook { label: String, run: Run },
-}
-
-impl Job {
-    fn label(&self) -> &str {
-        match self {
-            Self::Hook { label, .. } => label,
-        }
-    }
 }
 
 /// What has come to an end.
@@ -223,7 +204,7 @@ impl Role {
         for instance in &config.vrrp {
             self.leaving.remove(&instance.name);
         }
-        let missing = missing_programs(config);
+        let missing = problems(config);
         for warning in missing.iter().filter(|warning| !self.warnings.contains(warning)) {
             warn!("{warning}");
         }
@@ -234,24 +215,34 @@ impl Role {
     }
 
     fn tell(&mut self, notice: Notice) {
-        let mut instances = self.config.iter().flat_map(|config| &config.vrrp);
-        let configured = instances.find(|i| i.name == notice.instance).map(|i| &i.hooks);
-        let Some(hooks) = configured.or_else(|| self.leaving.get(&notice.instance)).cloned() else {
-            debug!("nobody wants to know that {} is {}", notice.instance, notice.state);
-            return;
-        };
         let before = self.told.insert(notice.instance.clone(), notice.state);
         if before == Some(Announced::Stop) && notice.state == Announced::Stop {
             return;
         }
+        let Some(config) = &self.config else { return };
+        let configured = config.vrrp.iter().find(|i| i.name == notice.instance).map(|i| &i.hooks);
+        let mut jobs = vec![];
+        if let Some(hooks) = configured.or_else(|| self.leaving.get(&notice.instance)) {
+            for call in hooks::calls(hooks, &notice) {
+                let label = format!("{}: {}", notice.instance, call.key);
+                let env = hooks::environment(&notice);
+                let run = Run { id: 0, argv: call.argv, env, timeout: hooks.timeout };
+                let receiver = Receiver::Hooks(notice.instance.clone());
+                jobs.push((receiver, Job::Hook { label, run }, Schedule::ONCE));
+            }
+        }
+        let body = webhook::body(&notice, &config.node, &now());
+        for (index, webhook) in config.webhooks.iter().enumerate() {
+            let (label, schedule) = (webhook::label(index + 1, webhook), webhook::schedule(webhook));
+            let receiver = Receiver::Webhook(label.clone());
+            let webhook = Arc::new(webhook.clone());
+            jobs.push((receiver, Job::Post { label, webhook, body: body.clone() }, schedule));
+        }
         if notice.state == Announced::Stop {
             self.leaving.remove(&notice.instance);
         }
-        for call in hooks::calls(&hooks, &notice) {
-            let label = format!("{}: {}", notice.instance, call.key);
-            let env = hooks::environment(&notice);
-            let run = Run { id: 0, argv: call.argv, env, timeout: hooks.timeout };
-            self.push(Receiver::Hooks(notice.instance.clone()), Job::Hook { label, run }, Schedule::ONCE);
+        for (receiver, job, schedule) in jobs {
+            self.push(receiver, job, schedule);
         }
     }
 
@@ -280,7 +271,7 @@ impl Role {
         let over = self.end.subscribe();
         self.jobs.spawn(async move {
             let (end, output) =
-                command::run(&run, over, |line| debug!("{}: {line}", run.argv.join(" "))).await;
+                command::run(&run, over, |line| debug!("{:?}: {line}", run.argv.first())).await;
             Done::Run(Ended { id: run.id, end, output })
         });
     }
@@ -292,7 +283,7 @@ impl Role {
                 self.say(FromRunner::Ended(ended));
             }
             Done::Job(receiver, end) => {
-                self.count(if end.is_ok() { "hooks_succeeded" } else { "hooks_failed" });
+                self.count(receiver.counter(end.is_ok()));
                 let failure =
                     self.lanes.get_mut(&receiver).and_then(|lane| lane.handle_end(end, Instant::now()));
                 self.fail(failure);
@@ -368,28 +359,8 @@ async fn next_done(jobs: &mut JoinSet<Done>) -> Done {
     }
 }
 
-async fn attempt(job: Job, end: command::End) -> Result<(), String> {
-    match job {
-        Job::Hook { label, run } => {
-            let (end, _) = command::run(&run, end, |line| info!("{label}: {line}")).await;
-            if end.is_success() { Ok(()) } else { Err(format!("{} {end}", run.argv.join(" "))) }
-        }
-    }
-}
-
-fn missing_programs(config: &Config) -> Vec<String> {
-    let path = std::env::var_os("PATH");
-    let programs = config.vrrp.iter().flat_map(|instance| {
-        hooks::programs(&instance.hooks).map(move |(key, program)| (instance, key, program))
-    });
-    programs
-        .filter_map(|(instance, key, program)| {
-            let error = program::find(program, path.as_deref()).err()?;
-            Some(format!(
-                "{}: {key} cannot run {program:?}: {error}; mount a static executable into the container, or build \
-                 the image with a base that has it (an image from scratch has no shell and no other program)",
-                instance.name
-            ))
-        })
-        .collect()
+/// As ISO 8601 writes it.
+fn now() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    String::from_utf8_lossy(SecondText::new(now.as_secs()).iso8601()).into_owned()
 }
