@@ -127,7 +127,8 @@ fn fence(fence: &FenceReport) -> String {
         ArpFence::None => "NO ARP FENCE: the kernel answers",
     };
     let destroy = if fence.socket_destroy { "sockets destroyed" } else { "sockets are not destroyed" };
-    format!("{arp}, lease {}, {destroy}", span(fence.lease))
+    let gate = fence.gate.map_or_else(|| "NO GATE".into(), |open| format!("gate {} ms", open.as_millis()));
+    format!("{arp}, lease {}, {gate}, {destroy}", span(fence.lease))
 }
 
 fn proxy(page: &mut Page, report: &ProxyReport) {
@@ -311,7 +312,7 @@ vrrp         serving for 1 min 35 s, pid 7
     router   vrid 51, priority 150
     heard    172.20.128.3 as the last other master, with priority 100
     peers    172.20.128.3
-    fence    ARP in user space (nftables), lease 1 s, sockets destroyed
+    fence    ARP in user space (nftables), lease 1 s, gate 48 ms, sockets destroyed
     handover connections stay with their node (nftables)
     counted  adverts_sent 120
 proxy        serving for 1 min 35 s, pid 7, started 2 times, the last one was killed by SIGKILL

@@ -234,6 +234,7 @@ pub(crate) mod tests {
             fence: FenceReport {
                 arp: ArpFence::Nftables,
                 lease: Duration::from_secs(1),
+                gate: Some(Duration::from_millis(48)),
                 socket_destroy: true,
             },
             handover: HandoverReport { relays: true, relays_to: None, lingers: false },

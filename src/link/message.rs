@@ -319,6 +319,8 @@ pub struct HandoverReport {
 pub struct FenceReport {
     pub arp: ArpFence,
     pub lease: Duration,
+    /// For so long after an advert the kernel lets packets for the addresses in; `None`: there is no gate.
+    pub gate: Option<Duration>,
     /// SOCK_DESTROY works on this kernel.
     pub socket_destroy: bool,
 }

@@ -32,6 +32,13 @@ pub fn patience(late: Duration, quota_period: Duration) -> Duration {
     (late * MISSED_ADVERTS).max(quota_period * 2)
 }
 
+/// For how long an advert keeps the gate open, in whole milliseconds: a node that has been silent for so long lets nobody
+/// in any more, before a peer can have taken over.
+pub fn gate(takeover_bound: Duration) -> Duration {
+    let open = takeover_bound * 4 / 5;
+    Duration::from_millis(u64::try_from(open.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// How long an answer is waited for, after this much silence.
 pub fn answer_bound(silence: Duration) -> Duration {
     silence / 3
@@ -64,6 +71,15 @@ mod tests {
             let down = takeover_bound(interval) + skew(version, priority, interval);
             assert_eq!(down, nanos(expect_down), "down {row}");
         }
+    }
+
+    #[test]
+    fn the_gate_closes_before_anybody_takes_over() {
+        let ms = Duration::from_millis;
+        for (interval, expect) in [(10, 24), (20, 48), (100, 240), (1000, 2400)] {
+            assert_eq!(gate(takeover_bound(ms(interval))), ms(expect), "{interval} ms");
+        }
+        assert_eq!(gate(patience(ms(151), Duration::ZERO)), ms(362), "it follows the bound");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::node::Node;
 
 /// Of the schedule: at once, 10, 50, 100, 500 and 1000 ms later, in each form.
 const ANNOUNCEMENTS: usize = 6;
-const INTERVAL: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(20);
 const LEASE: Duration = Duration::from_secs(2);
 /// The kernel counts in whole seconds, and it is asked by a program that has to be started.
 const KERNEL_IS_LATE: Duration = Duration::from_secs(2);

@@ -11,6 +11,7 @@
 mod adverts;
 mod capture;
 mod freeze;
+mod gate;
 mod handover;
 mod keepalived;
 mod lan;

@@ -12,7 +12,7 @@ use vipgate::vrrp::arp::{Frame as Arp, Meaning};
 use vipgate::vrrp::packet_v3::{GROUP, TTL};
 use vipgate::vrrp::receive::{Datagram, Expectation, Senders, check};
 use vipgate::vrrp::{
-    ChecksumForms, Claim, Claimant, Gap, Machine, Output, Password, Settings, packet_v2, packet_v3,
+    ChecksumForms, Claim, Claimant, Gap, Machine, Output, Password, Settings, packet_v2, packet_v3, timing,
 };
 
 use crate::clock::{Clock, MS, Nanos};
@@ -62,6 +62,8 @@ pub(crate) struct Node {
     /// Has handed over on request, and must not preempt whoever has the addresses.
     pub(crate) yielded: bool,
     pub(crate) links: Links,
+    /// Until then the kernel lets packets for the address in, whether or not the process runs.
+    pub(crate) open_until: Nanos,
     /// Counts its processes.
     pub(crate) life: u64,
     /// Whether the shell sees a gap while its own clock runs on, or leaves that to the machine.
@@ -138,6 +140,7 @@ impl Node {
             resigning: false,
             fails_over: false,
             yielded: false,
+            open_until: 0,
             links: Links::new(identity.linked, identity.quota),
             life: 0,
             notices_gaps: identity.notices_gaps,
@@ -155,6 +158,11 @@ impl Node {
     /// A living process answers who-has for the virtual address.
     pub(crate) fn answers(&self) -> bool {
         self.runs() && self.up && self.answering
+    }
+
+    /// A connection to the address would be accepted, if only by its kernel.
+    pub(crate) fn accepts(&self, now: Nanos) -> bool {
+        self.up && self.holds(now) && now < self.open_until
     }
 
     pub(crate) fn holds(&self, now: Nanos) -> bool {
@@ -351,6 +359,9 @@ impl Node {
                 let claims = !advert.releases();
                 deed.claimed |= claims;
                 deed.advertised = true;
+                let local = self.clock.local(now);
+                let bound = self.machine.as_ref().map_or(Duration::ZERO, |m| m.takeover_bound(local));
+                self.open_until = now + u64::try_from(timing::gate(bound).as_nanos()).unwrap_or(0);
                 deed.log.push(format!("advert {}", advert.priority));
                 let destinations = if self.peers.is_empty() { vec![GROUP] } else { self.peers.clone() };
                 for destination in destinations {
@@ -372,7 +383,10 @@ impl Node {
             Output::Hold { lease, .. } => {
                 self.held_until = Some(now + u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX));
             }
-            Output::Release { .. } => self.held_until = None,
+            Output::Release { .. } => {
+                self.held_until = None;
+                self.open_until = 0;
+            }
             Output::DestroySockets { .. }
             | Output::Relay { .. }
             | Output::EndRelay

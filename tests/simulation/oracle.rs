@@ -8,7 +8,7 @@ use vipgate::link::VrrpState;
 
 use crate::clock::{MS, Nanos};
 use crate::lan::Lan;
-use crate::node::{Deed, Node};
+use crate::node::{Deed, Freeze, Node};
 
 /// Announcements and probes that one node may send in any second: two takeovers' schedules, a whole defence, and what
 /// ends a conflict. Two nodes that defend without a bound pass a thousand.
@@ -162,6 +162,24 @@ impl Oracle {
         })
     }
 
+    /// The kernel of a frozen node accepts nothing once another has taken over because of its silence.
+    fn gate_is_closed(&self, nodes: &[Node], by: usize, now: Nanos) -> Result<(), String> {
+        let watch = &self.watched[by];
+        let whose = watch.took_over.and_then(|(at, whose)| whose.filter(|_| at == now));
+        let Some(old) = whose.map(|id| &nodes[id]) else { return Ok(()) };
+        let heard = watch.arrived.is_some_and(|arrived| Some(arrived.at) >= self.watched[old.id].advertised);
+        let remembers = watch.started + PROMISE_KEPT < now;
+        let same = interval(old) == interval(&nodes[by]);
+        let frozen = matches!(old.frozen, Some((Freeze::Paused, _)));
+        if frozen && heard && remembers && same && old.accepts(now) {
+            return Err(format!(
+                "node {by} has taken over, and the gate of {}, which is frozen, is open",
+                old.id
+            ));
+        }
+        Ok(())
+    }
+
     /// A process that begins knows nothing.
     pub(crate) fn started(&mut self, node: usize, now: Nanos) {
         let watch = &mut self.watched[node];
@@ -215,7 +233,7 @@ impl Oracle {
         if watch.broadcasts.len() > BROADCASTS_PER_SECOND {
             return Err(format!("node {id} sent {} broadcasts within a second", watch.broadcasts.len()));
         }
-        Ok(())
+        self.gate_is_closed(nodes, id, now)
     }
 
     /// While a master that must be accepted is heard, nobody takes over: not a node that was merely late, not one that

@@ -8,7 +8,8 @@ use tracing::{debug, info, warn};
 use super::instance::Instance;
 use super::shell::Shell;
 use crate::config::{Transport, VrrpVersion};
-use crate::link::{FromVrrp, Transition, VrrpState};
+use crate::link::{ArpFence, FromVrrp, Transition, VrrpState};
+use crate::net::Cidr;
 use crate::os::nft;
 use crate::vrrp::arp::Frame;
 use crate::vrrp::{Advert, Output, WarningKind, packet_v2, packet_v3};
@@ -173,6 +174,20 @@ impl Instance {
         }
     }
 
+    /// Where the kernel shall hold an address: on `lo` behind the fence, else where it answers for it by itself.
+    fn target(&self, address: Ipv4Addr, shell: &Shell) -> Option<(u32, bool, Cidr)> {
+        match self.arp_fence {
+            ArpFence::Nftables | ArpFence::Sysctl => {
+                Some((shell.survey.loopback()?, true, Cidr::host(address)))
+            }
+            ArpFence::None => {
+                let index = self.wire.as_ref()?.place.index;
+                let configured = self.config.virtual_addresses.iter().find(|c| c.address() == address);
+                Some((index, false, configured.copied().unwrap_or(Cidr::host(address))))
+            }
+        }
+    }
+
     pub(super) fn hold(&mut self, addresses: &[Ipv4Addr], lease: Duration, shell: &mut Shell, now: Instant) {
         for address in addresses {
             let result = match self.target(*address, shell) {
@@ -211,6 +226,7 @@ impl Instance {
     pub(super) fn release(&mut self, addresses: &[Ipv4Addr], shell: &mut Shell) {
         // Clients are told before the address goes: a reset needs it as its source. What comes in meanwhile ends with
         // the `DestroySockets` that follows.
+        self.close_gate(addresses);
         shell.kernel.destroy_sockets(addresses, TELL_WITHIN);
         if let Err(error) = shell.kernel.release(addresses) {
             warn!(

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::fence;
+use super::gate::Gatekeeper;
 use super::kernel::for_good;
 use super::neighbourhood::Neighbourhood;
 use super::place::{Place, Survey};
@@ -16,7 +17,7 @@ use super::shell::Shell;
 use super::wire::Wire;
 use crate::config::{Transport, VrrpInstance};
 use crate::link::ArpFence;
-use crate::net::{Cidr, Priority};
+use crate::net::Priority;
 use crate::os::{nft, packet, raw};
 use crate::vrrp::arp::{Frame, Meaning};
 use crate::vrrp::receive::{self, Datagram, Expectation, Senders};
@@ -69,6 +70,7 @@ pub(super) struct Instance {
     pub(super) relays: bool,
     /// Number of the last question whether connections have ended.
     pub(super) departure: Option<u64>,
+    pub(super) gatekeeper: Gatekeeper,
     eligible: Option<Result<(), String>>,
     /// The configured one with what tracking makes of it.
     pub(super) priority: Priority,
@@ -108,10 +110,12 @@ impl Instance {
             neighbourhood: Neighbourhood::default(),
             relays: false,
             departure: None,
+            gatekeeper: Gatekeeper::default(),
             eligible: None,
         };
         instance.expect();
         instance.try_relay(shell, now);
+        instance.remove_gate();
         instance.destroy_sockets(shell);
         instance
     }
@@ -145,6 +149,10 @@ impl Instance {
             drop(nft::silence::remove(before.vrid));
             drop(nft::relay::remove(before.vrid));
         }
+        if before.vrid != self.config.vrid {
+            drop(nft::gate::remove(before.vrid));
+        }
+        self.keep_gate(now);
         self.raise_fence(&self.config.addresses().collect::<Vec<_>>(), shell, now);
     }
 
@@ -206,6 +214,7 @@ impl Instance {
         }
         self.look_for_peers(shell, now);
         self.say_who_is_absent(shell, now);
+        self.keep_gate(now);
     }
 
     fn differences(&self, survey: &Survey) -> Differences {
@@ -293,6 +302,7 @@ impl Instance {
             drop(nft::silence::remove(self.config.vrid));
         }
         self.end_relay();
+        self.remove_gate();
         self.wire = None;
         shell.warnings.forget(&self.config.name);
     }
@@ -439,20 +449,6 @@ impl Instance {
         self.password = self.config.password.as_deref().and_then(Password::try_new);
         let own = self.wire.as_ref().map(|wire| wire.place.own);
         self.expectation = expectation(&self.config, self.password.clone(), own, &self.peers);
-    }
-
-    /// Where the kernel shall hold an address: on `lo` behind the fence, else where it answers for it by itself.
-    pub(super) fn target(&self, address: Ipv4Addr, shell: &Shell) -> Option<(u32, bool, Cidr)> {
-        match self.arp_fence {
-            ArpFence::Nftables | ArpFence::Sysctl => {
-                Some((shell.survey.loopback()?, true, Cidr::host(address)))
-            }
-            ArpFence::None => {
-                let index = self.wire.as_ref()?.place.index;
-                let configured = self.config.virtual_addresses.iter().find(|c| c.address() == address);
-                Some((index, false, configured.copied().unwrap_or(Cidr::host(address))))
-            }
-        }
     }
 
     pub(super) fn note_hold_problem(&mut self, problem: String, now: Instant) {

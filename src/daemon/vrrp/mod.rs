@@ -6,6 +6,7 @@ mod commands;
 mod door;
 mod effects;
 mod fence;
+mod gate;
 mod instance;
 mod kernel;
 mod neighbourhood;

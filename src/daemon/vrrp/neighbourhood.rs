@@ -79,6 +79,11 @@ impl Neighbourhood {
         self.macs.get(&peer).copied()
     }
 
+    /// Of every peer that the kernel has talked to.
+    pub(super) fn macs(&self) -> Vec<MacAddr> {
+        self.macs.values().copied().collect()
+    }
+
     fn knows(&self, mac: MacAddr) -> bool {
         self.macs.values().any(|known| *known == mac)
     }

@@ -40,6 +40,7 @@ fn one(instance: &Instance, shell: &Shell, resolver: &Resolver, tracker: &Tracke
         fence: FenceReport {
             arp: instance.arp_fence,
             lease: instance.config.lease,
+            gate: instance.gatekeeper.stays_open(),
             socket_destroy: shell.kernel.destroys_sockets.is_ok(),
         },
         handover: HandoverReport {

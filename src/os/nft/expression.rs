@@ -70,13 +70,48 @@ pub(super) fn masked_differs(list: Message, field: Field, mask: u8, value: u8) -
 
 /// Goes on with the rule only for this protocol above IP.
 pub(super) fn protocol(list: Message, number: u8) -> Message {
-    const NFTA_META_DREG: u16 = 1;
-    const NFTA_META_KEY: u16 = 2;
     const NFT_META_L4PROTO: u32 = 16;
-    let list = expression(list, "meta", |m| {
-        be32(be32(m, NFTA_META_DREG, REGISTER_1), NFTA_META_KEY, NFT_META_L4PROTO)
-    });
-    equals(list, EQUAL, &[number])
+    equals(meta(list, NFT_META_L4PROTO), EQUAL, &[number])
+}
+
+/// Goes on with the rule only if the frame came over Ethernet from this station.
+pub(super) fn from_station(list: Message, address: [u8; 6]) -> Message {
+    const NFT_META_IIFTYPE: u32 = 8;
+    const ARPHRD_ETHER: u16 = 1;
+    const SOURCE: Field = Field { base: Base::Link, offset: 6, length: 6 };
+    let list = equals(meta(list, NFT_META_IIFTYPE), EQUAL, &ARPHRD_ETHER.to_ne_bytes());
+    compare(list, SOURCE, &address)
+}
+
+/// Goes on with the rule only if the packet did not come over the interface with this index.
+pub(super) fn not_over(list: Message, interface: u32) -> Message {
+    const NFT_META_IIF: u32 = 4;
+    equals(meta(list, NFT_META_IIF), DIFFERS, &interface.to_ne_bytes())
+}
+
+/// Goes on with the rule only if the set does not have the field's value.
+pub(super) fn not_in(list: Message, field: Field, set: &str) -> Message {
+    const NFTA_LOOKUP_SET: u16 = 1;
+    const NFTA_LOOKUP_SREG: u16 = 2;
+    const NFTA_LOOKUP_FLAGS: u16 = 5;
+    const NFT_LOOKUP_F_INV: u32 = 1;
+    expression(load(list, field), "lookup", |m| {
+        let m = be32(m.text(NFTA_LOOKUP_SET, set), NFTA_LOOKUP_SREG, REGISTER_1);
+        be32(m, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV)
+    })
+}
+
+/// Puts the value into the set, or begins its timeout anew.
+pub(super) fn refresh(list: Message, value: &[u8], set: &str) -> Message {
+    const NFTA_DYNSET_SET_NAME: u16 = 1;
+    const NFTA_DYNSET_OP: u16 = 3;
+    const NFTA_DYNSET_SREG_KEY: u16 = 4;
+    const NFT_DYNSET_OP_UPDATE: u32 = 1;
+    let list = immediate(list, REGISTER_1, |m, data| value_of(m, data, value));
+    expression(list, "dynset", |m| {
+        let m = be32(m.text(NFTA_DYNSET_SET_NAME, set), NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+        be32(m, NFTA_DYNSET_SREG_KEY, REGISTER_1)
+    })
 }
 
 /// Goes on with the rule only if the packet has a local socket of which `key` is this.
@@ -138,6 +173,12 @@ fn equals(list: Message, operator: u32, value: &[u8]) -> Message {
     })
 }
 
+fn meta(list: Message, key: u32) -> Message {
+    const NFTA_META_DREG: u16 = 1;
+    const NFTA_META_KEY: u16 = 2;
+    expression(list, "meta", |m| be32(be32(m, NFTA_META_DREG, REGISTER_1), NFTA_META_KEY, key))
+}
+
 fn load(list: Message, field: Field) -> Message {
     const NFTA_PAYLOAD_DREG: u16 = 1;
     expression(list, "payload", |m| place(be32(m, NFTA_PAYLOAD_DREG, REGISTER_1), field))
@@ -164,9 +205,14 @@ fn immediate(list: Message, register: u32, data: impl FnOnce(Message, u16) -> Me
     expression(list, "immediate", |m| data(be32(m, NFTA_IMMEDIATE_DREG, register), NFTA_IMMEDIATE_DATA))
 }
 
-fn value_of(m: Message, kind: u16, value: &[u8]) -> Message {
+pub(super) fn value_of(m: Message, kind: u16, value: &[u8]) -> Message {
     const NFTA_DATA_VALUE: u16 = 1;
     m.nested(kind, |m| m.attribute(NFTA_DATA_VALUE, value))
+}
+
+/// Milliseconds, as nf_tables counts a timeout.
+pub(super) fn milliseconds(m: Message, kind: u16, time: std::time::Duration) -> Message {
+    m.attribute(kind, &u64::try_from(time.as_millis()).unwrap_or(u64::MAX).to_be_bytes())
 }
 
 /// nf_tables wants its numbers in network order.

@@ -2,6 +2,7 @@
 
 mod error;
 mod expression;
+pub mod gate;
 pub mod relay;
 pub mod silence;
 mod table;

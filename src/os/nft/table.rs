@@ -1,10 +1,12 @@
 //! One table: its messages, and the batch that puts it in place of whatever has its name.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
 use super::error::Error;
-use super::expression::be32;
+use super::expression::{be32, milliseconds, value_of};
 use crate::net::Vrid;
 use crate::os::netlink::{Message, Socket};
 
@@ -16,6 +18,9 @@ const DELETE_TABLE: u16 = SUBSYSTEM << 8 | 2;
 const GET_TABLE: u16 = SUBSYSTEM << 8 | 1;
 const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
 const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
+const NEW_SET: u16 = SUBSYSTEM << 8 | 9;
+const NEW_ELEMENT: u16 = SUBSYSTEM << 8 | 12;
+const DELETE_ELEMENT: u16 = SUBSYSTEM << 8 | 14;
 
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
@@ -37,6 +42,46 @@ impl Table {
     /// Both families use one name for one virtual router.
     pub(super) fn new(family: Family, vrid: Vrid) -> Self {
         Self { family, name: format!("vipgate-{vrid}"), messages: Vec::new() }
+    }
+
+    /// A second table of the same family has a word behind its name.
+    pub(super) fn second(family: Family, vrid: Vrid, word: &str) -> Self {
+        Self { name: format!("vipgate-{vrid}-{word}"), ..Self::new(family, vrid) }
+    }
+
+    /// A set of IPv4 addresses that rules may add to, each of which stays for `timeout`.
+    pub(super) fn set_of_addresses(&mut self, name: &str, size: u32, timeout: Duration) {
+        const NFTA_SET_FLAGS: u16 = 3;
+        const NFTA_SET_KEY_TYPE: u16 = 4;
+        const NFTA_SET_KEY_LEN: u16 = 5;
+        const NFTA_SET_DESC: u16 = 9;
+        const NFTA_SET_DESC_SIZE: u16 = 1;
+        const NFTA_SET_ID: u16 = 10;
+        const NFTA_SET_TIMEOUT: u16 = 11;
+        const NFT_SET_TIMEOUT: u32 = 0x10;
+        const NFT_SET_EVAL: u32 = 0x20;
+        /// How nft itself calls its data type `ipv4_addr`.
+        const IPV4_ADDRESS: u32 = 7;
+        let set = be32(self.of_set(NEW_SET, CREATE, name), NFTA_SET_FLAGS, NFT_SET_TIMEOUT | NFT_SET_EVAL);
+        let set = be32(be32(set, NFTA_SET_KEY_TYPE, IPV4_ADDRESS), NFTA_SET_KEY_LEN, 4);
+        let set = set.nested(NFTA_SET_DESC, |m| be32(m, NFTA_SET_DESC_SIZE, size));
+        self.messages.push(milliseconds(be32(set, NFTA_SET_ID, 1), NFTA_SET_TIMEOUT, timeout));
+    }
+
+    pub(super) fn element(&mut self, set: &str, value: &[u8]) {
+        const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+        const NFTA_LIST_ELEM: u16 = 1;
+        const NFTA_SET_ELEM_KEY: u16 = 1;
+        let element = self.of_set(NEW_ELEMENT, CREATE, set).nested(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
+            m.nested(NFTA_LIST_ELEM, |m| value_of(m, NFTA_SET_ELEM_KEY, value))
+        });
+        self.messages.push(element);
+    }
+
+    /// Takes everything out of the set.
+    pub(super) fn flush(self, set: &str) -> Result<(), Error> {
+        let flush = self.of_set(DELETE_ELEMENT, 0, set);
+        commit(vec![flush])
     }
 
     /// A chain that the kernel enters at `hook` with `priority`, policy accept.
@@ -105,6 +150,12 @@ impl Table {
         const NFTA_CHAIN_TABLE: u16 = 1;
         const NFTA_CHAIN_NAME: u16 = 3;
         self.message(NEW_CHAIN, CREATE).text(NFTA_CHAIN_TABLE, &self.name).text(NFTA_CHAIN_NAME, name)
+    }
+
+    fn of_set(&self, kind: u16, flags: u16, name: &str) -> Message {
+        const TABLE: u16 = 1;
+        const NAME: u16 = 2;
+        self.message(kind, flags).text(TABLE, &self.name).text(NAME, name)
     }
 
     fn message(&self, kind: u16, flags: u16) -> Message {

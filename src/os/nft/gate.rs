@@ -1,0 +1,181 @@
+//! The gate: packets for a virtual address are let in only as long as the process that advertises it goes on doing so.
+//! Each advert that leaves opens it for a while, without another system call; the kernel of a process that is frozen
+//! then accepts no connection that nobody will serve.
+//!
+//! A rule's `update` begins the timeout of an element anew on every kernel. What a process itself adds a second time is
+//! not extended before Linux 6.12, so nothing is: a gate that is changed is put in place whole.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::error::Error;
+use super::expression::{
+    Base, Field, Verdict, compare, counter, from_station, not_in, not_over, refresh, verdict,
+};
+use super::silence::MAX_ADDRESSES;
+use super::table::{Family, Table};
+use crate::net::{MacAddr, Vrid};
+
+const HOOK_INPUT: u32 = 1;
+const HOOK_OUTPUT: u32 = 3;
+const LOOPBACK: u32 = 1;
+const WORD: &str = "gate";
+const SET: &str = "open";
+
+/// RFC 791, and the second byte of an advert of either version.
+const PROTOCOL: Field = Field { base: Base::Network, offset: 9, length: 1 };
+const DESTINATION: Field = Field { base: Base::Network, offset: 16, length: 4 };
+const VRID: Field = Field { base: Base::Transport, offset: 1, length: 1 };
+const VRRP: u8 = 112;
+
+/// What is let in, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    pub addresses: Vec<Ipv4Addr>,
+    /// An advert opens it for so long; whole milliseconds.
+    pub stays_open: Duration,
+    /// Their frames always pass: in a handover they bring the segments of this node's connections.
+    pub peers: Vec<MacAddr>,
+}
+
+impl Gate {
+    /// In one step in place of whatever has its name. `open`: an advert has just left.
+    pub fn install(&self, vrid: Vrid, open: bool) -> Result<(), Error> {
+        let addresses = &self.addresses;
+        let size = u32::try_from(addresses.len()).ok().filter(|_| addresses.len() <= MAX_ADDRESSES);
+        let size = size.ok_or(Error::TooManyAddresses(addresses.len()))?;
+        let mut table = Table::second(Family::Ipv4, vrid, WORD);
+        table.set_of_addresses(SET, size, self.stays_open);
+        table.base_chain("input", HOOK_INPUT, 0);
+        table.base_chain("output", HOOK_OUTPUT, 0);
+        for peer in &self.peers {
+            table.rule("input", |list| verdict(from_station(list, peer.0), Verdict::Accept));
+        }
+        for address in addresses {
+            table.rule("input", |list| {
+                let list = not_in(compare(list, DESTINATION, &address.octets()), DESTINATION, SET);
+                verdict(counter(not_over(list, LOOPBACK)), Verdict::Drop)
+            });
+            table.rule("output", |list| {
+                let list = compare(compare(list, PROTOCOL, &[VRRP]), VRID, &[vrid.get()]);
+                refresh(list, &address.octets(), SET)
+            });
+        }
+        if open {
+            for address in addresses {
+                table.element(SET, &address.octets());
+            }
+        }
+        table.replace()
+    }
+}
+
+/// Until the next advert.
+pub fn close(vrid: Vrid) -> Result<(), Error> {
+    Table::second(Family::Ipv4, vrid, WORD).flush(SET)
+}
+
+/// Takes the gate away, and lets everything in; it need not be there.
+pub fn remove(vrid: Vrid) -> Result<(), Error> {
+    Table::second(Family::Ipv4, vrid, WORD).remove()
+}
+
+/// Whether it is still there: a foreign `flush ruleset` takes it away without a word.
+pub fn present(vrid: Vrid) -> Result<bool, Error> {
+    Table::second(Family::Ipv4, vrid, WORD).present()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::os::netns;
+    use crate::os::raw::VrrpSocket;
+
+    const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 9, 0, 99), Ipv4Addr::new(10, 9, 0, 98)];
+    const PEER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+
+    fn vrid() -> Vrid {
+        Vrid::try_from(51).unwrap()
+    }
+
+    fn gate(addresses: &[Ipv4Addr], stays_open: u64, peers: Vec<MacAddr>) -> Gate {
+        Gate { addresses: addresses.to_vec(), stays_open: Duration::from_millis(stays_open), peers }
+    }
+
+    #[test]
+    fn the_table_is_the_one_that_nft_itself_would_write() {
+        netns::with("the_table_is_the_one_that_nft_itself_would_write", || {
+            gate(&VIPS[..1], 240, vec![]).install(vrid(), true).unwrap();
+            gate(&VIPS, 48, vec![PEER]).install(vrid(), false).unwrap();
+            assert!(present(vrid()).unwrap());
+            close(vrid()).unwrap();
+            let Some(ours) = netns::output("nft", &["list", "ruleset"]) else { return };
+            remove(vrid()).unwrap();
+            remove(vrid()).unwrap();
+            assert!(!present(vrid()).unwrap());
+            assert_eq!(netns::output("nft", &["list", "ruleset"]).as_deref(), Some(""));
+            let script = "table ip vipgate-51-gate {
+                set open { type ipv4_addr; size 2; flags dynamic, timeout; timeout 48ms; }
+                chain input { type filter hook input priority filter; policy accept;
+                    ether saddr 02:00:00:00:00:09 accept
+                    ip daddr 10.9.0.99 ip daddr != @open iif != \"lo\" counter drop
+                    ip daddr 10.9.0.98 ip daddr != @open iif != \"lo\" counter drop
+                }
+                chain output { type filter hook output priority filter; policy accept;
+                    ip protocol 112 @th,8,8 51 update @open { 10.9.0.99 }
+                    ip protocol 112 @th,8,8 51 update @open { 10.9.0.98 }
+                }
+            }";
+            netns::output("nft", &[script]).unwrap();
+            assert_eq!(Some(ours), netns::output("nft", &["list", "ruleset"]));
+        });
+    }
+
+    /// Is the address let in? Waits for a change, so that no clock is raced.
+    fn becomes(near: Ipv4Addr, open: bool) -> bool {
+        let until = Instant::now() + Duration::from_secs(10);
+        let address = (near, 80).into();
+        while Instant::now() < until {
+            if TcpStream::connect_timeout(&address, Duration::from_millis(20)).is_ok() == open {
+                return true;
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn adverts_keep_it_open_and_silence_closes_it() {
+        netns::with("adverts_keep_it_open_and_silence_closes_it", || {
+            netns::loopback_up();
+            let Some((near, far)) = netns::veth() else { return };
+            // The far end is the node: its address, its listener, its gate, its adverts.
+            let (_listener, adverts) = netns::far_end(&near, &far, |link| {
+                netns::output("ip", &["addr", "add", "10.9.0.99/24", "dev", link.name.as_str()]).unwrap();
+                let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+                gate(&VIPS[..1], 200, vec![]).install(vrid(), false).unwrap();
+                (listener, VrrpSocket::open(&link.name, link.index, false).unwrap())
+            });
+            netns::output("ip", &["addr", "add", "10.9.0.1/24", "dev", near.name.as_str()]).unwrap();
+            let advertise = |vrid: u8| {
+                let advert = [0x31, vrid, 100, 1, 0, 2, 0, 0, 10, 9, 0, 99];
+                adverts.send([10, 9, 0, 99].into(), [10, 9, 0, 1].into(), &advert).unwrap();
+            };
+            assert!(becomes(VIPS[0], false), "no advert has left");
+            advertise(52);
+            assert!(becomes(VIPS[0], false), "another virtual router's");
+            // For much longer than one advert opens it.
+            let until = Instant::now() + Duration::from_secs(1);
+            advertise(51);
+            let mut accepted = 0;
+            while Instant::now() < until {
+                advertise(51);
+                accepted += u32::from(becomes(VIPS[0], true));
+            }
+            assert!(accepted > 0);
+            assert!(becomes(VIPS[0], false), "silence");
+        });
+    }
+}
