@@ -194,7 +194,7 @@ mod tests {
             netns::loopback_up();
             // The final ACK of the handshake is lost, so that the listener's side stays half open.
             let rule = "table ip t { chain c { type filter hook input priority 0; \
-                        tcp dport 7003 tcp flags & (syn|ack) == ack drop; } }";
+                        tcp dport 7003 tcp flags & (syn|ack) == ack drop; }; }";
             if netns::output("nft", &[rule]).is_none() {
                 return;
             }
