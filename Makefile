@@ -11,6 +11,7 @@ help: ## this list
 up: ## build the image, start the stack, say what to try
 	@compose/preflight $(firstword $(COMPOSE))
 	@$(MAKE) --no-print-directory image
+	@compose/key
 	@$(STACK) up -d
 	@compose/await
 
@@ -58,5 +59,5 @@ bench-failover: ## failover figures of this stack beside the tutorial one
 sabotage: ## break one thing after the other; each must turn a test red
 	@tests/sabotage/run
 
-fuzz: ## random bytes against the HTTP/1 codec, FUZZ_SECONDS=60 for each target
+fuzz: ## random bytes against the HTTP/1 codec and the peer link, FUZZ_SECONDS=60 for each target
 	@fuzz/run

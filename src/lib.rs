@@ -16,6 +16,7 @@ pub mod link;
 pub mod net;
 pub mod notification;
 pub mod os;
+pub mod peer;
 pub mod probe;
 pub mod supervision;
 pub mod vrrp;

@@ -4,7 +4,7 @@ use crate::Complaint;
 use crate::source::Source;
 
 /// Rooms without a clock, a socket, a file, a thread, async or a random source.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "balance",
     "config",
     "dns",
@@ -15,11 +15,12 @@ const PURE: [&str; 13] = [
     "link",
     "net",
     "notification",
+    "peer",
     "probe",
     "supervision",
     "vrrp",
 ];
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "balance",
     "cli",
     "config",
@@ -33,6 +34,7 @@ const ROOMS: [&str; 16] = [
     "net",
     "notification",
     "os",
+    "peer",
     "probe",
     "supervision",
     "vrrp",

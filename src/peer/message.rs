@@ -1,0 +1,370 @@
+//! What a frame says. Every value is bounded; what a later version adds is passed over. No socket.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::MAX_PAYLOAD;
+use super::refusal::Refusal;
+
+/// Connections that a peer is told of, and that are remembered of it.
+pub const MAX_CLIENTS: usize = 65_536;
+/// Characters of a text that a peer says.
+const MAX_TEXT: usize = 200;
+/// There are no more virtual router identifiers.
+const MAX_ROUTERS: usize = 255;
+/// Bytes of a client in a frame.
+const CLIENT: usize = 12;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Does your event loop turn? At once, please.
+    Ask { id: u64 },
+    /// It does, and this node is master of these virtual routers.
+    Alive { id: u64, masters: Vec<u8> },
+    /// What there is to know about the sender; when something of it changes, and every second.
+    State(Box<State>),
+    /// The answer to the state of that number: how long the sender waits, at least, before it takes over each virtual
+    /// router from its receiver.
+    Patience { id: u64, bounds: Vec<(u8, Duration)> },
+    /// The link ends in good order, and this is why.
+    Farewell(Farewell),
+    /// Once a master gave that virtual router up in good order, and has no connection left.
+    Drained { vrid: u8 },
+    /// Open connections of clients, as they come and go.
+    Clients { anew: bool, opened: Vec<Client>, closed: Vec<Client> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// The process ends.
+    Stopping,
+    /// There is another connection between the two.
+    Duplicate,
+    /// The configuration does not have the link, the peer or the key any more.
+    Settings,
+    /// A later version has more reasons.
+    Other,
+}
+
+/// A TCP connection at a virtual address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Client {
+    pub virtual_address: Ipv4Addr,
+    pub port: u16,
+    pub address: Ipv4Addr,
+    pub client_port: u16,
+}
+
+/// A peer's word about itself, obeyed by nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// Counts the states of a connection.
+    pub id: u64,
+    pub node: String,
+    pub version: String,
+    /// Of its configuration's text.
+    pub digest: String,
+    /// Its worst lateness of the last seconds, in nanoseconds.
+    pub late_ns: u64,
+    /// The period of its CPU quota, in nanoseconds; 0: it has none.
+    pub quota_ns: u64,
+    /// Open connections of clients.
+    pub clients: u64,
+    pub routers: Vec<Router>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Router {
+    pub vrid: u8,
+    /// "master", "backup", "fault".
+    pub state: String,
+    pub priority: u8,
+    /// Why it may not be master; `None`: it may.
+    pub ineligible: Option<String>,
+}
+
+const ASK: u8 = 1;
+const ALIVE: u8 = 2;
+const STATE: u8 = 3;
+const PATIENCE: u8 = 4;
+const FAREWELL: u8 = 5;
+const DRAINED: u8 = 6;
+const CLIENTS: u8 = 7;
+
+impl Message {
+    /// Clients of one message.
+    pub const MAX_CLIENTS: usize = (MAX_PAYLOAD - 3) / CLIENT;
+
+    /// Kind and payload of its frame.
+    pub fn emit(&self) -> (u8, Vec<u8>) {
+        match self {
+            Self::Ask { id } => (ASK, id.to_be_bytes().to_vec()),
+            Self::Alive { id, masters } => {
+                (ALIVE, id.to_be_bytes().iter().chain(masters.iter().take(MAX_ROUTERS)).copied().collect())
+            }
+            Self::State(state) => (STATE, state.emit()),
+            Self::Patience { id, bounds } => {
+                let mut bytes = id.to_be_bytes().to_vec();
+                for (vrid, bound) in bounds.iter().take(MAX_ROUTERS) {
+                    bytes.push(*vrid);
+                    bytes.extend_from_slice(&saturated(bound.as_micros()).to_be_bytes());
+                }
+                (PATIENCE, bytes)
+            }
+            Self::Farewell(why) => (FAREWELL, vec![why.code()]),
+            Self::Drained { vrid } => (DRAINED, vec![*vrid]),
+            Self::Clients { anew, opened, closed } => {
+                let opened = &opened[..opened.len().min(Self::MAX_CLIENTS)];
+                let closed = &closed[..closed.len().min(Self::MAX_CLIENTS - opened.len())];
+                let count = u16::try_from(opened.len()).unwrap_or(u16::MAX);
+                let mut bytes = vec![u8::from(*anew)];
+                bytes.extend_from_slice(&count.to_be_bytes());
+                for client in opened.iter().chain(closed) {
+                    client.emit(&mut bytes);
+                }
+                (CLIENTS, bytes)
+            }
+        }
+    }
+
+    /// `None`: of a kind that a later version has.
+    pub fn parse(kind: u8, payload: &[u8]) -> Result<Option<Self>, Refusal> {
+        Ok(Some(match kind {
+            ASK => Self::Ask { id: number(payload)?.0 },
+            ALIVE => {
+                let (id, masters) = number(payload)?;
+                Self::Alive { id, masters: masters.iter().copied().take(MAX_ROUTERS).collect() }
+            }
+            STATE => Self::State(Box::new(State::parse(payload)?)),
+            PATIENCE => {
+                let (id, bounds) = number(payload)?;
+                let (bounds, rest) = bounds.as_chunks::<5>();
+                if !rest.is_empty() {
+                    return Err(Refusal::Malformed);
+                }
+                let bound = |[vrid, micros @ ..]: &[u8; 5]| {
+                    (*vrid, Duration::from_micros(u32::from_be_bytes(*micros).into()))
+                };
+                Self::Patience { id, bounds: bounds.iter().take(MAX_ROUTERS).map(bound).collect() }
+            }
+            FAREWELL => Self::Farewell(Farewell::from_code(*payload.first().ok_or(Refusal::Malformed)?)),
+            DRAINED => Self::Drained { vrid: *payload.first().ok_or(Refusal::Malformed)? },
+            CLIENTS => clients(payload)?,
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl Farewell {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Stopping => 1,
+            Self::Duplicate => 2,
+            Self::Settings => 3,
+            Self::Other => 0,
+        }
+    }
+
+    const fn from_code(code: u8) -> Self {
+        match code {
+            1 => Self::Stopping,
+            2 => Self::Duplicate,
+            3 => Self::Settings,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Client {
+    fn emit(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.virtual_address.octets());
+        bytes.extend_from_slice(&self.port.to_be_bytes());
+        bytes.extend_from_slice(&self.address.octets());
+        bytes.extend_from_slice(&self.client_port.to_be_bytes());
+    }
+
+    fn parse([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; CLIENT]) -> Self {
+        Self {
+            virtual_address: Ipv4Addr::new(a, b, c, d),
+            port: u16::from_be_bytes([e, f]),
+            address: Ipv4Addr::new(g, h, i, j),
+            client_port: u16::from_be_bytes([k, l]),
+        }
+    }
+}
+
+impl State {
+    /// What does not fit is left out: reasons first, then virtual routers.
+    fn emit(&self) -> Vec<u8> {
+        let mut state = self.clone();
+        state.shorten();
+        loop {
+            // Numbers and texts: there is nothing that JSON could not say.
+            let bytes = serde_json::to_vec(&state).unwrap_or_default();
+            if bytes.len() <= MAX_PAYLOAD {
+                return bytes;
+            }
+            if state.routers.iter().any(|router| router.ineligible.as_ref().is_some_and(|r| !r.is_empty())) {
+                state
+                    .routers
+                    .iter_mut()
+                    .filter_map(|router| router.ineligible.as_mut())
+                    .for_each(String::clear);
+            } else {
+                state.routers.truncate(state.routers.len() / 2);
+            }
+        }
+    }
+
+    fn parse(payload: &[u8]) -> Result<Self, Refusal> {
+        let mut state: Self = serde_json::from_slice(payload).map_err(|_| Refusal::Malformed)?;
+        state.shorten();
+        Ok(state)
+    }
+
+    fn shorten(&mut self) {
+        self.routers.truncate(MAX_ROUTERS);
+        let texts = [&mut self.node, &mut self.version, &mut self.digest].into_iter();
+        let routers = self.routers.iter_mut();
+        for text in texts.chain(routers.flat_map(|r| [&mut r.state].into_iter().chain(&mut r.ineligible))) {
+            // A terminal must not obey what a peer says.
+            if text.chars().any(char::is_control) || text.len() > MAX_TEXT {
+                let clean = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+                *text = text.chars().take(MAX_TEXT).map(clean).collect();
+            }
+        }
+    }
+}
+
+fn clients(payload: &[u8]) -> Result<Message, Refusal> {
+    let ([anew, count @ ..], clients) = payload.split_first_chunk::<3>().ok_or(Refusal::Malformed)?;
+    let (clients, rest) = clients.as_chunks::<CLIENT>();
+    let opened = usize::from(u16::from_be_bytes(*count));
+    if !rest.is_empty() || opened > clients.len() || *anew > 1 {
+        return Err(Refusal::Malformed);
+    }
+    let (opened, closed) = clients.split_at(opened);
+    let parse = |clients: &[[u8; CLIENT]]| clients.iter().map(|bytes| Client::parse(*bytes)).collect();
+    Ok(Message::Clients { anew: *anew == 1, opened: parse(opened), closed: parse(closed) })
+}
+
+/// The number at the start, and what follows.
+fn number(payload: &[u8]) -> Result<(u64, &[u8]), Refusal> {
+    let (number, rest) = payload.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
+    Ok((u64::from_be_bytes(*number), rest))
+}
+
+fn saturated(micros: u128) -> u32 {
+    u32::try_from(micros).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn client(n: u16) -> Client {
+        Client {
+            virtual_address: Ipv4Addr::new(10, 0, 0, 99),
+            port: 80,
+            address: Ipv4Addr::from_bits(u32::from(n)),
+            client_port: n,
+        }
+    }
+
+    #[test]
+    fn every_message_arrives_as_it_was_sent() {
+        let state = State {
+            id: 7,
+            node: "master".into(),
+            version: "0.1.0".into(),
+            digest: "ab".repeat(32),
+            late_ns: 1_500_000,
+            quota_ns: 100_000_000,
+            clients: 8,
+            routers: vec![Router {
+                vrid: 51,
+                state: "fault".into(),
+                priority: 100,
+                ineligible: Some("the proxy is down".into()),
+            }],
+        };
+        let table = [
+            Message::Ask { id: u64::MAX },
+            Message::Alive { id: 1, masters: vec![] },
+            Message::Alive { id: 1, masters: vec![51, 52] },
+            Message::State(Box::new(state)),
+            Message::Patience {
+                id: 7,
+                bounds: vec![(51, Duration::from_micros(60_001)), (2, Duration::ZERO)],
+            },
+            Message::Farewell(Farewell::Stopping),
+            Message::Farewell(Farewell::Duplicate),
+            Message::Farewell(Farewell::Settings),
+            Message::Drained { vrid: 51 },
+            Message::Clients { anew: true, opened: vec![client(1), client(2)], closed: vec![client(3)] },
+            Message::Clients { anew: false, opened: vec![], closed: vec![] },
+        ];
+        for message in table {
+            let (kind, payload) = message.emit();
+            assert_eq!(Message::parse(kind, &payload), Ok(Some(message)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_and_what_is_new_is_passed_over() {
+        let refused: [(u8, &[u8]); 9] = [
+            (ASK, b"1234567"),
+            (ALIVE, b""),
+            (STATE, b"{"),
+            (STATE, b"7"),
+            (STATE, b"{\"routers\": [{\"vrid\": 256}]}"),
+            (PATIENCE, b"12345678123456"),
+            (FAREWELL, b""),
+            (CLIENTS, &[0, 0, 1]),
+            (CLIENTS, &[2, 0, 0]),
+        ];
+        for (kind, payload) in refused {
+            assert_eq!(Message::parse(kind, payload), Err(Refusal::Malformed), "{kind} {payload:?}");
+        }
+        assert_eq!(Message::parse(200, b"whatever"), Ok(None));
+        assert_eq!(Message::parse(FAREWELL, &[99]), Ok(Some(Message::Farewell(Farewell::Other))));
+        let later = Message::parse(STATE, b"{\"node\": \"a\", \"mood\": 3}").unwrap().unwrap();
+        assert_eq!(later, Message::State(Box::new(State { node: "a".into(), ..State::default() })));
+    }
+
+    #[test]
+    fn what_is_too_much_for_a_frame_is_left_out() {
+        let router =
+            |vrid| Router { vrid, ineligible: Some("\u{1b}[31m".repeat(1_000)), ..Router::default() };
+        let state = State { routers: (1..=255).map(router).collect(), ..State::default() };
+        let (kind, payload) = Message::State(Box::new(state)).emit();
+        assert!(payload.len() <= MAX_PAYLOAD);
+        let Ok(Some(Message::State(state))) = Message::parse(kind, &payload) else { panic!() };
+        assert!(state.routers.len() > 100);
+        assert!(state.routers.iter().all(|router| router.ineligible.is_some()), "still not eligible");
+
+        let many: Vec<Client> = (0..5_000).map(client).collect();
+        let (kind, payload) = Message::Clients { anew: false, opened: many.clone(), closed: many }.emit();
+        assert!(payload.len() <= MAX_PAYLOAD);
+        assert!(Message::parse(kind, &payload).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_judged_without_harm(
+            kind in 0_u8..12,
+            payload in proptest::collection::vec(any::<u8>(), 0..100),
+        ) {
+            if let Ok(Some(message)) = Message::parse(kind, &payload) {
+                let (kind, again) = message.emit();
+                prop_assert_eq!(Message::parse(kind, &again), Ok(Some(message)));
+            }
+        }
+    }
+}
