@@ -45,6 +45,23 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_link_key_of_the_environment_is_judged_and_never_shown() {
+    let text = "node: a\nservers: [{listen: [80], routes: [{path: /, respond: {}}]}]\n";
+    let source = Source { name: "vipgate.yaml".into(), folder: "/".into(), text: text.into() };
+    let load = |key: &str| {
+        let key = key.to_owned();
+        load(&source, &move |name| (name == "VIPGATE_LINK_KEY").then(|| key.clone()))
+    };
+    assert_eq!(load("").unwrap().warnings, []);
+    let secret = "secret".repeat(6);
+    let loaded = load(&secret).unwrap();
+    assert!(!format!("{loaded:?}").contains("secret"), "a configuration holds no key");
+    let said = load(&format!("{secret} secret")).unwrap_err().to_string();
+    assert!(said.contains("the variable VIPGATE_LINK_KEY: key 2 has 6 bytes"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
 fn the_whole_format_is_read() {
     let text = r#"
 node: ${VIPGATE_NODE:-}
@@ -60,6 +77,7 @@ webhooks:
     tries: 3
     ca_file: ca.pem
 resolver: {servers: [127.0.0.11, "10.0.0.2:5353"], valid: 3s, timeout: 1s}
+link: {port: 9113, key_file: keys/link}
 vrrp:
   web:
     version: 3
@@ -146,6 +164,7 @@ servers:
             "servers": ["127.0.0.11:53", "10.0.0.2:5353"],
             "valid": {"secs": 3, "nanos": 0}, "timeout": {"secs": 1, "nanos": 0},
         },
+        "link": {"port": 9113, "key_file": "/etc/vipgate/keys/link"},
         "vrrp": [{
             "name": "web", "version": "3", "vrid": 51, "priority": 150, "advert_interval": 10, "preempt": true,
             "preempt_delay": {"secs": 5, "nanos": 0},

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::output::count;
 use crate::link::control::{RoleState, RoleStatus, Status};
 use crate::link::{
-    ArpFence, Boottime, FenceReport, HandoverReport, InstanceReport, ProxyReport, RunnerReport, TrackReport,
-    VrrpReport,
+    ArpFence, Boottime, FenceReport, HandoverReport, InstanceReport, LinkReport, PeerLinkState, PeerReport,
+    ProxyReport, RunnerReport, TrackReport, VrrpReport,
 };
 
 /// A report older than this is given with its age.
@@ -25,6 +25,9 @@ pub(super) fn render(status: &Status) -> String {
         page.row("vrrp", &role(status, vrrp));
         for instance in vrrp.report.iter().flat_map(|(_, report)| &report.instances) {
             router(&mut page, status, instance);
+        }
+        if let Some((_, report)) = &vrrp.report {
+            link(&mut page, &report.link);
         }
     }
     page.row("proxy", &role(status, &status.proxy));
@@ -118,6 +121,45 @@ fn handover(handover: &HandoverReport) -> String {
         text.push_str(", some are still served here");
     }
     text
+}
+
+fn link(page: &mut Page, report: &LinkReport) {
+    match (report.port, &report.off) {
+        (Some(port), _) => page.row("  link", &format!("on, at port {port}")),
+        (None, Some(why)) => page.row("  link", &format!("off: {why}")),
+        (None, None) => return,
+    }
+    for one in &report.peers {
+        peer(page, one);
+    }
+    counters(page, &report.counters);
+}
+
+fn peer(page: &mut Page, peer: &PeerReport) {
+    let link = match peer.link {
+        PeerLinkState::Connecting => "connecting",
+        PeerLinkState::Up => "up",
+        PeerLinkState::Frozen => "FROZEN",
+        PeerLinkState::Down => "down",
+    };
+    let about = match (peer.node.as_str(), peer.version.as_str()) {
+        ("", _) => String::new(),
+        (node, version) => format!(" ({node}, vipgate {version})"),
+    };
+    page.row("    peer", &format!("{}{about} {link}: {}", peer.address, peer.reason));
+    if peer.node.is_empty() {
+        return;
+    }
+    for router in &peer.routers {
+        let why = router.ineligible.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let state = router.state.to_uppercase();
+        page.row("", &format!("vrid {} {state}, priority {}{why}", router.vrid, router.priority));
+    }
+    let connections = count(peer.clients, "connection");
+    page.row("", &format!("{connections} of clients, at most {} late", span(peer.late)));
+    if peer.other_config {
+        page.row("", "ANOTHER CONFIGURATION than this node's");
+    }
 }
 
 fn fence(fence: &FenceReport) -> String {
@@ -259,9 +301,9 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::VrrpState;
     use crate::link::control::tests::status;
     use crate::link::control::{Happening, HappeningKind, RefusedEdit, WaitingEdit};
+    use crate::link::{PeerRouterReport, VrrpState};
 
     #[test]
     fn spans_have_two_units_at_most() {
@@ -277,6 +319,54 @@ mod tests {
         for (ms, expect) in table {
             assert_eq!(span(Duration::from_millis(ms)), expect);
         }
+    }
+
+    #[test]
+    fn a_page_says_how_the_peers_are() {
+        let mut status = status(VrrpState::Master);
+        let report = &mut status.vrrp.as_mut().unwrap().report.as_mut().unwrap().1;
+        report.link.off = Some("it has no key".into());
+        assert!(render(&status).contains("\n  link       off: it has no key\n"));
+        let frozen = PeerReport {
+            address: "172.20.128.3".parse().unwrap(),
+            link: PeerLinkState::Frozen,
+            reason: "its process does not answer".into(),
+            node: "backup".into(),
+            version: "0.1.0".into(),
+            other_config: true,
+            late: Duration::from_millis(3),
+            clients: 8,
+            routers: vec![PeerRouterReport {
+                vrid: 51,
+                state: "fault".into(),
+                priority: 100,
+                ineligible: Some("the proxy is down".into()),
+            }],
+        };
+        let unknown = PeerReport {
+            address: "172.20.128.5".parse().unwrap(),
+            link: PeerLinkState::Down,
+            reason: "nobody listens there".into(),
+            node: String::new(),
+            ..frozen.clone()
+        };
+        let report = &mut status.vrrp.as_mut().unwrap().report.as_mut().unwrap().1;
+        report.link = LinkReport {
+            port: Some(9112),
+            off: None,
+            peers: vec![frozen, unknown],
+            counters: vec![("link_drop_key".into(), 2)],
+        };
+        let expect = "
+  link       on, at port 9112
+    peer     172.20.128.3 (backup, vipgate 0.1.0) FROZEN: its process does not answer
+             vrid 51 FAULT, priority 100: the proxy is down
+             8 connections of clients, at most 3 ms late
+             ANOTHER CONFIGURATION than this node's
+    peer     172.20.128.5 down: nobody listens there
+    counted  link_drop_key 2
+proxy ";
+        assert!(render(&status).contains(expect), "{}", render(&status));
     }
 
     #[test]

@@ -46,6 +46,8 @@ object! {
         webhooks: Webhooks = "[]",
         /// How names of upstream servers are resolved.
         resolver: ResolverEntry = "{}",
+        /// The link to the peers of the virtual routers. It needs a key.
+        link: LinkEntry = "{}",
         /// Virtual routers, by name.
         vrrp: Map<VrrpEntry> = "{}",
         /// Groups of servers to forward to, by name.
@@ -85,6 +87,19 @@ object! {
         valid: Option<Time<1_000, DAY>>,
         /// Until a name server has answered (nginx's `resolver_timeout`).
         timeout: Time<10, 300_000> = "5s",
+    }
+}
+
+object! {
+    /// The link to the peers: what adverts cannot say, signed. Over it a crash is noticed within milliseconds, and a late
+    /// peer is told from a dead one. Without a key it is off, and everything works at the speed of VRRP's timers.
+    LinkEntry, "link settings" {
+        /// The TCP port at which the nodes listen for each other, at their own addresses; the same on every node.
+        port: Whole<1, 65_535> = "9112",
+        /// A file with the key, the same on every node, of at least 32 bytes; during a change of keys with two, between
+        /// white space, of which the first signs and both are accepted. It is read again when it changes. Left out, or
+        /// where there is no such file: the variable `VIPGATE_LINK_KEY` holds the same.
+        key_file: Option<FilePath>,
     }
 }
 

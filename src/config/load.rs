@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::build::{Surroundings, instances, refuse_loops, servers, upstreams, webhooks};
+use super::build::{ReadFile, Surroundings, instances, link, refuse_loops, servers, upstreams, webhooks};
 use super::document::{AdminEntry, Document, LogEntry, ResolverEntry};
 use super::field::{Field, Place};
 use super::model::{Admin, Config, Log, Resolver};
@@ -52,8 +52,17 @@ pub struct Loaded {
 /// `environment` answers for `${NAME}`; its `HOSTNAME` is the host name, which names a node that the file does not
 /// name.
 pub fn load(source: &Source, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+    load_with(source, environment, None)
+}
+
+/// The same, which also looks into the files that the configuration needs to be sound.
+pub fn load_with(
+    source: &Source,
+    environment: &dyn Fn(&str) -> Option<String>,
+    files: Option<&ReadFile<'_>>,
+) -> Result<Loaded, Problems> {
     let mut report = Report::new(&source.name, &source.text);
-    let config = read(source, environment, &mut report);
+    let config = read(source, environment, files, &mut report);
     let (config, warnings) = report.finish(config)?;
     Ok(Loaded { config, warnings })
 }
@@ -61,6 +70,7 @@ pub fn load(source: &Source, environment: &dyn Fn(&str) -> Option<String>) -> Re
 fn read(
     source: &Source,
     environment: &dyn Fn(&str) -> Option<String>,
+    files: Option<&ReadFile<'_>>,
     report: &mut Report<'_>,
 ) -> Result<Config, Reported> {
     let root = tree::parse(&source.text, report, environment)?;
@@ -96,6 +106,7 @@ fn read(
     let webhooks = document.webhooks.take().and_then(|entries| webhooks(entries, &surroundings, report));
     let resolver = document.resolver.take().and_then(resolver);
     let vrrp = document.vrrp.take().and_then(|entries| instances(entries, &surroundings, report));
+    let link = document.link.take().and_then(|e| link(e, &source.folder, environment, files, report));
     let upstreams = document.upstreams.take().and_then(|entries| upstreams(entries, report));
     let servers = document.servers.take().and_then(|entries| servers(entries, &surroundings, report));
     Ok(Config {
@@ -107,6 +118,7 @@ fn read(
         drain_timeout: drain_timeout?.0,
         webhooks: webhooks?,
         resolver: resolver?,
+        link: link?,
         vrrp: vrrp?,
         servers: servers?,
         upstreams: upstreams?,

@@ -22,9 +22,10 @@ mod units;
 mod values;
 mod webhook;
 
+pub use build::{KEY_VARIABLE, ReadFile};
 #[cfg(test)]
 pub(crate) use load::example;
-pub use load::{Loaded, Source, load};
+pub use load::{Loaded, Source, load, load_with};
 pub use model::*;
 pub use problem::{Problem, Problems, Severity, Snippet};
 pub use reference::reference;

@@ -26,6 +26,7 @@ pub struct Config {
     pub drain_timeout: Duration,
     pub webhooks: Vec<Webhook>,
     pub resolver: Resolver,
+    pub link: PeerLink,
     pub vrrp: Vec<VrrpInstance>,
     pub servers: Vec<Server>,
     pub upstreams: Vec<Upstream>,
@@ -120,6 +121,14 @@ pub enum LogLevel {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// The link to the peers of the virtual routers; off without a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerLink {
+    pub port: u16,
+    /// Absolute. The key itself is never in a `Config`, which goes to every role.
+    pub key_file: Option<PathBuf>,
 }
 
 /// One virtual router (keepalived's `vrrp_instance`).

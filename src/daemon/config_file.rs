@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Loaded, Problems, Source, built_in, load};
+use crate::config::{Loaded, Problems, Source, built_in, load_with};
 use crate::os::{host, snapshot};
 
 /// Why there is no config.
@@ -58,9 +58,15 @@ pub fn load_bytes(
     let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
     let source = Source::from_bytes(path.display().to_string(), folder, bytes).map_err(Refusal::Wrong)?;
     if path == Path::new(built_in::NAME) {
-        return load(&source, &|name| built_in::variable(name, &environment)).map_err(Refusal::Wrong);
+        let variables = |name: &str| built_in::variable(name, &environment);
+        return load_with(&source, &variables, Some(&read)).map_err(Refusal::Wrong);
     }
-    load(&source, &environment).map_err(Refusal::Wrong)
+    load_with(&source, &environment, Some(&read)).map_err(Refusal::Wrong)
+}
+
+/// What the configuration names beside the pages, all of it short.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    snapshot::read_file(path, snapshot::MAX_FILE)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
@@ -83,6 +89,36 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_said_and_never_shown() {
+        let folder = std::env::temp_dir().join(format!("vipgate-key-file-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("folder")).unwrap();
+        let secret = "secret".repeat(6);
+        std::fs::write(folder.join("good"), &secret).unwrap();
+        std::fs::write(folder.join("short"), format!("{secret}\nsecret")).unwrap();
+        std::fs::write(folder.join("empty"), "\n").unwrap();
+        std::fs::write(folder.join("long"), " ".repeat(5_000)).unwrap();
+        let document = |file: &str| {
+            let routes = "[{path: /, respond: {}}]";
+            let text = format!("link:\n  key_file: {file}\nservers: [{{listen: [80], routes: {routes}}}]\n");
+            load_bytes(&folder.join("vipgate.yaml"), text.into_bytes(), &|_| None)
+        };
+        assert_eq!(document("good").unwrap().warnings, []);
+        let [warning] = document("missing").unwrap().warnings.try_into().unwrap();
+        assert!(warning.to_string().contains("missing: the link to the peers is off"), "{warning}");
+        for (file, expect) in [
+            ("short", "key 2 has 6 bytes, and needs at least 32"),
+            ("empty", "there is no key in it"),
+            ("long", "it is longer than 4096 bytes"),
+            ("folder", "cannot be read: is not a regular file"),
+        ] {
+            let text = document(file).unwrap_err().to_string();
+            assert!(text.contains("vipgate.yaml:2:13: error: "), "{text}");
+            assert!(text.contains(expect) && !text.contains("secret"), "{text}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_file_is_found_read_and_named() {

@@ -257,9 +257,9 @@ pub(crate) mod tests {
                 refused: None,
             },
             proxy: role(ProxyReport { workers: 2, ..ProxyReport::default() }),
-            vrrp: Some(role(VrrpReport { instances: vec![instance], warnings: vec![] })),
             runner: None,
             history: vec![],
+            vrrp: Some(role(VrrpReport { instances: vec![instance], ..VrrpReport::default() })),
             warnings: vec![],
         }
     }

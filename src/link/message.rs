@@ -138,6 +138,10 @@ pub enum ToVrrp {
     Abort {
         generation: Generation,
     },
+    /// Hexadecimal SHA-256 of the text of the configuration in force: peers compare it with their own.
+    Origin {
+        digest: String,
+    },
     Proxy(ProxyHealth),
     FenceQuery(FenceQuery),
     /// Of the upstreams that virtual routers track, those of which no server is up. The latest word counts.
@@ -260,8 +264,57 @@ pub struct Transition {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct VrrpReport {
     pub instances: Vec<InstanceReport>,
+    pub link: LinkReport,
     /// Said again every 10 s while it lasts: no interface, a stranger with the VIP, no fence layer ..
     pub warnings: Vec<String>,
+}
+
+/// The link to the peers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinkReport {
+    /// The port at which it listens; `None`: it is off.
+    pub port: Option<u16>,
+    /// Why it is off.
+    pub off: Option<String>,
+    pub peers: Vec<PeerReport>,
+    pub counters: Vec<(String, u64)>,
+}
+
+/// A peer, by its own words and by how it behaves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerReport {
+    pub address: Ipv4Addr,
+    pub link: PeerLinkState,
+    /// Ready to be read.
+    pub reason: String,
+    /// What follows is as old as the last word of it, and empty if there was none.
+    pub node: String,
+    pub version: String,
+    /// It works by another text than this node.
+    pub other_config: bool,
+    /// Its worst lateness of the last seconds.
+    pub late: Duration,
+    /// Open connections of clients.
+    pub clients: u64,
+    pub routers: Vec<PeerRouterReport>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerLinkState {
+    Connecting,
+    Up,
+    /// Its kernel is there, and its process does not answer.
+    Frozen,
+    Down,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerRouterReport {
+    pub vrid: u8,
+    pub state: String,
+    pub priority: u8,
+    pub ineligible: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

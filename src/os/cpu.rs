@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
@@ -9,7 +10,20 @@ use nix::unistd::Pid;
 /// At least one. A quota of 1.5 CPUs is two: the second thread runs half of the time.
 pub fn usable() -> usize {
     let affinity = affinity().unwrap_or(1);
-    quota().map_or(affinity, |quota| affinity.min(quota)).max(1)
+    let narrowest = quotas().into_iter().map(|quota| quota.cpus).min();
+    narrowest.map_or(affinity, |cpus| affinity.min(cpus)).max(1)
+}
+
+/// A process with a quota may be held up for nearly as long as this once it has used its share; `None`: it has no quota.
+pub fn quota_period() -> Option<Duration> {
+    quotas().into_iter().map(|quota| quota.period).max()
+}
+
+/// What the kernel's CFS bandwidth control grants a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Quota {
+    cpus: usize,
+    period: Duration,
 }
 
 fn affinity() -> Option<usize> {
@@ -17,42 +31,45 @@ fn affinity() -> Option<usize> {
     Some((0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count())
 }
 
-/// The narrowest quota on the way from this process's group to the root: a group is bound by those above it.
-fn quota() -> Option<usize> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    groups.lines().filter_map(quota_of_line).min()
+/// On the way from this process's group to the root: a group is bound by those above it.
+fn quotas() -> Vec<Quota> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups.lines().flat_map(quotas_of_line).collect()
 }
 
 /// `hierarchy:controllers:path`; version 2 has the hierarchy 0 and no controllers.
-fn quota_of_line(line: &str) -> Option<usize> {
-    let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+fn quotas_of_line(line: &str) -> Vec<Quota> {
+    let Some((controllers, path)) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')) else {
+        return vec![];
+    };
     let base = match controllers {
         "" => PathBuf::from("/sys/fs/cgroup"),
         c if c.split(',').any(|c| c == "cpu") => PathBuf::from("/sys/fs/cgroup/cpu"),
-        _ => return None,
+        _ => return vec![],
     };
     // In a container without a cgroup namespace the path is the host's, and only the base exists.
     let group = base.join(path.trim_start_matches('/'));
     let group = if group.is_dir() { group } else { base.clone() };
-    group.ancestors().take_while(|a| a.starts_with(&base)).filter_map(quota_of_group).min()
+    group.ancestors().take_while(|a| a.starts_with(&base)).filter_map(quota_of_group).collect()
 }
 
-fn quota_of_group(group: &Path) -> Option<usize> {
+fn quota_of_group(group: &Path) -> Option<Quota> {
     let read = |name: &str| fs::read_to_string(group.join(name)).ok();
     match read("cpu.max") {
         Some(text) => {
             let (quota, period) = text.trim().split_once(' ')?;
-            cpus(quota, period)
+            parse(quota, period)
         }
-        None => cpus(read("cpu.cfs_quota_us")?.trim(), read("cpu.cfs_period_us")?.trim()),
+        None => parse(read("cpu.cfs_quota_us")?.trim(), read("cpu.cfs_period_us")?.trim()),
     }
 }
 
 /// Both in microseconds; `max` and -1 are no quota.
-fn cpus(quota: &str, period: &str) -> Option<usize> {
+fn parse(quota: &str, period: &str) -> Option<Quota> {
     let quota: u64 = quota.parse().ok()?;
     let period: u64 = period.parse().ok().filter(|p| *p > 0)?;
-    usize::try_from(quota.div_ceil(period)).ok().map(|n| n.max(1))
+    let cpus = usize::try_from(quota.div_ceil(period)).ok()?.max(1);
+    Some(Quota { cpus, period: Duration::from_micros(period) })
 }
 
 #[cfg(test)]
@@ -71,7 +88,9 @@ mod tests {
             ("100000", "0", None),
         ];
         for (quota, period, expect) in table {
-            assert_eq!(cpus(quota, period), expect, "{quota} of {period}");
+            let got = parse(quota, period);
+            assert_eq!(got.map(|quota| quota.cpus), expect, "{quota} of {period}");
+            assert!(got.is_none_or(|quota| quota.period == Duration::from_millis(100)));
         }
         assert!(usable() >= 1);
     }

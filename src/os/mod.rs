@@ -23,6 +23,7 @@ pub mod packet;
 pub mod pipe;
 pub mod process;
 pub mod program;
+pub mod random;
 pub mod raw;
 pub mod read;
 pub mod seccomp;

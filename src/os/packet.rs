@@ -35,7 +35,7 @@ impl ArpSocket {
         socket.set_recv_buffer_size(QUEUE)?;
         let this = Self { socket };
         this.watch(addresses)?;
-        this.socket.bind(&link_address(index)?)?;
+        this.socket.bind(&link_address(index, ETH_P_ARP)?)?;
         Ok(this)
     }
 
@@ -77,7 +77,17 @@ impl AsFd for ArpSocket {
     }
 }
 
-fn link_address(index: u32) -> io::Result<SockAddr> {
+/// Every frame of an interface, both ways: what a third party on the link sees, and can send.
+#[cfg(test)]
+pub(crate) fn tap(index: u32) -> io::Result<Socket> {
+    const ETH_P_ALL: u16 = 3;
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    socket.bind(&link_address(index, ETH_P_ALL)?)?;
+    socket.set_read_timeout(Some(std::time::Duration::from_millis(100)))?;
+    Ok(socket)
+}
+
+fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {
     let index = i32::try_from(index).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     // SAFETY: the storage is zeroed, aligned for every address and longer than `sockaddr_ll`; zero is a value of each
     // of its fields, and the length is the one of the type written.
@@ -85,7 +95,7 @@ fn link_address(index: u32) -> io::Result<SockAddr> {
         SockAddr::try_init(|storage, length| {
             let link = &mut *storage.cast::<libc::sockaddr_ll>();
             link.sll_family = libc::AF_PACKET.unsigned_abs() as libc::sa_family_t;
-            link.sll_protocol = ETH_P_ARP.to_be();
+            link.sll_protocol = protocol.to_be();
             link.sll_ifindex = index;
             *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
             Ok(())

@@ -17,8 +17,12 @@ use nix::unistd::{Pid, dup2_stdin, getpid, getppid};
 
 /// Starts this program again with other arguments. `link` becomes its standard input, the one descriptor that it
 /// inherits besides standard output and error, where the access log and the log go; see `adopt_link`.
-pub fn spawn(arguments: &[&str], link: OwnedFd) -> io::Result<u32> {
+/// `hidden`: a variable of the environment that it is not to have.
+pub fn spawn(arguments: &[&str], link: OwnedFd, hidden: Option<&str>) -> io::Result<u32> {
     let mut command = Command::new("/proc/self/exe");
+    if let Some(hidden) = hidden {
+        command.env_remove(hidden);
+    }
     let child = command.arg0("vipgate").args(arguments).stdin(Stdio::from(link)).spawn()?;
     // Dropped without `wait`: whoever it is that ends, `reap` hears of it.
     Ok(child.id())

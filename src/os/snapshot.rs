@@ -31,14 +31,25 @@ pub fn file_of(path: &Path) -> PathBuf {
 
 pub fn read(path: &Path) -> io::Result<Snapshot> {
     let path = file_of(path);
+    let (file, links) = open(&path)?;
+    let bytes = read_bounded(file, MAX_FILE)?;
+    Ok(Snapshot { links, ..Snapshot::of(path, bytes) })
+}
+
+/// Another file, of at most so many bytes.
+pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_bounded(open(path)?.0, most)
+}
+
+/// A regular file, and how many names it has.
+fn open(path: &Path) -> io::Result<(File, u64)> {
     // A pipe would block for ever.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
     }
-    let bytes = read_bounded(file)?;
-    Ok(Snapshot { links: metadata.nlink(), ..Snapshot::of(path, bytes) })
+    Ok((file, metadata.nlink()))
 }
 
 impl Snapshot {
@@ -49,11 +60,11 @@ impl Snapshot {
     }
 }
 
-fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+fn read_bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![];
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("is larger than {MAX_FILE} bytes")));
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("is larger than {most} bytes")));
     }
     Ok(bytes)
 }

@@ -67,6 +67,9 @@ impl Stack {
         let vrid = u8::try_from(1 + random() % 255).unwrap_or(1);
         let config = std::env::temp_dir().join(&name);
         copy_folder(&top().join("compose/vipgate"), &config)?;
+        let link = config.join("link");
+        let key = format!("{:016x}", random()).repeat(4);
+        fs::create_dir(&link).and_then(|()| fs::write(link.join("key"), key)).map_err(|e| e.to_string())?;
         let made = Made { name: &name, config: &config };
         let file = match options.kind {
             Kind::Vipgate => "compose/compose.yaml",
@@ -85,6 +88,7 @@ impl Stack {
                 .env("VIPGATE_VRID", vrid.to_string())
                 .env("VIPGATE_IMAGE", super::lab::IMAGE)
                 .env("VIPGATE_CONFIG", &config)
+                .env("VIPGATE_LINK", &link)
                 .env("VIPGATE_PREEMPT", options.preempt.to_string())
                 .env("TUTORIAL_IMAGE", super::lab::TUTORIAL_IMAGE);
             finish(&mut command)

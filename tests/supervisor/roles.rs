@@ -253,6 +253,7 @@ pub(crate) fn vrrp() -> ExitCode {
                     role.note(&format!("abort {}", generation.0));
                     continue;
                 }
+                ToVrrp::Origin { .. } => continue,
                 ToVrrp::Proxy(health) => {
                     role.note(&match health {
                         ProxyHealth::Serving { incarnation, .. } => format!("hears serving {incarnation}"),

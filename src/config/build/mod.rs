@@ -1,6 +1,7 @@
 //! The document, read, becomes a `Config`: names are resolved, and what contradicts itself is reported. Values that
 //! could not be read are passed over here; they have been reported.
 
+mod link;
 mod loops;
 mod servers;
 mod track;
@@ -8,6 +9,8 @@ mod upstreams;
 mod vrrp;
 mod webhooks;
 
+pub(super) use link::link;
+pub use link::{KEY_VARIABLE, ReadFile};
 pub(super) use loops::refuse_loops;
 pub(super) use servers::{Surroundings, servers};
 pub(super) use upstreams::upstreams;

@@ -33,8 +33,12 @@ impl Supervisor {
             }
             Action::Prepare(RoleName::Runner, generation) => self.prepare_runner(generation),
             Action::Commit(RoleName::Proxy, generation) => self.tell_proxy(ToProxy::Commit { generation }),
-            Action::Commit(RoleName::Vrrp, generation) => self.tell_vrrp(ToVrrp::Commit { generation }),
             Action::Commit(RoleName::Runner, generation) => self.tell_runner(ToRunner::Commit { generation }),
+            Action::Commit(RoleName::Vrrp, generation) => {
+                let origin = self.edition(generation)?.origin.hexadecimal();
+                self.tell_vrrp(ToVrrp::Commit { generation })
+                    .or_else(|| self.tell_vrrp(ToVrrp::Origin { digest: origin }))
+            }
             Action::Abort(RoleName::Proxy, generation) => self.tell_proxy(ToProxy::Abort { generation }),
             Action::Abort(RoleName::Vrrp, generation) => self.tell_vrrp(ToVrrp::Abort { generation }),
             Action::Abort(RoleName::Runner, generation) => self.tell_runner(ToRunner::Abort { generation }),

@@ -22,7 +22,7 @@ pub(super) async fn load(snapshot: &Snapshot) -> Result<FromLoader, String> {
 async fn ask(document: &ToLoader) -> io::Result<FromLoader> {
     let (near, far) = descriptor::pair()?;
     let mut link = Link::<ToLoader, FromLoader>::from_fd(near)?;
-    let pid = process::spawn(&["role", Role::Config.name()], far)?;
+    let pid = process::spawn(&["role", Role::Config.name()], far, None)?;
     let answer = async {
         link.send(document, None).await?;
         link.receive().await

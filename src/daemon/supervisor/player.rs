@@ -10,10 +10,11 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::sockets::Group;
+use crate::config::KEY_VARIABLE;
 use crate::daemon::link::{Link, Sender};
 use crate::link::{FromProxy, FromRunner, FromVrrp};
 use crate::os::{descriptor, process};
-use crate::supervision::Player;
+use crate::supervision::{Player, RoleName};
 
 /// Messages that wait for a role to read them. A configuration brings one for each address and worker; a role that
 /// lets this many pile up hangs.
@@ -51,7 +52,12 @@ impl<Tx: Serialize + Send + Sync + 'static> Stage<Tx> {
     ) -> io::Result<Self> {
         let (near, far) = descriptor::pair()?;
         let link = Link::<Tx, Rx>::from_fd(near)?;
-        let pid = process::spawn(&["role", &player.role.to_string()], far)?;
+        // One talks to everybody, the other starts what the user has written; neither has a use for it.
+        let hidden = match player.role {
+            RoleName::Proxy | RoleName::Runner => Some(KEY_VARIABLE),
+            RoleName::Vrrp => None,
+        };
+        let pid = process::spawn(&["role", &player.role.to_string()], far, hidden)?;
         let (orders, queue) = mpsc::channel(MAX_UNREAD);
         let tasks = [
             tokio::spawn(write(link.sender(), queue, player, heard.clone())).abort_handle(),

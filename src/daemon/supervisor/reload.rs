@@ -14,9 +14,9 @@ use super::status::Refusal;
 use super::watch::{Found, Sighting};
 use super::{loading, preflight};
 use crate::daemon::log;
-use crate::link::Generation;
 use crate::link::control::HappeningKind;
 use crate::link::loading::FromLoader;
+use crate::link::{Generation, ToVrrp};
 use crate::os::snapshot::Snapshot;
 use crate::supervision::{Event, Rejection};
 
@@ -108,6 +108,10 @@ impl Supervisor {
             self.refused = None;
             self.in_force.origin = origin;
             self.in_force.warnings = warnings;
+            let digest = self.in_force.origin.hexadecimal();
+            if let Some(event) = self.tell_vrrp(ToVrrp::Origin { digest }) {
+                self.happen(event);
+            }
             return;
         }
         if let Err(reason) = preflight::missing_capabilities(&config) {

@@ -68,8 +68,6 @@ impl Instance {
                     self.send_arp(&Frame::probe(mac, address));
                 }
             }
-            // There is no link, and the machine has been told of none: it asks nobody.
-            Output::Ask { .. } => self.count("peer_not_asked"),
             Output::Drain { addresses, bound, first } => {
                 let number = shell.next_departure();
                 self.departure = Some(number);
@@ -81,7 +79,11 @@ impl Instance {
                 }
             }
             Output::SteppedDown(_) => {}
-            Output::Drained => self.count("drained"),
+            Output::Ask { peer } => shell.asked.push(peer),
+            Output::Drained => {
+                self.count("drained");
+                shell.drained.push(self.config.vrid.get());
+            }
             Output::Transition(transition) => {
                 let Transition { instance, from, to, reason, .. } = &transition;
                 if from == to {

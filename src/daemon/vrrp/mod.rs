@@ -3,13 +3,16 @@
 
 mod check;
 mod commands;
+mod distinct;
 mod door;
 mod effects;
 mod fence;
 mod gate;
 mod instance;
 mod kernel;
+mod lateness;
 mod neighbourhood;
+mod peering;
 mod peers;
 mod place;
 mod proxy_health;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::instance::Instance;
+use super::peering::Peering;
 use super::resolver::Resolver;
 use super::shell::Shell;
 use super::tracker::Tracker;
@@ -15,9 +16,11 @@ pub(super) fn report(
     shell: &Shell,
     resolver: &Resolver,
     tracker: &Tracker,
+    peering: &Peering,
 ) -> VrrpReport {
     VrrpReport {
         instances: instances.iter().map(|instance| one(instance, shell, resolver, tracker)).collect(),
+        link: peering.report(Instant::now()),
         warnings: shell.warnings.texts(),
     }
 }

@@ -14,9 +14,11 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::commands::Commands;
+use super::distinct;
 use super::door;
 use super::instance::Instance;
 use super::kernel::Kernel;
+use super::peering::{self, Peering};
 use super::peers;
 use super::proxy_health::{ProxyWatch, Question};
 use super::report;
@@ -76,7 +78,7 @@ async fn play(link: OwnedFd) -> ExitCode {
     let (seen, sightings) = mpsc::channel(INBOX);
     let tracker = Tracker::new(seen, Commands::new(outbox.clone()));
     let code = match Role::new(outbox, Resolver::new(answers), tracker, door) {
-        Ok(role) => role.turn_until_the_end(link, resolved, knocked, sightings).await,
+        Ok((role, told)) => role.turn_until_the_end(link, resolved, knocked, sightings, told).await,
         Err(error) => failed("no netlink socket", &error),
     };
     writer.abort();
@@ -104,6 +106,7 @@ struct Role {
     resolver: Resolver,
     tracker: Tracker,
     proxy: ProxyWatch,
+    peering: Peering,
     door: mpsc::Sender<Knock>,
     prepared: Option<(Generation, Box<Config>)>,
     turns: u64,
@@ -123,6 +126,7 @@ enum Wake {
     Resolved(Answer),
     Door(Knock),
     Seen(Sighting),
+    Peer(peering::Event),
     Socket,
     Timer,
 }
@@ -133,16 +137,18 @@ impl Role {
         resolver: Resolver,
         tracker: Tracker,
         door: mpsc::Sender<Knock>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, mpsc::Receiver<peering::Event>)> {
         let events = readable(EventSocket::open()?)?;
         let now = Instant::now();
-        Ok(Self {
+        let (peering, told) = Peering::new(now)?;
+        let role = Self {
             shell: Shell::new(Kernel::open()?, outbox),
             instances: vec![],
             events,
             resolver,
             tracker,
             proxy: ProxyWatch::new(),
+            peering,
             door,
             prepared: None,
             turns: 0,
@@ -151,7 +157,8 @@ impl Role {
             looked: now,
             resigning: false,
             told_gap: 0,
-        })
+        };
+        Ok((role, told))
     }
 
     async fn turn_until_the_end(
@@ -160,27 +167,31 @@ impl Role {
         mut resolved: mpsc::Receiver<Answer>,
         mut knocked: mpsc::Receiver<Knock>,
         mut sightings: mpsc::Receiver<Sighting>,
+        mut told: mpsc::Receiver<peering::Event>,
     ) -> ExitCode {
         loop {
+            let due = self.deadline();
             let wake = tokio::select! {
                 message = link.receive() => Wake::Link(message.map(|m| m.map(|(message, _)| message))),
                 Some(answer) = resolved.recv() => Wake::Resolved(answer),
                 Some(knock) = knocked.recv() => Wake::Door(knock),
                 Some(sighting) = sightings.recv() => Wake::Seen(sighting),
+                Some(event) = told.recv() => Wake::Peer(event),
                 () = poll_fn(|context| self.poll_sockets(context)) => Wake::Socket,
-                () = tokio::time::sleep_until(self.deadline().into()) => Wake::Timer,
+                () = tokio::time::sleep_until(due.into()) => Wake::Timer,
             };
+            self.peering.note_turn(due);
             self.tell_of_gaps();
             match wake {
                 Wake::Link(Ok(Some(message))) => self.handle_message(message),
                 Wake::Link(Ok(None)) => {
                     info!("PID 1 is gone");
-                    self.leave();
+                    self.leave(&mut told).await;
                     return ExitCode::SUCCESS;
                 }
                 Wake::Link(Err(error)) => {
                     error!("the link to PID 1 is broken: {error}");
-                    self.leave();
+                    self.leave(&mut told).await;
                     return ExitCode::from(EX_SOFTWARE);
                 }
                 Wake::Resolved(answer) => {
@@ -192,6 +203,7 @@ impl Role {
                     self.proxy.handle_answer(question, answer, Instant::now());
                 }
                 Wake::Seen(sighting) => self.tracker.handle_sighting(sighting),
+                Wake::Peer(event) => self.peering.handle(event, &mut self.instances, &mut self.shell),
                 Wake::Socket | Wake::Timer => {}
             }
             self.turn();
@@ -209,7 +221,10 @@ impl Role {
 
     fn deadline(&self) -> Instant {
         let machines = self.instances.iter().filter_map(|i| i.machine.poll_timeout()).map(|(at, _)| at);
-        machines.chain([self.next_turn, self.next_look]).min().unwrap_or(self.next_turn)
+        machines
+            .chain([self.next_turn, self.next_look, self.peering.poll_timeout()])
+            .min()
+            .unwrap_or(self.next_turn)
     }
 
     /// Before anything else that a wake-up brings: a node that was out must not act on what it believed.
@@ -221,6 +236,7 @@ impl Role {
             warn!("{what}");
             self.shell.tell(FromVrrp::Gap { what });
             self.proxy.handle_gap(Instant::now());
+            self.peering.handle_gap(Instant::now());
         }
         for instance in &mut self.instances {
             instance.wake(&mut self.shell);
@@ -241,6 +257,7 @@ impl Role {
         self.ask_the_door();
         self.tell_eligibility();
         self.collect_resigned();
+        self.peering.turn(&mut self.instances, &mut self.shell);
         let now = Instant::now();
         if self.next_turn <= now {
             self.turns += 1;
@@ -253,7 +270,7 @@ impl Role {
 
     fn handle_message(&mut self, message: ToVrrp) {
         match message {
-            ToVrrp::Prepare { generation, config } => match check(&config.vrrp) {
+            ToVrrp::Prepare { generation, config } => match distinct::check(&config.vrrp) {
                 Ok(()) => {
                     self.prepared = Some((generation, config));
                     self.shell.tell(FromVrrp::Prepared { generation });
@@ -269,6 +286,7 @@ impl Role {
                 None => warn!("PID 1 commits configuration {} that was not prepared", generation.0),
             },
             ToVrrp::Abort { generation } => drop(self.prepared.take_if(|(g, _)| *g == generation)),
+            ToVrrp::Origin { digest } => self.peering.set_digest(digest),
             ToVrrp::Proxy(health) => self.proxy.handle_health(health, Instant::now()),
             ToVrrp::Upstreams { down } => self.tracker.handle_upstreams(down),
             ToVrrp::FenceQuery(query) => {
@@ -295,7 +313,8 @@ impl Role {
             }
             ToVrrp::Ended(ended) => self.tracker.commands.handle_ended(ended),
             ToVrrp::Report => {
-                let report = report::report(&self.instances, &self.shell, &self.resolver, &self.tracker);
+                let (tracker, peering) = (&self.tracker, &self.peering);
+                let report = report::report(&self.instances, &self.shell, &self.resolver, tracker, peering);
                 self.shell.tell(FromVrrp::Report(report));
             }
         }
@@ -303,6 +322,7 @@ impl Role {
 
     fn apply(&mut self, config: Config) {
         let now = Instant::now();
+        self.peering.configure(&config);
         self.proxy.handle_config(config.servers.iter().all(|server| server.listen.is_empty()));
         self.shell.virtual_addresses = config.vrrp.iter().flat_map(VrrpInstance::addresses).collect();
         self.shell.drain_timeout = config.drain_timeout;
@@ -449,33 +469,13 @@ impl Role {
         }
     }
 
-    fn leave(&mut self) {
+    async fn leave(&mut self, told: &mut mpsc::Receiver<peering::Event>) {
         let now = Instant::now();
         for instance in &mut self.instances {
             instance.leave(&mut self.shell, now);
         }
+        self.peering.part(told, &mut self.instances, &mut self.shell).await;
     }
-}
-
-/// What the loader cannot know: each virtual router has a fence of its own, named by its id.
-fn check(instances: &[VrrpInstance]) -> Result<(), String> {
-    for (index, one) in instances.iter().enumerate() {
-        for other in instances.iter().skip(index + 1) {
-            if one.vrid == other.vrid {
-                return Err(format!(
-                    "{} and {} have the same vrid {}: give one of them another",
-                    one.name, other.name, one.vrid
-                ));
-            }
-            if let Some(address) = one.addresses().find(|a| other.addresses().any(|b| b == *a)) {
-                return Err(format!(
-                    "{} and {} both have {address}: take it from one of them",
-                    one.name, other.name
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn hosts(transport: &Transport) -> &[Host] {

@@ -31,6 +31,10 @@ pub(super) struct Shell {
     moved: Boottime,
     /// Of every virtual router of this node.
     pub(super) vrids: Vec<u8>,
+    /// Peers that are to be asked over their links whether they live.
+    pub(super) asked: Vec<Ipv4Addr>,
+    /// Virtual routers whose old connections are gone: the peers are to be told.
+    pub(super) drained: Vec<u8>,
     watch: Watch,
     /// With their numbers, in order: one that is noticed in the middle of something concerns everybody, but nobody twice.
     gaps: VecDeque<(u64, Gap)>,
@@ -48,6 +52,8 @@ impl Shell {
             virtual_addresses: vec![],
             drain_timeout: Duration::ZERO,
             vrids: vec![],
+            asked: vec![],
+            drained: vec![],
             moved: Boottime(clock::boottime_ns()),
             watch: Watch::new(clock::read()),
             gaps: VecDeque::new(),

@@ -5,6 +5,7 @@ mod failover;
 mod fencing;
 mod hostile;
 mod keepalived;
+mod link;
 mod network;
 mod reload;
 mod tracking;

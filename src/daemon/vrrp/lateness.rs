@@ -1,0 +1,86 @@
+//! How late this process is when it wanted to run: what a peer should know before it takes silence for death. No clock of
+//! its own: readings are handed in.
+
+use std::time::{Duration, Instant};
+
+/// The worst of the last one to two of these is told.
+const SPAN: Duration = Duration::from_secs(5);
+/// A process that is later than this was frozen, and has lost what it held.
+const FROZEN: Duration = Duration::from_secs(1);
+/// A quota changes when somebody changes it.
+const LOOK_AT_QUOTA_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Lateness {
+    since: Instant,
+    worst: [Duration; 2],
+    quota: Duration,
+    next_quota: Instant,
+}
+
+impl Lateness {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, worst: [Duration::ZERO; 2], quota: Duration::ZERO, next_quota: now }
+    }
+
+    /// It wanted to run at `due`.
+    pub(super) fn note(&mut self, due: Instant, now: Instant) {
+        let late = now.saturating_duration_since(due);
+        if now >= self.since + SPAN {
+            let is_recent = now < self.since + SPAN * 2;
+            self.worst = [Duration::ZERO, if is_recent { self.worst[0] } else { Duration::ZERO }];
+            self.since = now;
+        }
+        if late < FROZEN {
+            self.worst[0] = self.worst[0].max(late);
+        }
+    }
+
+    pub(super) fn worst(&self) -> Duration {
+        self.worst[0].max(self.worst[1])
+    }
+
+    /// The period of the quota on the CPU time of this process, as `look` says it; zero: there is none.
+    pub(super) fn quota(&mut self, look: impl FnOnce() -> Option<Duration>, now: Instant) -> Duration {
+        if self.next_quota <= now {
+            self.next_quota = now + LOOK_AT_QUOTA_EVERY;
+            self.quota = look().unwrap_or_default();
+        }
+        self.quota
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_is_told_for_a_while_and_a_freeze_is_no_lateness() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut lateness = Lateness::new(start);
+        let mut worst = |due, now, expect| {
+            lateness.note(at(due), at(now));
+            assert_eq!(lateness.worst(), Duration::from_millis(expect), "due {due}, ran {now}");
+        };
+        worst(50, 40, 0);
+        worst(50, 51, 1);
+        worst(100, 170, 70);
+        worst(200, 203, 70);
+        worst(1_000, 4_000, 70);
+        worst(5_000, 5_002, 70);
+        worst(9_900, 9_903, 70);
+        worst(10_010, 10_012, 3);
+        worst(30_000, 30_001, 1);
+    }
+
+    #[test]
+    fn a_quota_is_looked_for_now_and_then() {
+        let start = Instant::now();
+        let mut lateness = Lateness::new(start);
+        let period = Duration::from_millis(100);
+        assert_eq!(lateness.quota(|| Some(period), start), period);
+        assert_eq!(lateness.quota(|| None, start + SPAN / 2), period);
+        assert_eq!(lateness.quota(|| None, start + LOOK_AT_QUOTA_EVERY), Duration::ZERO);
+    }
+}

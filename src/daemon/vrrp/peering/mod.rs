@@ -1,0 +1,13 @@
+//! The link to the peers: sockets, keys and tasks around `crate::peer`. What comes over it reaches the virtual routers
+//! from the event loop of the role, in its turn; nothing here waits for a peer.
+
+mod connection;
+mod keys;
+mod news;
+mod node;
+mod report;
+mod roster;
+mod words;
+
+pub(super) use connection::Event;
+pub(super) use node::Peering;

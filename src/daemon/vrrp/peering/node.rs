@@ -1,0 +1,445 @@
+//! This node's side of all its links: listeners, one `Pair` per peer, and the connections that they have.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tracing::{debug, info};
+
+use super::super::instance::Instance;
+use super::super::lateness::Lateness;
+use super::super::shell::Shell;
+use super::connection::{self, Admitted, Credentials, Event, Meeting, Route};
+use super::keys::KeySource;
+use super::roster::{self, Pairing};
+use super::words::{About, Sent};
+use crate::config::{Config, PeerLink};
+use crate::net::InterfaceName;
+use crate::os::{cpu, random};
+use crate::peer::{Connection, Dialler, Ends, Failure, Farewell, Key, Message, Node, Pair, Refusal, State};
+
+/// Of all connections, for the event loop; whoever has more waits.
+const INBOX: usize = 64;
+/// For one connection: a list of all clients, and more than a peer that runs leaves unread.
+const OUTBOX: usize = 256;
+/// Of one peer, or of whoever speaks from its address.
+const GREETINGS_AT_ONCE: usize = 4;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_AT_KEYS_EVERY: Duration = Duration::from_secs(1);
+/// For last words, when the role ends.
+const PARTING: Duration = Duration::from_millis(100);
+/// A listener that could not be opened is tried again after this.
+const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// In warnings.
+pub(super) const LINK: &str = "link";
+
+pub(in super::super) struct Peering {
+    pub(super) settings: Option<PeerLink>,
+    pub(super) source: KeySource,
+    node: Node,
+    events: mpsc::Sender<Event>,
+    admitted: watch::Sender<Admitted>,
+    /// Of those who are no peers yet.
+    greetings: usize,
+    listeners: BTreeMap<Ipv4Addr, (InterfaceName, u16, AbortHandle)>,
+    pub(super) peers: BTreeMap<Pairing, Peer>,
+    pub(super) connections: BTreeMap<Connection, Wire>,
+    last_connection: Connection,
+    /// Connections whose tasks have not ended.
+    partings: usize,
+    /// What came with a greeting.
+    first: Option<(Connection, Message)>,
+    pub(super) counters: BTreeMap<&'static str, u64>,
+    pub(super) about: About,
+    lateness: Lateness,
+    pub(super) said: State,
+    pub(super) next_state: Instant,
+    next_look: Instant,
+    next_keys: Instant,
+    next_listen: Instant,
+}
+
+pub(super) struct Peer {
+    pub(super) pair: Pair,
+    interface: InterfaceName,
+    greetings: usize,
+    pub(super) sent: Sent,
+    /// Its last word, and since when it has another configuration than this node.
+    pub(super) state: Option<State>,
+    pub(super) drifts_since: Option<Instant>,
+}
+
+impl Peer {
+    fn new((own, peer): Pairing, interface: InterfaceName, now: Instant) -> Self {
+        Self {
+            pair: Pair::new(own, peer, now),
+            interface,
+            greetings: 0,
+            sent: Sent::default(),
+            state: None,
+            drifts_since: None,
+        }
+    }
+}
+
+pub(super) struct Wire {
+    pub(super) with: Pairing,
+    outgoing: mpsc::Sender<Message>,
+    /// Those that it hangs on.
+    keys: [Key; 2],
+}
+
+impl Peering {
+    /// What comes over the links is received from the second.
+    pub(in super::super) fn new(now: Instant) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
+        let (events, received) = mpsc::channel(INBOX);
+        let (admitted, _) = watch::channel(Admitted::default());
+        let peering = Self {
+            settings: None,
+            source: KeySource::default(),
+            node: random::bytes()?,
+            events,
+            admitted,
+            greetings: 0,
+            listeners: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            last_connection: 0,
+            partings: 0,
+            first: None,
+            counters: BTreeMap::new(),
+            about: About::default(),
+            lateness: Lateness::new(now),
+            said: State::default(),
+            next_state: now,
+            next_look: now,
+            next_keys: now,
+            next_listen: now,
+        };
+        Ok((peering, received))
+    }
+
+    pub(in super::super) fn configure(&mut self, config: &Config) {
+        self.about.node.clone_from(&config.node);
+        self.source.configure(&config.link);
+        let now = Instant::now();
+        if self.settings.as_ref().is_some_and(|settings| settings.port != config.link.port) {
+            for pairing in self.peers.keys().copied().collect::<Vec<_>>() {
+                self.renew(pairing, now);
+            }
+        }
+        self.settings = (!config.vrrp.is_empty()).then(|| config.link.clone());
+        (self.next_keys, self.next_look) = (now, now);
+    }
+
+    pub(in super::super) fn set_digest(&mut self, digest: String) {
+        self.about.digest = digest;
+    }
+
+    pub(in super::super) fn poll_timeout(&self) -> Instant {
+        let pairs = self.peers.values().filter_map(|peer| peer.pair.poll_timeout()).map(|(at, _)| at);
+        pairs.min().unwrap_or(self.next_look).min(self.next_look)
+    }
+
+    /// The event loop wanted to turn at `due`.
+    pub(in super::super) fn note_turn(&mut self, due: Instant) {
+        self.lateness.note(due, Instant::now());
+    }
+
+    /// This process did not run.
+    pub(in super::super) fn handle_gap(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            peer.pair.handle_gap(now);
+        }
+    }
+
+    pub(in super::super) fn handle(&mut self, event: Event, instances: &mut [Instance], shell: &mut Shell) {
+        let now = Instant::now();
+        match event {
+            Event::Stranger => self.count(Refusal::Sender.counter()),
+            Event::Unknown => self.count("link_unknown"),
+            Event::Accepted { own, peer, stream } => self.greet_back((own, peer), stream),
+            Event::Answered { own, peer, result } => {
+                match self.peers.get_mut(&(own, peer)) {
+                    Some(known) => known.greetings = known.greetings.saturating_sub(1),
+                    None => self.greetings = self.greetings.saturating_sub(1),
+                }
+                if result.is_ok() && !self.peers.contains_key(&(own, peer)) {
+                    let Some(interface) = roster::welcome(instances, (own, peer)) else { return };
+                    self.peers.insert((own, peer), Peer::new((own, peer), interface, now));
+                }
+                match result {
+                    Ok(meeting) => self.meet((own, peer), Dialler::Peer, meeting, now),
+                    Err(refusal) => self.count(refusal.counter()),
+                }
+            }
+            Event::Dialled { own, peer, result } => {
+                let Some(known) = self.peers.get_mut(&(own, peer)) else { return };
+                match result {
+                    Ok(meeting) => self.meet((own, peer), Dialler::Own, meeting, now),
+                    Err(failure) => {
+                        debug!("no link to {peer}: {failure}");
+                        known.pair.handle_failure(failure, now);
+                        if let Failure::Refusal(refusal) = failure {
+                            self.count(refusal.counter());
+                        }
+                    }
+                }
+            }
+            Event::Message(connection, message) => {
+                self.take_message(connection, &message, instances, shell, now);
+            }
+            Event::Ended(connection, end) => {
+                self.partings = self.partings.saturating_sub(1);
+                if let Err(refusal) = end {
+                    self.count(refusal.counter());
+                }
+                let wire = self.connections.remove(&connection);
+                if let Some(peer) = wire.and_then(|wire| self.peers.get_mut(&wire.with)) {
+                    peer.pair.handle_end(connection, now);
+                }
+            }
+        }
+        self.settle(instances, shell);
+        if let Some((connection, message)) = self.first.take() {
+            self.take_message(connection, &message, instances, shell, now);
+            self.settle(instances, shell);
+        }
+    }
+
+    /// To be called after everything else of a turn.
+    pub(in super::super) fn turn(&mut self, instances: &mut [Instance], shell: &mut Shell) {
+        let now = Instant::now();
+        if self.next_keys <= now {
+            self.next_keys = now + LOOK_AT_KEYS_EVERY;
+            self.look_at_keys(shell, now);
+        }
+        if self.next_look <= now {
+            self.next_look = now + LOOK_EVERY;
+            self.assign(instances, shell, now);
+            self.about.late = self.lateness.worst();
+            self.about.quota = self.lateness.quota(cpu::quota_period, now);
+            self.say_state(instances, now);
+            self.say_drift(shell, now);
+        }
+        for asked in std::mem::take(&mut shell.asked) {
+            self.peers.iter_mut().filter(|((_, peer), _)| *peer == asked).for_each(|(_, p)| p.pair.ask());
+        }
+        for vrid in std::mem::take(&mut shell.drained) {
+            self.say_drained(vrid);
+        }
+        for peer in self.peers.values_mut() {
+            if peer.pair.poll_timeout().is_some_and(|(at, _)| at <= now) {
+                peer.pair.handle_timeout(now);
+            }
+        }
+        self.settle(instances, shell);
+    }
+
+    /// The role ends: the peers are told, and a moment is given for it.
+    pub(in super::super) async fn part(
+        &mut self,
+        received: &mut mpsc::Receiver<Event>,
+        instances: &mut [Instance],
+        shell: &mut Shell,
+    ) {
+        for peer in self.peers.values_mut() {
+            peer.pair.leave(Farewell::Stopping);
+        }
+        self.settle(instances, shell);
+        self.settings = None;
+        let until = tokio::time::Instant::now() + PARTING;
+        while self.partings > 0 {
+            match tokio::time::timeout_at(until, received.recv()).await {
+                Ok(Some(event)) => self.handle(event, instances, shell),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn look_at_keys(&mut self, shell: &mut Shell, now: Instant) {
+        if self.settings.is_none() {
+            return shell.warnings.forget(LINK);
+        }
+        let had = self.source.keys().ok().cloned();
+        let problem = self.source.look();
+        shell.warnings.set(LINK, "keys", problem, now);
+        let keys = self.source.keys().ok().cloned();
+        match (&had, &keys) {
+            (had, keys) if had == keys => return,
+            (_, None) => info!("the link to the peers is off"),
+            (None, Some(_)) => info!("the link to the peers is on"),
+            (Some(_), Some(_)) => info!("the keys of the link to the peers have changed"),
+        }
+        let is_void =
+            |wire: &Wire| !keys.as_ref().is_some_and(|k| wire.keys.iter().all(|key| k.accepts(key)));
+        let void: Vec<Pairing> =
+            self.connections.values().filter(|wire| is_void(wire)).map(|wire| wire.with).collect();
+        for pairing in void {
+            self.renew(pairing, now);
+        }
+    }
+
+    /// Drops the link and begins it anew, under the keys and at the port that there are now.
+    fn renew(&mut self, pairing: Pairing, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&pairing) {
+            peer.pair.leave(Farewell::Settings);
+            peer.pair.begin(now);
+        }
+    }
+
+    /// Links to those that there should be links to, and to no others.
+    fn assign(&mut self, instances: &mut [Instance], shell: &mut Shell, now: Instant) {
+        let port =
+            self.settings.as_ref().filter(|_| self.source.keys().is_ok()).map(|settings| settings.port);
+        let wanted = port.map(|_| roster::wanted(instances)).unwrap_or_default();
+        let places = port.map(|_| roster::places(instances)).unwrap_or_default();
+        self.listen(port, &places, shell, now);
+        let open = port.map(|_| roster::open_to_all(instances)).unwrap_or_default();
+        let admitted = Admitted { peers: wanted.keys().copied().collect(), open };
+        self.admitted.send_if_modified(|before| {
+            let is_new = *before != admitted;
+            *before = admitted;
+            is_new
+        });
+        let had = self.peers.iter().map(|(pairing, peer)| (pairing, &peer.interface));
+        if had.eq(&wanted) {
+            return;
+        }
+        let stays = |pairing: &Pairing, peer: &Peer| wanted.get(pairing) == Some(&peer.interface);
+        for (_, peer) in self.peers.iter_mut().filter(|(pairing, peer)| !stays(pairing, peer)) {
+            peer.pair.leave(Farewell::Settings);
+        }
+        self.settle(instances, shell);
+        self.peers.retain(|pairing, peer| stays(pairing, peer));
+        for (pairing, interface) in wanted {
+            self.peers.entry(pairing).or_insert_with(|| Peer::new(pairing, interface, now));
+        }
+    }
+
+    /// At every own address of a virtual router.
+    fn listen(
+        &mut self,
+        port: Option<u16>,
+        places: &BTreeMap<Ipv4Addr, InterfaceName>,
+        shell: &mut Shell,
+        now: Instant,
+    ) {
+        self.listeners.retain(|own, (interface, at, task)| {
+            let stays = places.get(own) == Some(interface) && Some(*at) == port;
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        let Some(port) = port.filter(|_| self.next_listen <= now) else { return };
+        let mut problems = vec![];
+        for (own, interface) in places {
+            if self.listeners.contains_key(own) {
+                continue;
+            }
+            match connection::listen(*own, port, interface) {
+                Ok(listener) => {
+                    let accepts = connection::accept_all(
+                        listener,
+                        *own,
+                        self.admitted.subscribe(),
+                        self.events.clone(),
+                    );
+                    let task = tokio::spawn(accepts).abort_handle();
+                    self.listeners.insert(*own, (interface.clone(), port, task));
+                }
+                Err(error) => {
+                    self.next_listen = now + LISTEN_AGAIN_AFTER;
+                    problems.push(format!("the link to the peers cannot listen at {own}:{port}: {error}"));
+                }
+            }
+        }
+        let result = if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) };
+        shell.warnings.set(LINK, "listeners", result, now);
+    }
+
+    /// Somebody has dialled from a peer's address, whoever that is.
+    fn greet_back(&mut self, pairing: Pairing, stream: TcpStream) {
+        let Some(ours) = self.credentials() else { return };
+        let greetings = self.peers.get_mut(&pairing).map_or(&mut self.greetings, |peer| &mut peer.greetings);
+        if *greetings >= GREETINGS_AT_ONCE {
+            return self.count(Refusal::Crowd.counter());
+        }
+        *greetings += 1;
+        let ends = Ends { dialler: pairing.1, listener: pairing.0 };
+        let events = self.events.clone();
+        // Ends within its patience, or with the role.
+        drop(tokio::spawn(async move {
+            let result = connection::answer(stream, ends, &ours).await;
+            drop(events.send(Event::Answered { own: pairing.0, peer: pairing.1, result }).await);
+        }));
+    }
+
+    pub(super) fn dial(&mut self, pairing: Pairing, patience: Duration) {
+        let Some(peer) = self.peers.get_mut(&pairing) else { return };
+        let route = self.settings.as_ref().map(|settings| Route {
+            own: pairing.0,
+            peer: pairing.1,
+            interface: peer.interface.clone(),
+            port: settings.port,
+        });
+        let (Some(route), Some(ours)) = (route, self.credentials()) else { return };
+        let events = self.events.clone();
+        // Ends within its patience, or with the role.
+        drop(tokio::spawn(async move {
+            let result = connection::dial(&route, &ours, patience).await;
+            drop(events.send(Event::Dialled { own: route.own, peer: route.peer, result }).await);
+        }));
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        let keys = self.source.keys().ok()?.clone();
+        Some(Credentials { keys, node: self.node, nonce: random::bytes().ok()? })
+    }
+
+    fn meet(&mut self, pairing: Pairing, by: Dialler, mut meeting: Box<Meeting>, now: Instant) {
+        let first = meeting.first.take();
+        // It has thought better of it: the two have another connection.
+        if matches!(first, Some(Message::Farewell(_))) {
+            return;
+        }
+        let is_current = |key: &Key| self.source.keys().is_ok_and(|keys| keys.accepts(key));
+        if !meeting.greeted.keys.iter().all(is_current) {
+            return self.count(Refusal::Key.counter());
+        }
+        let Some(peer) = self.peers.get_mut(&pairing) else { return };
+        self.last_connection += 1;
+        let connection = self.last_connection;
+        let (outgoing, queue) = mpsc::channel(OUTBOX);
+        let (node, keys) = (meeting.greeted.node, meeting.greeted.keys.clone());
+        // Ends with either side's end, of which the role learns.
+        drop(tokio::spawn(connection::converse(connection, meeting, queue, self.events.clone())));
+        self.partings += 1;
+        self.connections.insert(connection, Wire { with: pairing, outgoing, keys });
+        peer.pair.handle_greeted(connection, by, node, now);
+        self.first = first.map(|message| (connection, message));
+    }
+
+    /// `None`: the peer does not read, or is not there.
+    pub(super) fn send(&mut self, connection: Connection, message: Message) -> Option<()> {
+        let wire = self.connections.get(&connection)?;
+        match wire.outgoing.try_send(message) {
+            Ok(()) => Some(()),
+            Err(_) => {
+                self.count("link_unread");
+                let with = self.connections.remove(&connection)?.with;
+                self.peers.get_mut(&with)?.pair.handle_end(connection, Instant::now());
+                None
+            }
+        }
+    }
+
+    pub(super) fn count(&mut self, counter: &'static str) {
+        *self.counters.entry(counter).or_default() += 1;
+    }
+}

@@ -1,0 +1,86 @@
+//! What this node says of itself over the link, and what it keeps of a peer's words.
+
+use std::time::{Duration, Instant};
+
+use super::super::instance::Instance;
+use crate::link::VrrpState;
+use crate::net::Priority;
+use crate::peer::{Router, State};
+
+/// States whose answers are awaited: one a second, and a few more when much changes.
+const STATES_UNANSWERED: usize = 16;
+
+/// This node's own word, without its number.
+pub(super) fn state(instances: &[Instance], about: &About) -> State {
+    State {
+        id: 0,
+        node: about.node.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        digest: about.digest.clone(),
+        late_ns: nanos(about.late),
+        quota_ns: nanos(about.quota),
+        clients: about.clients,
+        routers: instances.iter().filter(|instance| !instance.leaving).map(router).collect(),
+    }
+}
+
+fn router(instance: &Instance) -> Router {
+    let state = instance.machine.state();
+    let (reason, _) = instance.machine.reason();
+    Router {
+        vrid: instance.config.vrid.get(),
+        state: match state {
+            VrrpState::Fault => "fault",
+            VrrpState::Backup => "backup",
+            VrrpState::Master => "master",
+        }
+        .to_owned(),
+        priority: Priority::get(instance.machine.settings().priority),
+        ineligible: (state == VrrpState::Fault).then(|| reason.to_owned()),
+    }
+}
+
+/// The virtual routers that this node is master of.
+pub(super) fn masters(instances: &[Instance]) -> Vec<u8> {
+    let masters = instances.iter().filter(|instance| instance.machine.state() == VrrpState::Master);
+    masters.map(|instance| instance.config.vrid.get()).collect()
+}
+
+/// What a `State` holds beside the virtual routers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct About {
+    pub(super) node: String,
+    pub(super) digest: String,
+    pub(super) late: Duration,
+    pub(super) quota: Duration,
+    pub(super) clients: u64,
+}
+
+/// When which state was sent, until it is answered.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    next: u64,
+    at: Vec<(u64, Instant)>,
+}
+
+impl Sent {
+    pub(super) fn number(&mut self, now: Instant) -> u64 {
+        self.next += 1;
+        if self.at.len() == STATES_UNANSWERED {
+            self.at.remove(0);
+        }
+        self.at.push((self.next, now));
+        self.next
+    }
+
+    /// An answer speaks for those before it as well.
+    pub(super) fn answered(&mut self, id: u64) -> Option<Instant> {
+        let at = self.at.iter().find(|(number, _)| *number == id)?.1;
+        self.at.retain(|(number, _)| *number > id);
+        Some(at)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
