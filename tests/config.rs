@@ -198,6 +198,7 @@ servers:
             "hooks": {"master": ["/hooks/m", "-v"], "backup": ["hook"], "fault": null, "stop": null,
                 "every": ["/hooks/n"], "timeout": {"secs": 5, "nanos": 0}},
         }],
+        "sync_groups": [],
         "servers": [{
             "listen": ["0.0.0.0:80", "0.0.0.0:8080"],
             "server_names": ["example.org"],

@@ -12,8 +12,8 @@ use super::track_values::{CheckAddress, Weight};
 use super::tree::{self, Value};
 use super::values::{
     AuthenticationType, Authority, CheckType, FileName, FilePath, Folder, HeaderName, HeaderValue, HostPort,
-    Listen, Method, NodeName, Password, Peer, Profile, RetryReason, RoutePath, ServerName, Target, Time,
-    TimeOrNone, UpstreamName, Whole, Workers,
+    Listen, Method, NodeName, Password, Peer, Profile, RetryReason, RoutePath, RouterName, ServerName,
+    Target, Time, TimeOrNone, UpstreamName, Whole, Workers,
 };
 use super::webhook::Webhooks;
 use crate::net::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
@@ -50,6 +50,8 @@ object! {
         link: LinkEntry = "{}",
         /// Virtual routers, by name.
         vrrp: Map<VrrpEntry> = "{}",
+        /// Virtual routers that are master together or not at all (keepalived's `vrrp_sync_group`), by name.
+        sync_groups: Map<SyncGroupEntry> = "{}",
         /// Groups of servers to forward to, by name.
         upstreams: Map<UpstreamEntry> = "{}",
         /// Virtual hosts. The first one of an address answers the names that nobody has.
@@ -191,6 +193,14 @@ object! {
         /// Whether it counts as failed before the first check, and until it has passed `rise` times. Otherwise nothing is
         /// added or taken away before the first check; with `weight: 0`, the node does not stand before it.
         init_fail: bool = "false",
+    }
+}
+
+object! {
+    /// A sync group: if one of its members is in fault, all are; one becomes master when all can.
+    SyncGroupEntry, "a sync group" {
+        /// The names of two virtual routers or more.
+        members: List<RouterName>,
     }
 }
 

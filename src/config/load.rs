@@ -1,10 +1,12 @@
 //! Source text -> `Config`, or everything that is wrong with it. No file, no environment, no DNS: all is handed in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::build::{ReadFile, Surroundings, instances, link, refuse_loops, servers, upstreams, webhooks};
+use super::build::{
+    ReadFile, Surroundings, instances, link, refuse_loops, servers, sync_groups, upstreams, webhooks,
+};
 use super::document::{AdminEntry, Document, LogEntry, ResolverEntry};
 use super::field::{Field, Place};
 use super::model::{Admin, Config, Log, Resolver};
@@ -12,6 +14,7 @@ use super::problem::{Problem, Problems};
 use super::report::{Report, Reported, Span};
 use super::tree::{self, Value};
 use super::values::{NodeName, UpstreamName};
+use crate::net::Priority;
 
 /// A config file as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +108,14 @@ fn read(
     let admin = document.admin.take().and_then(|entry| entry.map(admin).transpose());
     let webhooks = document.webhooks.take().and_then(|entries| webhooks(entries, &surroundings, report));
     let resolver = document.resolver.take().and_then(resolver);
+    let routers: BTreeMap<String, Option<Priority>> = document
+        .vrrp
+        .get()
+        .iter()
+        .flat_map(|routers| routers.iter())
+        .map(|(name, router)| (name.to_owned(), router.priority.get().copied()))
+        .collect();
+    let sync_groups = document.sync_groups.take().and_then(|entries| sync_groups(entries, &routers, report));
     let vrrp = document.vrrp.take().and_then(|entries| instances(entries, &surroundings, report));
     let link = document.link.take().and_then(|e| link(e, &source.folder, environment, files, report));
     let upstreams = document.upstreams.take().and_then(|entries| upstreams(entries, report));
@@ -120,6 +131,7 @@ fn read(
         resolver: resolver?,
         link: link?,
         vrrp: vrrp?,
+        sync_groups: sync_groups?,
         servers: servers?,
         upstreams: upstreams?,
     })

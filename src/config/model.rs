@@ -28,6 +28,7 @@ pub struct Config {
     pub resolver: Resolver,
     pub link: PeerLink,
     pub vrrp: Vec<VrrpInstance>,
+    pub sync_groups: Vec<SyncGroup>,
     pub servers: Vec<Server>,
     pub upstreams: Vec<Upstream>,
 }
@@ -129,6 +130,14 @@ pub struct PeerLink {
     pub port: u16,
     /// Absolute. The key itself is never in a `Config`, which goes to every role.
     pub key_file: Option<PathBuf>,
+}
+
+/// Virtual routers that are master together or not at all (keepalived's `vrrp_sync_group`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncGroup {
+    pub name: String,
+    /// At least two, none of them in another group, none an owner of its addresses.
+    pub members: Vec<String>,
 }
 
 /// One virtual router (keepalived's `vrrp_instance`).

@@ -92,7 +92,7 @@ mod tests {
         let vrrp = "vrrp: {a: {vrid: 1, virtual_addresses: [10.0.0.1], X}}";
         let upstream = "upstreams: {a: {servers: [\"app:80\", {address: \"b:1\", weight: 2}], X}}";
         let server = "servers: [{listen: [80, \"[::]:81\"], routes: [{path: /, respond: {}}], X}]";
-        let table: [(&str, &str, bool); 58] = [
+        let table: [(&str, &str, bool); 60] = [
             ("X", "{}", true),
             ("X", "{workers: auto, log: {level: warn, format: json}, node: 7}", true),
             ("X", "{workers: 2}", true),
@@ -107,6 +107,8 @@ mod tests {
             ("X", "{worker: 1}", false),
             ("X", "{log: {level: loud}}", false),
             ("X", "[]", false),
+            ("X", "{sync_groups: {g: {members: [a, b]}}}", true),
+            ("X", "{sync_groups: {g: [a, b]}}", false),
             ("X", "{vrrp: {a: {vrid: 1}}}", false),
             (vrrp, "version: 3", true),
             (vrrp, "version: '2'", true),

@@ -416,6 +416,8 @@ ruled! {
     ServerName, names::server, "a host name such as example.org";
     /// What a route calls an upstream.
     UpstreamName, names::label, "the name of an upstream";
+    /// A member of a sync group.
+    RouterName, names::label, "the name of a virtual router";
     /// A header field to drop.
     HeaderName, names::header_name, "the name of a header such as X-Powered-By";
     /// A file, relative to the config's folder or absolute.

@@ -111,6 +111,7 @@ impl Machine {
     fn accept_master(&mut self, advert: &Advert, now: Instant) {
         self.learn_interval(advert);
         self.excused = false;
+        self.ready = None;
         self.arm_down(now + self.down_interval(now));
     }
 
@@ -163,7 +164,7 @@ impl Machine {
             }
             None => format!("no master was heard for {:.0?}", self.down_interval(now)),
         };
-        self.become_master(reason, now);
+        self.take_over(reason, now);
     }
 
     fn block(&mut self, address: Ipv4Addr, mac: crate::net::MacAddr, now: Instant) {

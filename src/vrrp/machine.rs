@@ -73,6 +73,10 @@ pub struct Machine {
     pub(super) primary: Option<Ipv4Addr>,
     eligible: Result<(), String>,
     pub(super) heard: Option<Heard>,
+    /// It becomes master only with the others of its sync group.
+    pub(super) grouped: bool,
+    /// Why it would be master by now, if it were not for the others.
+    pub(super) ready: Option<String>,
     /// A master with a lower priority is heard, without another one in between.
     pub(super) lesser_since: Option<Instant>,
     /// RFC 9568's Active_Adver_Interval: the master's, or ours until one is heard.
@@ -121,6 +125,8 @@ impl Machine {
             eligible: Err(STARTING.to_owned()),
             heard: None,
             lesser_since: None,
+            grouped: false,
+            ready: None,
             held: Vec::new(),
             held_since: None,
             held_at: None,
@@ -326,7 +332,7 @@ impl Machine {
         self.reconsider(now);
     }
 
-    fn release_mastership(&mut self, now: Instant) {
+    pub(super) fn release_mastership(&mut self, now: Instant) {
         if self.primary.is_some() {
             self.advertise(Advert::RELEASE, now);
         }
@@ -439,6 +445,7 @@ impl Machine {
         self.reason.clone_from(&reason);
         self.since = now;
         self.detector.stop_asking();
+        self.ready = None;
         if !matches!(to, Role::Master | Role::Resigning) {
             self.end_relay();
             self.advertised_at = None;

@@ -20,6 +20,7 @@ mod preemption;
 pub mod receive;
 mod refusal;
 mod settings;
+pub mod sync_group;
 #[cfg(test)]
 mod tests;
 mod timers;

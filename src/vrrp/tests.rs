@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+mod groups;
 mod handover;
 mod preemption;
 mod silence;

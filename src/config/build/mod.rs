@@ -4,6 +4,7 @@
 mod link;
 mod loops;
 mod servers;
+mod sync_groups;
 mod track;
 mod upstreams;
 mod vrrp;
@@ -13,6 +14,7 @@ pub(super) use link::link;
 pub use link::{KEY_VARIABLE, ReadFile};
 pub(super) use loops::refuse_loops;
 pub(super) use servers::{Surroundings, servers};
+pub(super) use sync_groups::sync_groups;
 pub(super) use upstreams::upstreams;
 pub(super) use vrrp::instances;
 pub(super) use webhooks::webhooks;

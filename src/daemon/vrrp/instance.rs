@@ -74,6 +74,10 @@ pub(super) struct Instance {
     eligible: Option<Result<(), String>>,
     /// The configured one with what tracking makes of it.
     pub(super) priority: Priority,
+    /// As the machine knows it.
+    pub(super) grouped: bool,
+    /// It waits for the others of its sync group.
+    pub(super) ready_since: Option<Instant>,
 }
 
 impl Instance {
@@ -94,6 +98,8 @@ impl Instance {
             machine: Machine::new(Settings::new(&config, shell.drain_timeout), now),
             expectation: expectation(&config, None, None, &[]),
             priority: config.priority,
+            grouped: false,
+            ready_since: None,
             config,
             wire: None,
             arp_fence: ArpFence::None,
@@ -236,18 +242,6 @@ impl Instance {
         }
         self.machine.handle_peers(all.then(|| self.peers.clone()), now);
         self.settle(shell);
-    }
-
-    pub(super) fn set_priority(&mut self, priority: Priority, shell: &mut Shell, now: Instant) {
-        if std::mem::replace(&mut self.priority, priority) != priority {
-            info!(instance = self.config.name, "priority {priority}, configured as {}", self.config.priority);
-            self.machine.reconfigure(self.settings(shell), now);
-            self.settle(shell);
-        }
-    }
-
-    fn settings(&self, shell: &Shell) -> Settings {
-        Settings { priority: self.priority, ..Settings::new(&self.config, shell.drain_timeout) }
     }
 
     pub(super) fn set_eligible(&mut self, proxy: Result<(), String>, shell: &mut Shell, now: Instant) {

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::task::{Context, Poll};
@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::commands::Commands;
 use super::distinct;
 use super::door;
+use super::groups;
 use super::instance::Instance;
 use super::kernel::Kernel;
 use super::peering::{self, Peering};
@@ -27,7 +28,7 @@ use super::shell::Shell;
 use super::tracker::{Sighting, Tracker};
 use super::turns::TURN;
 use super::wire::readable;
-use crate::config::{Config, Host, Transport, VrrpInstance};
+use crate::config::{Config, Host, SyncGroup, Transport, VrrpInstance};
 use crate::daemon::link::{Link, Sender};
 use crate::daemon::log;
 use crate::link::{FenceQuery, FenceVerdict, FromVrrp, Generation, ToVrrp};
@@ -105,6 +106,7 @@ struct Role {
     events: AsyncFd<EventSocket>,
     resolver: Resolver,
     tracker: Tracker,
+    groups: Vec<SyncGroup>,
     proxy: ProxyWatch,
     peering: Peering,
     door: mpsc::Sender<Knock>,
@@ -147,6 +149,7 @@ impl Role {
             events,
             resolver,
             tracker,
+            groups: vec![],
             proxy: ProxyWatch::new(),
             peering,
             door,
@@ -329,6 +332,7 @@ impl Role {
         self.shell.vrids = config.vrrp.iter().map(|instance| instance.vrid.get()).collect();
         self.resolver.want(config.vrrp.iter().flat_map(|instance| hosts(&instance.transport)), now);
         self.tracker.want(&config.vrrp);
+        self.groups = config.sync_groups;
         let mut before = std::mem::take(&mut self.instances);
         for wanted in config.vrrp {
             // One with another name and the same id is the same virtual router to everybody else.
@@ -412,7 +416,7 @@ impl Role {
             let unknown: Vec<String> = peers
                 .iter()
                 .filter(|host| self.resolver.addresses(host).is_empty())
-                .filter_map(|host| Some(format!("{} ({})", name(host), self.resolver.problem(host)?)))
+                .filter_map(|host| Some(format!("{host} ({})", self.resolver.problem(host)?)))
                 .collect();
             let all = peers.iter().all(|host| !self.resolver.addresses(host).is_empty());
             let result = if unknown.is_empty() {
@@ -447,12 +451,18 @@ impl Role {
     fn tell_eligibility(&mut self) {
         let now = Instant::now();
         let eligible = self.proxy.eligible(now);
+        let mut own = vec![];
         for instance in &mut self.instances {
             let standing = self.tracker.standing(&instance.config, &self.shell.survey);
             self.shell.warnings.set(&instance.config.name, "track", standing.problem, now);
             instance.set_priority(standing.priority, &mut self.shell, now);
-            instance.set_eligible(eligible.clone().and(standing.fault), &mut self.shell, now);
+            own.push(eligible.clone().and(standing.fault));
         }
+        let eligible = groups::with_others(&self.groups, &self.instances, own);
+        for (instance, eligible) in self.instances.iter_mut().zip(eligible) {
+            instance.set_eligible(eligible, &mut self.shell, now);
+        }
+        groups::keep_together(&self.groups, &mut self.instances, &mut self.shell);
     }
 
     fn collect_resigned(&mut self) {
@@ -482,13 +492,5 @@ fn hosts(transport: &Transport) -> &[Host] {
     match transport {
         Transport::Multicast => &[],
         Transport::Unicast { peers } => peers,
-    }
-}
-
-fn name(host: &Host) -> String {
-    match host {
-        Host::Address(IpAddr::V4(address)) => address.to_string(),
-        Host::Address(IpAddr::V6(address)) => address.to_string(),
-        Host::Name(name) => name.clone(),
     }
 }

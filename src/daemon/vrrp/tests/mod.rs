@@ -3,6 +3,7 @@
 
 mod failover;
 mod fencing;
+mod groups;
 mod hostile;
 mod keepalived;
 mod link;
