@@ -88,3 +88,31 @@ fn the_reference_is_the_program_s_own() {
         "replace the end of docs/config.md with the output of `vipgate schema --markdown`"
     );
 }
+
+/// The last column of each row: tests as `file:name`, or why there is none.
+#[test]
+fn every_test_of_the_conformance_ledger_exists() {
+    let ledger = include_str!("../docs/vrrp-conformance.md");
+    let rows = ledger.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| section"));
+    let (mut shown, mut open) = (0, 0);
+    for row in rows.filter(|row| !row.starts_with("| ---")) {
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        if let Some(reason) =
+            last.strip_prefix("**not met**: ").or_else(|| last.strip_prefix("**not ours**: "))
+        {
+            assert!(!reason.is_empty(), "{row}");
+            open += 1;
+            continue;
+        }
+        // Between backticks is every second piece.
+        let named: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test and no reason: {row}");
+        for test in named {
+            let (file, name) = test.rsplit_once(':').unwrap_or_else(|| panic!("{test} is no file:name"));
+            let text = std::fs::read_to_string(repository().join(file)).unwrap_or_default();
+            assert!(text.contains(&format!("fn {name}(")), "there is no test {test}");
+            shown += 1;
+        }
+    }
+    assert!(shown > 50 && open > 5, "the tables are read: {shown} tests, {open} rows without one");
+}
