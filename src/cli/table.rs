@@ -155,8 +155,7 @@ fn peer(page: &mut Page, peer: &PeerReport) {
         let state = router.state.to_uppercase();
         page.row("", &format!("vrid {} {state}, priority {}{why}", router.vrid, router.priority));
     }
-    let connections = count(peer.clients, "connection");
-    page.row("", &format!("{connections} of clients, at most {} late", span(peer.late)));
+    page.row("", &format!("at most {} late", span(peer.late)));
     if peer.other_config {
         page.row("", "ANOTHER CONFIGURATION than this node's");
     }
@@ -335,7 +334,6 @@ mod tests {
             version: "0.1.0".into(),
             other_config: true,
             late: Duration::from_millis(3),
-            clients: 8,
             routers: vec![PeerRouterReport {
                 vrid: 51,
                 state: "fault".into(),
@@ -361,7 +359,7 @@ mod tests {
   link       on, at port 9112
     peer     172.20.128.3 (backup, vipgate 0.1.0) FROZEN: its process does not answer
              vrid 51 FAULT, priority 100: the proxy is down
-             8 connections of clients, at most 3 ms late
+             at most 3 ms late
              ANOTHER CONFIGURATION than this node's
     peer     172.20.128.5 down: nobody listens there
     counted  link_drop_key 2

@@ -294,8 +294,6 @@ pub struct PeerReport {
     pub other_config: bool,
     /// Its worst lateness of the last seconds.
     pub late: Duration,
-    /// Open connections of clients.
-    pub clients: u64,
     pub routers: Vec<PeerRouterReport>,
 }
 

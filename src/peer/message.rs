@@ -1,6 +1,5 @@
 //! What a frame says. Every value is bounded; what a later version adds is passed over. No socket.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,14 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::frame::MAX_PAYLOAD;
 use super::refusal::Refusal;
 
-/// Connections that a peer is told of, and that are remembered of it.
-pub const MAX_CLIENTS: usize = 65_536;
 /// Characters of a text that a peer says.
 const MAX_TEXT: usize = 200;
 /// There are no more virtual router identifiers.
 const MAX_ROUTERS: usize = 255;
-/// Bytes of a client in a frame.
-const CLIENT: usize = 12;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -32,8 +27,6 @@ pub enum Message {
     Farewell(Farewell),
     /// Once a master gave that virtual router up in good order, and has no connection left.
     Drained { vrid: u8 },
-    /// Open connections of clients, as they come and go.
-    Clients { anew: bool, opened: Vec<Client>, closed: Vec<Client> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +39,6 @@ pub enum Farewell {
     Settings,
     /// A later version has more reasons.
     Other,
-}
-
-/// A TCP connection at a virtual address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Client {
-    pub virtual_address: Ipv4Addr,
-    pub port: u16,
-    pub address: Ipv4Addr,
-    pub client_port: u16,
 }
 
 /// A peer's word about itself, obeyed by nobody.
@@ -71,8 +55,6 @@ pub struct State {
     pub late_ns: u64,
     /// The period of its CPU quota, in nanoseconds; 0: it has none.
     pub quota_ns: u64,
-    /// Open connections of clients.
-    pub clients: u64,
     pub routers: Vec<Router>,
 }
 
@@ -93,12 +75,8 @@ const STATE: u8 = 3;
 const PATIENCE: u8 = 4;
 const FAREWELL: u8 = 5;
 const DRAINED: u8 = 6;
-const CLIENTS: u8 = 7;
 
 impl Message {
-    /// Clients of one message.
-    pub const MAX_CLIENTS: usize = (MAX_PAYLOAD - 3) / CLIENT;
-
     /// Kind and payload of its frame.
     pub fn emit(&self) -> (u8, Vec<u8>) {
         match self {
@@ -117,17 +95,6 @@ impl Message {
             }
             Self::Farewell(why) => (FAREWELL, vec![why.code()]),
             Self::Drained { vrid } => (DRAINED, vec![*vrid]),
-            Self::Clients { anew, opened, closed } => {
-                let opened = &opened[..opened.len().min(Self::MAX_CLIENTS)];
-                let closed = &closed[..closed.len().min(Self::MAX_CLIENTS - opened.len())];
-                let count = u16::try_from(opened.len()).unwrap_or(u16::MAX);
-                let mut bytes = vec![u8::from(*anew)];
-                bytes.extend_from_slice(&count.to_be_bytes());
-                for client in opened.iter().chain(closed) {
-                    client.emit(&mut bytes);
-                }
-                (CLIENTS, bytes)
-            }
         }
     }
 
@@ -153,7 +120,6 @@ impl Message {
             }
             FAREWELL => Self::Farewell(Farewell::from_code(*payload.first().ok_or(Refusal::Malformed)?)),
             DRAINED => Self::Drained { vrid: *payload.first().ok_or(Refusal::Malformed)? },
-            CLIENTS => clients(payload)?,
             _ => return Ok(None),
         }))
     }
@@ -175,24 +141,6 @@ impl Farewell {
             2 => Self::Duplicate,
             3 => Self::Settings,
             _ => Self::Other,
-        }
-    }
-}
-
-impl Client {
-    fn emit(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.virtual_address.octets());
-        bytes.extend_from_slice(&self.port.to_be_bytes());
-        bytes.extend_from_slice(&self.address.octets());
-        bytes.extend_from_slice(&self.client_port.to_be_bytes());
-    }
-
-    fn parse([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; CLIENT]) -> Self {
-        Self {
-            virtual_address: Ipv4Addr::new(a, b, c, d),
-            port: u16::from_be_bytes([e, f]),
-            address: Ipv4Addr::new(g, h, i, j),
-            client_port: u16::from_be_bytes([k, l]),
         }
     }
 }
@@ -240,18 +188,6 @@ impl State {
     }
 }
 
-fn clients(payload: &[u8]) -> Result<Message, Refusal> {
-    let ([anew, count @ ..], clients) = payload.split_first_chunk::<3>().ok_or(Refusal::Malformed)?;
-    let (clients, rest) = clients.as_chunks::<CLIENT>();
-    let opened = usize::from(u16::from_be_bytes(*count));
-    if !rest.is_empty() || opened > clients.len() || *anew > 1 {
-        return Err(Refusal::Malformed);
-    }
-    let (opened, closed) = clients.split_at(opened);
-    let parse = |clients: &[[u8; CLIENT]]| clients.iter().map(|bytes| Client::parse(*bytes)).collect();
-    Ok(Message::Clients { anew: *anew == 1, opened: parse(opened), closed: parse(closed) })
-}
-
 /// The number at the start, and what follows.
 fn number(payload: &[u8]) -> Result<(u64, &[u8]), Refusal> {
     let (number, rest) = payload.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
@@ -268,15 +204,6 @@ mod tests {
 
     use super::*;
 
-    fn client(n: u16) -> Client {
-        Client {
-            virtual_address: Ipv4Addr::new(10, 0, 0, 99),
-            port: 80,
-            address: Ipv4Addr::from_bits(u32::from(n)),
-            client_port: n,
-        }
-    }
-
     #[test]
     fn every_message_arrives_as_it_was_sent() {
         let state = State {
@@ -286,7 +213,6 @@ mod tests {
             digest: "ab".repeat(32),
             late_ns: 1_500_000,
             quota_ns: 100_000_000,
-            clients: 8,
             routers: vec![Router {
                 vrid: 51,
                 state: "fault".into(),
@@ -307,8 +233,6 @@ mod tests {
             Message::Farewell(Farewell::Duplicate),
             Message::Farewell(Farewell::Settings),
             Message::Drained { vrid: 51 },
-            Message::Clients { anew: true, opened: vec![client(1), client(2)], closed: vec![client(3)] },
-            Message::Clients { anew: false, opened: vec![], closed: vec![] },
         ];
         for message in table {
             let (kind, payload) = message.emit();
@@ -318,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused_and_what_is_new_is_passed_over() {
-        let refused: [(u8, &[u8]); 9] = [
+        let refused: [(u8, &[u8]); 7] = [
             (ASK, b"1234567"),
             (ALIVE, b""),
             (STATE, b"{"),
@@ -326,8 +250,6 @@ mod tests {
             (STATE, b"{\"routers\": [{\"vrid\": 256}]}"),
             (PATIENCE, b"12345678123456"),
             (FAREWELL, b""),
-            (CLIENTS, &[0, 0, 1]),
-            (CLIENTS, &[2, 0, 0]),
         ];
         for (kind, payload) in refused {
             assert_eq!(Message::parse(kind, payload), Err(Refusal::Malformed), "{kind} {payload:?}");
@@ -348,11 +270,6 @@ mod tests {
         let Ok(Some(Message::State(state))) = Message::parse(kind, &payload) else { panic!() };
         assert!(state.routers.len() > 100);
         assert!(state.routers.iter().all(|router| router.ineligible.is_some()), "still not eligible");
-
-        let many: Vec<Client> = (0..5_000).map(client).collect();
-        let (kind, payload) = Message::Clients { anew: false, opened: many.clone(), closed: many }.emit();
-        assert!(payload.len() <= MAX_PAYLOAD);
-        assert!(Message::parse(kind, &payload).is_ok());
     }
 
     proptest! {

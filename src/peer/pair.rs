@@ -243,11 +243,9 @@ impl Pair {
                 }
                 false
             }
-            Message::Ask { .. }
-            | Message::State(_)
-            | Message::Patience { .. }
-            | Message::Drained { .. }
-            | Message::Clients { .. } => true,
+            Message::Ask { .. } | Message::State(_) | Message::Patience { .. } | Message::Drained { .. } => {
+                true
+            }
         }
     }
 

@@ -112,7 +112,6 @@ impl Peering {
                     instance.settle(shell);
                 }
             }
-            Message::Clients { .. } => {}
             // The pair's own.
             Message::Alive { .. } | Message::Farewell(_) => {}
         }

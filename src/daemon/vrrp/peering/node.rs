@@ -23,7 +23,7 @@ use crate::peer::{Connection, Dialler, Ends, Failure, Farewell, Key, Message, No
 
 /// Of all connections, for the event loop; whoever has more waits.
 const INBOX: usize = 64;
-/// For one connection: a list of all clients, and more than a peer that runs leaves unread.
+/// For one connection: more than a peer that runs leaves unread.
 const OUTBOX: usize = 256;
 /// Of one peer, or of whoever speaks from its address.
 const GREETINGS_AT_ONCE: usize = 4;

@@ -33,7 +33,7 @@ fn one(address: Ipv4Addr, peer: &Peer, now: Instant) -> PeerReport {
         Standing::Unlinked(failure @ Failure::Silent) => (PeerLinkState::Frozen, failure.to_string()),
         Standing::Unlinked(failure) => (PeerLinkState::Down, failure.to_string()),
     };
-    let State { node, version, late_ns, clients, routers, .. } = peer.state.clone().unwrap_or_default();
+    let State { node, version, late_ns, routers, .. } = peer.state.clone().unwrap_or_default();
     PeerReport {
         address,
         link,
@@ -42,7 +42,6 @@ fn one(address: Ipv4Addr, peer: &Peer, now: Instant) -> PeerReport {
         version,
         other_config: peer.drifts_since.is_some(),
         late: Duration::from_nanos(late_ns),
-        clients,
         routers: routers
             .into_iter()
             .map(|router| PeerRouterReport {

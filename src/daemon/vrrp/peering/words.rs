@@ -19,7 +19,6 @@ pub(super) fn state(instances: &[Instance], about: &About) -> State {
         digest: about.digest.clone(),
         late_ns: nanos(about.late),
         quota_ns: nanos(about.quota),
-        clients: about.clients,
         routers: instances.iter().filter(|instance| !instance.leaving).map(router).collect(),
     }
 }
@@ -53,7 +52,6 @@ pub(super) struct About {
     pub(super) digest: String,
     pub(super) late: Duration,
     pub(super) quota: Duration,
-    pub(super) clients: u64,
 }
 
 /// When which state was sent, until it is answered.
