@@ -129,10 +129,20 @@ fn link(page: &mut Page, report: &LinkReport) {
         (None, Some(why)) => page.row("  link", &format!("off: {why}")),
         (None, None) => return,
     }
+    page.row("    late", &late(report));
     for one in &report.peers {
         peer(page, one);
     }
     counters(page, &report.counters);
+}
+
+/// How late this node's own timers are, and why they may be later.
+fn late(report: &LinkReport) -> String {
+    let quota = match report.quota.as_millis() {
+        0 => String::new(),
+        period => format!("; a quota on its processor time can stop it for up to {period} ms"),
+    };
+    format!("at most {} ms lately{quota}", report.late.as_millis())
 }
 
 fn peer(page: &mut Page, peer: &PeerReport) {
@@ -352,11 +362,14 @@ mod tests {
         report.link = LinkReport {
             port: Some(9112),
             off: None,
+            late: Duration::from_millis(7),
+            quota: Duration::from_millis(100),
             peers: vec![frozen, unknown],
             counters: vec![("link_drop_key".into(), 2)],
         };
         let expect = "
   link       on, at port 9112
+    late     at most 7 ms lately; a quota on its processor time can stop it for up to 100 ms
     peer     172.20.128.3 (backup, vipgate 0.1.0) FROZEN: its process does not answer
              vrid 51 FAULT, priority 100: the proxy is down
              at most 3 ms late

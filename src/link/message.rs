@@ -276,6 +276,10 @@ pub struct LinkReport {
     pub port: Option<u16>,
     /// Why it is off.
     pub off: Option<String>,
+    /// This node's own worst lateness of the last seconds, which it tells its peers.
+    pub late: Duration,
+    /// The CFS period of a quota on its processor time, zero: none.
+    pub quota: Duration,
     pub peers: Vec<PeerReport>,
     pub counters: Vec<(String, u64)>,
 }

@@ -17,6 +17,8 @@ impl Peering {
         LinkReport {
             port: self.settings.as_ref().filter(|_| off.is_none()).map(|settings| settings.port),
             off,
+            late: self.about.late,
+            quota: self.about.quota,
             peers: self.peers.iter().map(|((_, address), peer)| one(*address, peer, now)).collect(),
             counters: self.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
         }
