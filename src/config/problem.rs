@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// The characters of a source line that a snippet shows: a JSON document may be one line of a mebibyte.
 const SNIPPET_WIDTH: usize = 100;
+/// Ends of keys whose values may be secrets: `password`, `Authorization` and the `url` of a webhook.
+const SECRETS: [&str; 3] = ["password", "uthorization", "url"];
 /// How much of a value is repeated in a message.
 const SHOWN_VALUE: usize = 60;
 
@@ -45,9 +47,7 @@ pub struct Snippet {
 impl Snippet {
     /// Of the whole `line`, the `width` characters from `column` (from 0) on are meant.
     pub(super) fn new(line: &str, column: usize, width: usize) -> Self {
-        let line = ["password", "uthorization", "url"]
-            .iter()
-            .fold(line.trim_end().to_owned(), |line, key| mask(&line, key));
+        let line = SECRETS.iter().fold(line.trim_end().to_owned(), |line, key| mask(&line, key));
         let length = line.chars().count();
         let column = column.min(length);
         let first = if length <= SNIPPET_WIDTH { 0 } else { column.saturating_sub(SNIPPET_WIDTH / 2) };
