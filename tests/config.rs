@@ -70,6 +70,16 @@ access_log: "$$remote_addr $$status"
 admin: {listen: 9127}
 workers: 2
 drain_timeout: 8s
+email:
+  smtp_server: mail.example.org
+  smtp_tls: starttls
+  notification_email: [ops@example.org]
+  notification_email_from: one@example.org
+  smtp_helo_name: one
+  smtp_connect_timeout: 9s
+  smtp_user: me
+  smtp_password: s3cret
+  ca_file: ca.pem
 webhooks:
   - url: https://hooks.example.org:8443/a?b=c
     headers: {Authorization: Bearer x}
@@ -101,6 +111,7 @@ vrrp:
     notify_backup: hook
     notify: [/hooks/n]
     notify_timeout: 5s
+    smtp_alert: true
 upstreams:
   vip:
     servers:
@@ -155,6 +166,11 @@ servers:
         "admin": {"listen": "127.0.0.1:9127"},
         "workers": 2,
         "drain_timeout": {"secs": 8, "nanos": 0},
+        "email": {
+            "host": "mail.example.org", "port": 587, "tls": "starttls", "to": ["ops@example.org"],
+            "from": "one@example.org", "helo_name": "one", "timeout": {"secs": 9, "nanos": 0},
+            "credentials": ["me", "s3cret"], "ca_file": "/etc/vipgate/ca.pem",
+        },
         "webhooks": [{
             "tls": true, "host": "hooks.example.org", "port": 8443, "target": "/a?b=c",
             "headers": [["Authorization", "Bearer x"]], "timeout": {"secs": 2, "nanos": 0}, "tries": 3,
@@ -197,6 +213,7 @@ servers:
             "lease": {"secs": 2, "nanos": 0},
             "hooks": {"master": ["/hooks/m", "-v"], "backup": ["hook"], "fault": null, "stop": null,
                 "every": ["/hooks/n"], "timeout": {"secs": 5, "nanos": 0}},
+            "smtp_alert": true,
         }],
         "sync_groups": [],
         "servers": [{

@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::argv::Argv;
+use super::email::EmailEntry;
 use super::field::{Field, Form, List, Map, Place, object};
 use super::model::{AccessLog, Balance, LogFormat, LogLevel, VrrpVersion};
 use super::proxy_values::{AdminListen, NextReason, RequestTemplate, Resolver, ResponseTemplate, Size};
@@ -44,6 +45,8 @@ object! {
         drain_timeout: Time<500, HOUR> = "5s",
         /// Where changes of state are posted to.
         webhooks: Webhooks = "[]",
+        /// Mails about changes of state. Left out: none.
+        email: Option<EmailEntry>,
         /// How names of upstream servers are resolved.
         resolver: ResolverEntry = "{}",
         /// The link to the peers of the virtual routers. It needs a key.
@@ -152,6 +155,8 @@ object! {
         /// The same for each of them, after the one above, with the arguments `INSTANCE`, the name of the virtual
         /// router, its state and its priority behind its own.
         notify: Option<Argv>,
+        /// Whether its changes of state are sent as mails; see `email`.
+        smtp_alert: bool = "false",
         /// SIGTERM for such a program and all that it has started after so long, SIGKILL two seconds later.
         notify_timeout: Time<100, 3_600_000> = "30s",
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::build::{
-    ReadFile, Surroundings, instances, link, refuse_loops, servers, sync_groups, upstreams, webhooks,
+    ReadFile, Surroundings, email, instances, link, refuse_loops, servers, sync_groups, upstreams, webhooks,
 };
 use super::document::{AdminEntry, Document, LogEntry, ResolverEntry};
 use super::field::{Field, Place};
@@ -92,6 +92,7 @@ fn read(
     warn_unused(&document, report);
     warn_unchecked(&document, report);
     refuse_shared_admin(&document, report);
+    check_alerts(&document, report);
 
     let names: BTreeSet<String> = document
         .upstreams
@@ -107,6 +108,7 @@ fn read(
     let access_log = document.access_log.take();
     let admin = document.admin.take().and_then(|entry| entry.map(admin).transpose());
     let webhooks = document.webhooks.take().and_then(|entries| webhooks(entries, &surroundings, report));
+    let email = document.email.take().and_then(|e| e.map(|e| email(e, &surroundings, report)).transpose());
     let resolver = document.resolver.take().and_then(resolver);
     let routers: BTreeMap<String, Option<Priority>> = document
         .vrrp
@@ -128,6 +130,7 @@ fn read(
         workers: workers?.0,
         drain_timeout: drain_timeout?.0,
         webhooks: webhooks?,
+        email: email?,
         resolver: resolver?,
         link: link?,
         vrrp: vrrp?,
@@ -139,6 +142,29 @@ fn read(
 
 const NOTHING_TO_DO: &str =
     "add servers to serve pages or to forward, and vrrp to hold an address with other nodes";
+
+/// Mails need somebody who sends them, and something to be sent for.
+fn check_alerts(document: &Document, report: &mut Report<'_>) {
+    let has_email = document.email.written;
+    let routers = document.vrrp.get();
+    let routers = routers.iter().flat_map(|routers| routers.iter());
+    let mut is_wanted = false;
+    for (_, router) in routers.filter(|(_, router)| router.smtp_alert.get() == Some(&true)) {
+        is_wanted = true;
+        if !has_email {
+            let what = "smtp_alert without a mail server";
+            report.error(
+                router.smtp_alert.at,
+                what,
+                "add email at the top of the file, or remove smtp_alert",
+            );
+        }
+    }
+    if has_email && !is_wanted {
+        let what = "no virtual router has smtp_alert: nothing would be sent";
+        report.warn(document.email.at, what, "add smtp_alert: true to a virtual router, or remove email");
+    }
+}
 
 fn node(
     written: Result<Option<NodeName>, Reported>,

@@ -4,6 +4,7 @@ mod argv;
 mod build;
 pub mod built_in;
 mod document;
+mod email;
 mod field;
 mod interpolate;
 mod load;

@@ -25,6 +25,7 @@ pub struct Config {
     /// How long connections live on after the address has moved, or the node was told to stop.
     pub drain_timeout: Duration,
     pub webhooks: Vec<Webhook>,
+    pub email: Option<Email>,
     pub resolver: Resolver,
     pub link: PeerLink,
     pub vrrp: Vec<VrrpInstance>,
@@ -41,6 +42,7 @@ impl Config {
             Tracked::Interface(_) | Tracked::File { .. } | Tracked::Upstream(_) => false,
         };
         !self.webhooks.is_empty()
+            || self.email.is_some()
             || self
                 .vrrp
                 .iter()
@@ -64,6 +66,33 @@ pub struct Webhook {
     pub tries: u32,
     /// Absolute; `None`: Mozilla's.
     pub ca_file: Option<PathBuf>,
+}
+
+/// Where mails go, by whom, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Email {
+    pub host: String,
+    pub port: u16,
+    pub tls: MailTls,
+    /// At least one.
+    pub to: Vec<String>,
+    pub from: String,
+    /// `None`: the node's name.
+    pub helo_name: Option<String>,
+    /// For one try.
+    pub timeout: Duration,
+    /// User and password; never without TLS.
+    pub credentials: Option<(String, Secret)>,
+    /// Absolute; `None`: Mozilla's.
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailTls {
+    None,
+    StartTls,
+    Tls,
 }
 
 /// What no log gets to see.
@@ -165,6 +194,8 @@ pub struct VrrpInstance {
     /// How long the kernel keeps a virtual address that nobody renews: whole seconds, 1-60.
     pub lease: Duration,
     pub hooks: Hooks,
+    /// Its changes of state are mailed.
+    pub smtp_alert: bool,
 }
 
 /// Programs that are started when a virtual router changes its state (keepalived's `notify_*`), each with its arguments:

@@ -4,4 +4,5 @@
 pub mod history;
 pub mod hooks;
 pub mod lane;
+pub mod mail;
 pub mod webhook;

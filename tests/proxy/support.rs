@@ -264,6 +264,7 @@ pub(crate) fn vrrp(address: &str, interval_ms: u64) -> VrrpInstance {
         track: vec![],
         lease: Duration::from_secs(2),
         hooks: Hooks::default(),
+        smtp_alert: false,
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) const ALL: &[Case] = &[
     ("a_runner_that_dies_takes_its_hooks_along_and_comes_back", hooks::runner_death),
     ("hooks_change_in_place_and_a_lost_router_is_stopped", hooks::edits),
     ("a_webhook_is_tried_again_and_a_failure_is_told", posts::tried_again),
+    ("a_change_of_state_is_mailed", posts::mailed),
     ("a_vrrp_role_that_dies_is_a_fault", hooks::vrrp_death),
 ];
 

@@ -1,6 +1,6 @@
 //! Webhooks of a node, against servers that do not always want them.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use vipgate::link::control::HappeningKind;
 
 use crate::cases::{BOTH, privileged};
 use crate::hooks::{count, moves, runner};
-use crate::node::{Node, free_port};
+use crate::node::{Node, free_port, with_hooks};
 use crate::runner::Outcome;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,5 +82,57 @@ pub(crate) fn tried_again() -> Outcome {
         );
     }
     assert!(!node.log().contains("s3cret") && !node.log().contains("t0ken"), "{}", node.log());
+    Ok(())
+}
+
+/// A mail server that takes everything: the subjects of what it was sent.
+fn mail_server() -> (u16, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sent, received) = channel();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            client.write_all(b"220 test\r\n").unwrap();
+            let lines = BufReader::new(client.try_clone().unwrap()).lines();
+            let mut in_data = false;
+            for line in lines.map_while(Result::ok) {
+                if let Some(subject) = line.strip_prefix("Subject: ").filter(|_| in_data)
+                    && sent.send(subject.to_owned()).is_err()
+                {
+                    return;
+                }
+                let answer = match line.as_str() {
+                    "DATA" => "354 go on\r\n",
+                    "QUIT" => "221 bye\r\n",
+                    _ if in_data && line != "." => "",
+                    _ => "250 ok\r\n",
+                };
+                in_data = answer.starts_with("354") || answer.is_empty();
+                if client.write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    (port, received)
+}
+
+pub(crate) fn mailed() -> Outcome {
+    privileged()?;
+    let node = Node::serving(BOTH);
+    let (port, received) = mail_server();
+    let email = format!(
+        "email:\n  smtp_server: 127.0.0.1:{port}\n  notification_email: [ops@example.org]\n  \
+         notification_email_from: one@example.org\n"
+    );
+    node.write_config(&format!("{}{email}", with_hooks(&node.document("second"), &["smtp_alert: true"])));
+    runner(&node);
+    moves(&node, "web BACKUP\nweb MASTER\n");
+    for state in ["BACKUP", "MASTER"] {
+        let subject = received.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(subject, format!("[second] VRRP Instance web - Entering {state} state"));
+    }
+    node.until_status("the count", |status| (count(status, "mails_sent") == 2).then_some(()));
     Ok(())
 }

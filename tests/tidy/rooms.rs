@@ -42,7 +42,8 @@ const ROOMS: [&str; 17] = [
 /// The daemons; none knows another.
 const DAEMONS: [&str; 4] = ["proxy", "runner", "supervisor", "vrrp"];
 /// Only `daemon` waits.
-const ASYNC: [&str; 6] = ["tokio", "hyper", "hyper_util", "http_body_util", "rustls", "tokio_rustls"];
+const ASYNC: [&str; 7] =
+    ["tokio", "hyper", "hyper_util", "http_body_util", "lettre", "rustls", "tokio_rustls"];
 /// Only `os` and `daemon` talk to the kernel.
 const SYSTEM: [&str; 7] = ["arc_swap", "caps", "libc", "nix", "notify", "seccompiler", "socket2"];
 

@@ -1,6 +1,7 @@
 //! The document, read, becomes a `Config`: names are resolved, and what contradicts itself is reported. Values that
 //! could not be read are passed over here; they have been reported.
 
+mod email;
 mod link;
 mod loops;
 mod servers;
@@ -10,6 +11,7 @@ mod upstreams;
 mod vrrp;
 mod webhooks;
 
+pub(super) use email::email;
 pub(super) use link::link;
 pub use link::{KEY_VARIABLE, ReadFile};
 pub(super) use loops::refuse_loops;

@@ -80,6 +80,7 @@ fn instance(
             every: argv(entry.notify)?,
             timeout: entry.notify_timeout.take()?.0,
         },
+        smtp_alert: entry.smtp_alert.take()?,
     })
 }
 

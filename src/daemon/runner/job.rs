@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tracing::info;
 
 use super::command::{self, End};
+use super::mail::send;
 use super::post::post;
 use super::tls;
-use crate::config::{Config, Webhook};
+use crate::config::{Config, Email, Webhook};
 use crate::link::Run;
 use crate::notification::{hooks, webhook};
 use crate::os::program;
@@ -19,6 +20,7 @@ pub(super) enum Receiver {
     Hooks(String),
     /// By its label.
     Webhook(String),
+    Email,
 }
 
 impl Receiver {
@@ -29,6 +31,8 @@ impl Receiver {
             (Self::Hooks(_), false) => "hooks_failed",
             (Self::Webhook(_), true) => "webhooks_delivered",
             (Self::Webhook(_), false) => "webhook_tries_failed",
+            (Self::Email, true) => "mails_sent",
+            (Self::Email, false) => "mail_tries_failed",
         }
     }
 }
@@ -37,13 +41,14 @@ impl Receiver {
 pub(super) enum Job {
     Hook { label: String, run: Run },
     Post { label: String, webhook: Arc<Webhook>, body: String },
+    Mail { label: String, email: Arc<Email>, node: String, subject: String, body: String },
 }
 
 impl Job {
     /// What the log calls it.
     pub(super) fn label(&self) -> &str {
         match self {
-            Self::Hook { label, .. } | Self::Post { label, .. } => label,
+            Self::Hook { label, .. } | Self::Post { label, .. } | Self::Mail { label, .. } => label,
         }
     }
 }
@@ -57,6 +62,7 @@ pub(super) async fn attempt(job: Job, end: End) -> Result<(), String> {
             if end.is_success() { Ok(()) } else { Err(format!("{program} {end}")) }
         }
         Job::Post { webhook, body, .. } => post(&webhook, body).await,
+        Job::Mail { email, node, subject, body, .. } => send(&email, &node, &subject, &body).await,
     }
 }
 

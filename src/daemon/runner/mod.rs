@@ -4,6 +4,7 @@
 
 mod command;
 mod job;
+mod mail;
 mod output;
 mod post;
 mod role;

@@ -22,7 +22,7 @@ use crate::link::{
     Announced, CommandEnd, Ended, FromRunner, Generation, Notice, Run, RunnerReport, ToRunner,
 };
 use crate::notification::lane::{Failure, Lane, Schedule};
-use crate::notification::{hooks, webhook};
+use crate::notification::{hooks, mail, webhook};
 
 /// PID 1 counts these as heartbeats.
 const TURN: Duration = Duration::from_millis(50);
@@ -237,6 +237,17 @@ impl Role {
             let receiver = Receiver::Webhook(label.clone());
             let webhook = Arc::new(webhook.clone());
             jobs.push((receiver, Job::Post { label, webhook, body: body.clone() }, schedule));
+        }
+        let alerts = config.vrrp.iter().any(|i| i.name == notice.instance && i.smtp_alert);
+        if let Some(email) = config.email.as_ref().filter(|_| alerts) {
+            let job = Job::Mail {
+                label: format!("mail to {}", email.to.join(", ")),
+                email: Arc::new(email.clone()),
+                node: config.node.clone(),
+                subject: mail::subject(&notice, &config.node),
+                body: mail::body(&notice, &config.node, &now()),
+            };
+            jobs.push((Receiver::Email, job, mail::SCHEDULE));
         }
         if notice.state == Announced::Stop {
             self.leaving.remove(&notice.instance);

@@ -34,6 +34,7 @@ pub(super) fn instance(address: &str) -> VrrpInstance {
         track: vec![],
         lease: Duration::from_secs(1),
         hooks: Hooks::default(),
+        smtp_alert: false,
     }
 }
 
