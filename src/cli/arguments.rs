@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::environment::Environment;
-use super::{check, exit, healthcheck, probe, role, run, schema, status};
+use super::{check, drain, exit, failover, healthcheck, probe, role, run, schema, status};
 
 /// A floating-IP reverse proxy: nginx and keepalived's job, fenced.
 #[derive(Parser)]
@@ -22,6 +22,8 @@ enum Command {
     Check(check::Arguments),
     Status(status::Arguments),
     Healthcheck(healthcheck::Arguments),
+    Failover(failover::Arguments),
+    Drain(drain::Arguments),
     Probe(probe::Arguments),
     Schema(schema::Arguments),
     #[command(hide = true)]
@@ -47,6 +49,8 @@ pub fn main(
         Command::Check(arguments) => arguments.run(&environment),
         Command::Status(arguments) => arguments.run(&environment),
         Command::Healthcheck(arguments) => arguments.run(&environment),
+        Command::Failover(arguments) => arguments.run(&environment),
+        Command::Drain(arguments) => arguments.run(&environment),
         Command::Probe(arguments) => arguments.run(),
         Command::Schema(arguments) => arguments.run(),
         Command::Role(arguments) => arguments.run(),

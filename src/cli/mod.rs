@@ -2,8 +2,10 @@
 
 mod arguments;
 mod check;
+mod drain;
 mod environment;
 pub mod exit;
+mod failover;
 mod healthcheck;
 mod output;
 mod probe;
@@ -12,5 +14,6 @@ mod run;
 mod schema;
 mod status;
 mod table;
+mod wish;
 
 pub use arguments::main;

@@ -43,11 +43,19 @@ pub(super) fn running_status(environment: &Environment) -> Result<Status, String
     let suffix = environment.control_suffix();
     match control::ask(suffix, &Request::Status) {
         Ok(Answer::Status(status)) => Ok(*status),
+        Ok(Answer::Done { .. }) => Err("the answer is not one to this question".into()),
         Ok(Answer::Refused { reason }) => Err(reason),
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Err(format!(
+        Err(error) => Err(no_answer(suffix, &error)),
+    }
+}
+
+/// Why nobody has answered on the control socket.
+pub(super) fn no_answer(suffix: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!(
             "nothing listens on the control socket @vipgate{suffix}: vipgate does not run in this network \
              namespace, or VIPGATE_CONTROL names another socket than its own"
-        )),
-        Err(e) => Err(format!("the control socket @vipgate{suffix} gives no answer: {e}")),
+        ),
+        _ => format!("the control socket @vipgate{suffix} gives no answer: {error}"),
     }
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use crate::link::control::{Answer, MAX_ANSWER, Request};
 
-/// PID 1 asks both roles before it answers, and waits at most 200 ms for them.
+/// PID 1 asks its roles for their reports, and waits at most 200 ms for them.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A wish may have to wait until connections have ended, for the longest `drain_timeout`, and for a peer.
+pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(3610);
 
 /// The control socket's abstract address: `@vipgate` and the suffix that tells several vipgates of one network
 /// namespace apart.
@@ -19,7 +21,11 @@ pub fn address(suffix: &str) -> io::Result<SocketAddr> {
 /// Asks the vipgate that runs in this network namespace.
 pub fn ask(suffix: &str, request: &Request) -> io::Result<Answer> {
     let mut socket = UnixStream::connect_addr(&address(suffix)?)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    let patience = match request {
+        Request::Status => PATIENCE,
+        Request::Wish(_) => ANSWER_PATIENCE,
+    };
+    socket.set_read_timeout(Some(patience))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Boottime, Generation, InstanceReport, ProxyReport, RunnerReport, VrrpReport, VrrpState};
+use super::{Boottime, Generation, InstanceReport, ProxyReport, RunnerReport, VrrpReport, VrrpState, Wish};
 
 /// Longest request in bytes, with its end of line.
 pub const MAX_REQUEST: usize = 4 << 10;
@@ -16,13 +16,27 @@ pub const MAX_ANSWER: usize = 16 << 20;
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     Status,
+    Wish(WishRequest),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
     Status(Box<Status>),
-    Refused { reason: String },
+    /// A wish has been fulfilled, and how.
+    Done {
+        text: String,
+    },
+    Refused {
+        reason: String,
+    },
+}
+
+/// A wish travels under a name of its own, since a request has no other fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WishRequest {
+    pub wish: Wish,
 }
 
 /// What `vipgate status --json` prints.
@@ -325,6 +339,10 @@ pub(crate) mod tests {
     fn requests_and_answers_are_one_line() {
         let request = serde_json::to_string(&Request::Status).unwrap();
         assert_eq!(request, r#"{"request":"status"}"#);
+        let wish = Request::Wish(WishRequest { wish: Wish::Failover { instance: Some("web".into()) } });
+        let text = r#"{"request":"wish","wish":{"failover":{"instance":"web"}}}"#;
+        assert_eq!(serde_json::to_string(&wish).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Request>(text).unwrap(), wish);
         let answer = Answer::Status(Box::new(status(VrrpState::Master)));
         let line = serde_json::to_string(&answer).unwrap();
         assert!(!line.contains('\n'));

@@ -158,6 +158,11 @@ pub enum ToVrrp {
     Resign {
         bound: Duration,
     },
+    /// Answered by `SteppedDown` with the same number.
+    StepDown {
+        question: u64,
+        wish: Wish,
+    },
     /// What became of the `Run` of that number.
     Ended(Ended),
     /// No connection of that `Leave` is open any more.
@@ -165,6 +170,18 @@ pub enum ToVrrp {
         number: u64,
     },
     Report,
+}
+
+/// What a person asks of the virtual routers of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// The master that has this name, or each that is one, hands its addresses to a peer and leaves them there.
+    Failover { instance: Option<String> },
+    /// Hand all addresses over, and stay out of the election.
+    StandBack,
+    /// Take part in it again.
+    StandIn,
 }
 
 /// The proxy as PID 1 knows it.
@@ -214,6 +231,11 @@ pub enum FromVrrp {
     },
     /// For the runner: this role may start nothing itself.
     Run(Run),
+    /// `Ok`: it was done, and how; `Err`: everything is as it was, and why.
+    SteppedDown {
+        question: u64,
+        outcome: Result<String, String>,
+    },
     /// For the proxy: see `ToProxy::Leave`.
     Leave {
         number: u64,

@@ -150,6 +150,7 @@ impl Vipgate {
     pub(crate) fn status(&self) -> Option<Status> {
         match control::ask(&self.suffix, &Request::Status).ok()? {
             Answer::Status(status) => Some(*status),
+            Answer::Done { text } => panic!("{text}"),
             Answer::Refused { reason } => panic!("{reason}"),
         }
     }

@@ -62,8 +62,17 @@ impl Node {
     pub(crate) fn report(&self) -> Option<InstanceReport> {
         match self.namespace.enter(|| control::ask("", &Request::Status)).ok()? {
             Answer::Status(status) => status.vrrp?.report?.1.instances.into_iter().next(),
-            Answer::Refused { reason } => panic!("{reason}"),
+            other => panic!("{other:?}"),
         }
+    }
+
+    /// `vipgate` with these arguments beside it: whether that said yes, and what it said.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(VIPGATE);
+        command.args(arguments).env_remove("VIPGATE_CONTROL");
+        let output = self.namespace.enter(|| command.output()).unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
     }
 
     pub(crate) fn becomes(&self, state: VrrpState) {

@@ -154,7 +154,7 @@ impl Node {
     pub(crate) fn status(&self) -> Option<Status> {
         match control::ask(&self.suffix, &Request::Status).ok()? {
             Answer::Status(status) => Some(*status),
-            Answer::Refused { reason } => panic!("{reason}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -280,6 +280,10 @@ pub(crate) fn vrrp() -> ExitCode {
                     };
                     FromVrrp::Peers { question, answer }
                 }
+                ToVrrp::StepDown { question, wish } => {
+                    role.note(&format!("wish {wish:?}"));
+                    FromVrrp::SteppedDown { question, outcome: Ok("told to".into()) }
+                }
                 ToVrrp::Left { number } => {
                     role.note(&format!("left {number}"));
                     continue;

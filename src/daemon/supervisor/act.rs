@@ -29,6 +29,7 @@ impl Supervisor {
             Action::Prepare(RoleName::Proxy, generation) => self.prepare_proxy(generation),
             Action::Prepare(RoleName::Vrrp, generation) => {
                 let config = self.edition(generation)?.config.clone();
+                self.remind();
                 self.tell_vrrp(ToVrrp::Prepare { generation, config })
             }
             Action::Prepare(RoleName::Runner, generation) => self.prepare_runner(generation),

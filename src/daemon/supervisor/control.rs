@@ -8,12 +8,12 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::daemon::control::address;
+use crate::daemon::control::{ANSWER_PATIENCE, address};
 use crate::link::control::{Answer, MAX_REQUEST, Request};
 
 /// Askers at the same time; more of them wait.
 const MAX_ASKERS: usize = 16;
-/// For the whole of one conversation.
+/// For what the asker says, and for its reading of the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A request and the way back to whoever asked.
@@ -44,10 +44,8 @@ pub(super) async fn serve(listener: UnixListener, asks: mpsc::Sender<Ask>) {
         };
         let asks = asks.clone();
         tokio::spawn(async move {
-            match tokio::time::timeout(PATIENCE, converse(socket, asks)).await {
-                Ok(Ok(())) => (),
-                Ok(Err(error)) => tracing::debug!("the control socket: {error}"),
-                Err(_) => tracing::debug!("the control socket: an asker took longer than {PATIENCE:?}"),
+            if let Err(error) = converse(socket, asks).await {
+                tracing::debug!("the control socket: {error}");
             }
             drop(place);
         });
@@ -61,7 +59,7 @@ async fn converse(mut socket: UnixStream, asks: mpsc::Sender<Ask>) -> io::Result
     };
     let mut line = serde_json::to_vec(&answer)?;
     line.push(b'\n');
-    socket.write_all(&line).await
+    within(PATIENCE, socket.write_all(&line)).await
 }
 
 /// An abstract socket has no file mode: whoever shares the network namespace reaches it.
@@ -76,7 +74,8 @@ fn admitted(socket: &UnixStream) -> Result<(), String> {
 
 async fn answer(socket: &mut UnixStream, asks: mpsc::Sender<Ask>) -> io::Result<Answer> {
     let mut line = vec![];
-    BufReader::new(socket).take(MAX_REQUEST as u64).read_until(b'\n', &mut line).await?;
+    let mut reader = BufReader::new(socket).take(MAX_REQUEST as u64);
+    within(PATIENCE, reader.read_until(b'\n', &mut line)).await?;
     let request = match serde_json::from_slice(&line) {
         Ok(request) => request,
         Err(error) => return Ok(Answer::Refused { reason: format!("not a request: {error}") }),
@@ -85,5 +84,9 @@ async fn answer(socket: &mut UnixStream, asks: mpsc::Sender<Ask>) -> io::Result<
     if asks.send(Ask { request, reply }).await.is_err() {
         return Ok(Answer::Refused { reason: "vipgate is stopping".into() });
     }
-    answer.await.map_err(|_| io::Error::other("vipgate is stopping"))
+    within(ANSWER_PATIENCE, async { answer.await.map_err(|_| io::Error::other("vipgate is stopping")) }).await
+}
+
+async fn within<T>(bound: Duration, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(bound, what).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

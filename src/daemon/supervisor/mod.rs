@@ -15,5 +15,6 @@ mod sockets;
 mod start;
 mod status;
 mod watch;
+mod wishes;
 
 pub use start::{GiveUp, Settings, run};

@@ -20,6 +20,7 @@ use super::sockets::Sockets;
 use super::start::{Call, Calls, Settings};
 use super::status::{Refusal, Reports};
 use super::watch::{Demand, Sighting, Watch};
+use super::wishes::Wishes;
 use crate::daemon::log;
 use crate::link::control::HappeningKind;
 use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToProxy, ToRunner, ToVrrp};
@@ -54,6 +55,7 @@ pub(super) struct Supervisor {
     pub(super) loading: Loading,
     pub(super) generations: u64,
     pub(super) workers: usize,
+    pub(super) wishes: Wishes,
     pub(super) reports: Reports,
     /// The proxy's last word on what the vrrp role tracks, for one that starts later.
     pub(super) upstreams_down: Option<Vec<String>>,
@@ -131,6 +133,7 @@ impl Supervisor {
                     RoleName::Proxy => self.proxy = None,
                     RoleName::Vrrp => {
                         self.vrrp = None;
+                        self.wishes.give_up();
                         self.vrrp_is_gone(&end.to_string());
                     }
                     RoleName::Runner => self.runner = None,
@@ -198,6 +201,7 @@ impl Supervisor {
                 return self.record(HappeningKind::Gap, &format!("the vrrp role: {what}"));
             }
             FromVrrp::Run(run) => return self.have_run(run),
+            FromVrrp::SteppedDown { question, outcome } => return self.fulfilled(question, outcome),
             FromVrrp::Leave { number, addresses, bound, before } => {
                 return self.leave(player, number, addresses, bound, before);
             }
@@ -296,6 +300,7 @@ impl Process1 {
             loading: Loading::new(results),
             generations: 1,
             workers,
+            wishes: Wishes::default(),
             reports: Reports::default(),
             upstreams_down: None,
             refused: None,

@@ -6,7 +6,9 @@ use super::control::Ask;
 use super::edition::{Edition, Origin};
 use super::run::Supervisor;
 use super::start::workers;
-use crate::link::control::{Answer, ConfigStatus, RefusedEdit, Request, RoleStatus, Status, WaitingEdit};
+use crate::link::control::{
+    Answer, ConfigStatus, RefusedEdit, Request, RoleStatus, Status, WaitingEdit, WishRequest,
+};
 use crate::link::{Boottime, ProxyReport, RunnerReport, ToProxy, ToRunner, ToVrrp, VrrpReport};
 use crate::os::clock;
 use crate::supervision::{Player, RoleName};
@@ -82,8 +84,9 @@ impl Supervisor {
     }
 
     pub(super) fn take_ask(&mut self, ask: Ask) {
-        match ask.request {
+        match &ask.request {
             Request::Status => self.take_asker(Asker::Control(ask)),
+            Request::Wish(WishRequest { wish }) => self.take_wish(wish.clone(), ask),
         }
     }
 

@@ -78,7 +78,7 @@ impl Instance {
                     shell.tell(FromVrrp::Keep { number });
                 }
             }
-            Output::SteppedDown(_) => {}
+            Output::SteppedDown(outcome) => self.stepped_down = Some(outcome),
             Output::Ask { peer } => shell.asked.push(peer),
             Output::Drained => {
                 self.count("drained");

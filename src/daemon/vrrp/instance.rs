@@ -68,6 +68,8 @@ pub(super) struct Instance {
     pub(super) neighbourhood: Neighbourhood,
     /// This kernel can hand segments to another node.
     pub(super) relays: bool,
+    /// What became of a wish that it hand over.
+    pub(super) stepped_down: Option<Result<String, String>>,
     /// Number of the last question whether connections have ended.
     pub(super) departure: Option<u64>,
     pub(super) gatekeeper: Gatekeeper,
@@ -115,6 +117,7 @@ impl Instance {
             heard: BTreeSet::new(),
             neighbourhood: Neighbourhood::default(),
             relays: false,
+            stepped_down: None,
             departure: None,
             gatekeeper: Gatekeeper::default(),
             eligible: None,

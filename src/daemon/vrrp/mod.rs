@@ -26,6 +26,7 @@ mod tracker;
 mod turns;
 mod warnings;
 mod wire;
+mod wishes;
 
 #[cfg(test)]
 mod tests;

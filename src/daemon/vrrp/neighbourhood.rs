@@ -56,6 +56,11 @@ impl Instance {
         }
     }
 
+    /// Some configured peer answers ARP.
+    pub(super) fn has_neighbour(&self) -> bool {
+        self.peers.iter().any(|peer| self.neighbourhood.mac(*peer).is_some())
+    }
+
     /// Once a second. A pair of which one node is gone works, and is no pair.
     pub(super) fn say_who_is_absent(&mut self, shell: &mut Shell, now: Instant) {
         let peers = match (&self.config.transport, &self.wire) {

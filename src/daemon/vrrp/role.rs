@@ -28,6 +28,7 @@ use super::shell::Shell;
 use super::tracker::{Sighting, Tracker};
 use super::turns::TURN;
 use super::wire::readable;
+use super::wishes::{self, Wishes};
 use crate::config::{Config, Host, SyncGroup, Transport, VrrpInstance};
 use crate::daemon::link::{Link, Sender};
 use crate::daemon::log;
@@ -111,6 +112,7 @@ struct Role {
     peering: Peering,
     door: mpsc::Sender<Knock>,
     prepared: Option<(Generation, Box<Config>)>,
+    wishes: Wishes,
     turns: u64,
     next_turn: Instant,
     next_look: Instant,
@@ -154,6 +156,7 @@ impl Role {
             peering,
             door,
             prepared: None,
+            wishes: Wishes::default(),
             turns: 0,
             next_turn: now,
             next_look: now,
@@ -262,6 +265,7 @@ impl Role {
         self.collect_resigned();
         self.peering.turn(&mut self.instances, &mut self.shell);
         let now = Instant::now();
+        self.wishes.collect(&mut self.instances, &mut self.shell, now);
         if self.next_turn <= now {
             self.turns += 1;
             self.next_turn = now + TURN;
@@ -299,13 +303,10 @@ impl Role {
             ToVrrp::AskPeers { question, listen } => {
                 peers::ask(question, &listen, &self.instances, &self.shell);
             }
-            ToVrrp::Left { number } => {
-                let asked = |instance: &&mut Instance| instance.departure == Some(number);
-                if let Some(instance) = self.instances.iter_mut().find(asked) {
-                    instance.departure = None;
-                    instance.machine.handle_emptied(Instant::now());
-                    instance.settle(&mut self.shell);
-                }
+            ToVrrp::Left { number } => wishes::left(number, &mut self.instances, &mut self.shell),
+            ToVrrp::StepDown { question, wish } => {
+                let (instances, shell) = (&mut self.instances, &mut self.shell);
+                self.wishes.handle(question, wish, instances, shell, Instant::now());
             }
             ToVrrp::Resign { bound } => {
                 self.resigning = true;
@@ -349,7 +350,9 @@ impl Role {
                     if let Some(mut gone) = gone {
                         gone.leave(&mut self.shell, now);
                     }
-                    self.instances.push(Instance::start(wanted, &mut self.shell, now));
+                    let mut new = Instance::start(wanted, &mut self.shell, now);
+                    self.wishes.tell_new(&mut new, &mut self.shell, now);
+                    self.instances.push(new);
                 }
             }
         }

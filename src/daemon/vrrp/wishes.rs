@@ -1,0 +1,204 @@
+//! What a person asks of the virtual routers: hand over, stand back, stand in again. Each question is answered once, when
+//! all that it concerns have come to an end with it.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use super::instance::Instance;
+use super::shell::Shell;
+use crate::config::Transport;
+use crate::link::{FromVrrp, VrrpState, Wish};
+
+/// A peer needs its skew time and a packet.
+const BOUND: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    open: Vec<Open>,
+    /// Every virtual router stays out of the election, those to come as well.
+    stands_back: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    question: u64,
+    wish: Wish,
+    awaited: BTreeSet<String>,
+    said: Vec<String>,
+    refused: bool,
+}
+
+impl Wishes {
+    pub(super) fn handle(
+        &mut self,
+        question: u64,
+        wish: Wish,
+        instances: &mut [Instance],
+        shell: &mut Shell,
+        now: Instant,
+    ) {
+        let concerned = match &wish {
+            Wish::Failover { instance } => masters(instance.as_deref(), instances),
+            Wish::StandBack => {
+                self.stands_back = true;
+                Ok(instances.iter().filter(|i| !i.leaving).map(|i| i.config.name.clone()).collect())
+            }
+            Wish::StandIn => {
+                self.stand_in(instances, shell, now);
+                let outcome = Ok("this node stands for election again".to_owned());
+                return shell.tell(FromVrrp::SteppedDown { question, outcome });
+            }
+        };
+        let concerned = concerned.and_then(|names| {
+            let alone = instances.iter().filter(|i| names.contains(&i.config.name)).find_map(without_peer);
+            alone.map_or(Ok(names), Err)
+        });
+        let awaited = match concerned {
+            Ok(names) => names,
+            Err(reason) => {
+                self.stands_back &= wish != Wish::StandBack;
+                return shell.tell(FromVrrp::SteppedDown { question, outcome: Err(reason) });
+            }
+        };
+        for instance in instances.iter_mut().filter(|i| awaited.contains(&i.config.name)) {
+            instance.stepped_down = None;
+            match wish {
+                Wish::Failover { .. } => instance.machine.handle_failover(BOUND, now),
+                Wish::StandBack | Wish::StandIn => instance.machine.handle_stand_back(BOUND, now),
+            }
+            instance.settle(shell);
+        }
+        self.open.push(Open { question, wish, awaited, said: vec![], refused: false });
+    }
+
+    /// A virtual router that was not there when somebody asked.
+    pub(super) fn tell_new(&self, instance: &mut Instance, shell: &mut Shell, now: Instant) {
+        if self.stands_back {
+            instance.machine.handle_stand_back(BOUND, now);
+            instance.settle(shell);
+        }
+    }
+
+    /// Answers what has come to an end.
+    pub(super) fn collect(&mut self, instances: &mut [Instance], shell: &mut Shell, now: Instant) {
+        if self.open.is_empty() {
+            return;
+        }
+        let mut failed = false;
+        self.open.retain_mut(|open| {
+            for instance in instances.iter_mut() {
+                let name = &instance.config.name;
+                if open.awaited.contains(name)
+                    && let Some(outcome) = instance.stepped_down.take()
+                {
+                    open.awaited.remove(name);
+                    open.refused |= outcome.is_err();
+                    open.said.push(format!("{name}: {}", outcome.unwrap_or_else(|why| why)));
+                }
+            }
+            // Those that the configuration has lost meanwhile say nothing any more.
+            open.awaited.retain(|name| instances.iter().any(|i| i.config.name == *name));
+            if !open.awaited.is_empty() {
+                return true;
+            }
+            let text = open.said.join("; ");
+            let outcome = if open.refused { Err(text) } else { Ok(text) };
+            failed |= open.refused && open.wish == Wish::StandBack;
+            shell.tell(FromVrrp::SteppedDown { question: open.question, outcome });
+            false
+        });
+        if failed {
+            // Half of a node is not drained.
+            self.stand_in(instances, shell, now);
+        }
+    }
+
+    fn stand_in(&mut self, instances: &mut [Instance], shell: &mut Shell, now: Instant) {
+        self.stands_back = false;
+        for instance in instances {
+            instance.machine.handle_stand_in(now);
+            instance.settle(shell);
+        }
+    }
+}
+
+/// The proxy has no connection any more of the addresses that this number stands for.
+pub(super) fn left(number: u64, instances: &mut [Instance], shell: &mut Shell) {
+    if let Some(instance) = instances.iter_mut().find(|i| i.departure == Some(number)) {
+        instance.departure = None;
+        instance.machine.handle_emptied(Instant::now());
+        instance.settle(shell);
+    }
+}
+
+/// The master that was named, or all of them.
+fn masters(wanted: Option<&str>, instances: &[Instance]) -> Result<BTreeSet<String>, String> {
+    let states: Vec<(&str, VrrpState, &str)> = instances
+        .iter()
+        .filter(|i| !i.leaving)
+        .map(|i| (i.config.name.as_str(), i.machine.state(), i.machine.reason().0))
+        .collect();
+    choose(wanted, &states)
+}
+
+fn choose(wanted: Option<&str>, states: &[(&str, VrrpState, &str)]) -> Result<BTreeSet<String>, String> {
+    if let Some(wanted) = wanted.filter(|wanted| states.iter().all(|(name, ..)| name != wanted)) {
+        let names: Vec<&str> = states.iter().map(|(name, ..)| *name).collect();
+        return Err(format!("there is no virtual router {wanted} here, but {}", names.join(", ")));
+    }
+    let asked = || states.iter().filter(|(name, ..)| wanted.is_none_or(|wanted| wanted == *name));
+    let masters: BTreeSet<String> = asked()
+        .filter(|(_, state, _)| *state == VrrpState::Master)
+        .map(|(name, ..)| (*name).to_owned())
+        .collect();
+    if masters.is_empty() {
+        let why: Vec<String> =
+            asked().map(|(name, state, reason)| format!("{name} is {state} ({reason})")).collect();
+        return Err(format!("this node is not master: {}; ask the node that is", why.join("; ")));
+    }
+    Ok(masters)
+}
+
+/// A master whose peers are all away has nobody to hand over to. Who is in a multicast group is not known.
+fn without_peer(instance: &Instance) -> Option<String> {
+    if instance.machine.state() != VrrpState::Master {
+        return None;
+    }
+    match &instance.config.transport {
+        Transport::Multicast => None,
+        Transport::Unicast { .. } if instance.has_neighbour() => None,
+        Transport::Unicast { .. } => {
+            let peers: Vec<String> = instance.peers.iter().map(Ipv4Addr::to_string).collect();
+            let who = if peers.is_empty() { "it knows no peer".to_owned() } else { peers.join(", ") };
+            Some(format!(
+                "{}: nobody would take over: no peer answers ARP ({who}); this node stays master",
+                instance.config.name
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use VrrpState::{Backup, Master};
+
+    #[test]
+    fn who_is_meant() {
+        let both = [("mail", Master, "a"), ("web", Backup, "b")];
+        type Row<'a> = (Option<&'a str>, &'a [(&'a str, VrrpState, &'a str)], Result<&'a [&'a str], &'a str>);
+        let table: [Row<'_>; 6] = [
+            (None, &both, Ok(&["mail"])),
+            (Some("mail"), &both, Ok(&["mail"])),
+            (Some("web"), &both, Err("this node is not master: web is BACKUP (b); ask the node that is")),
+            (Some("ftp"), &both, Err("there is no virtual router ftp here, but mail, web")),
+            (None, &[("x", Master, ""), ("y", Master, "")], Ok(&["x", "y"])),
+            (None, &both[1..], Err("this node is not master: web is BACKUP (b); ask the node that is")),
+        ];
+        for (wanted, states, expect) in table {
+            let expect = expect.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            assert_eq!(choose(wanted, states), expect.map_err(str::to_owned), "{wanted:?}");
+        }
+    }
+}
