@@ -52,9 +52,10 @@ bench: ## what proxying costs beside nginx and haproxy; ROWS=get1k QUICK=1: one 
 	@tests/prepare
 	cargo bench --profile dev --bench proxy -- $(ROWS) $(if $(QUICK),--quick) $(ARGS)
 
-bench-failover: ## failover figures of this stack beside the tutorial one
+# A row is a word of its name; BENCH_ROUNDS=3 for fewer rounds than 7 or 15.
+bench-failover: ## failover beside keepalived, as tutorials have it and tuned; ROWS=pause BENCH_ROUNDS=1: one row
 	@tests/prepare
-	cargo test --test compose -- --ignored --nocapture bench
+	cargo test --test compose -- --ignored --nocapture $(or $(ROWS),bench)
 
 sabotage: ## break one thing after the other; each must turn a test red
 	@tests/sabotage/run

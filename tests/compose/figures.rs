@@ -11,6 +11,10 @@ impl Figures {
         self.0.push(value);
     }
 
+    pub(crate) fn milliseconds(&self) -> Vec<f64> {
+        self.0.iter().map(|value| value.as_secs_f64() * 1e3).collect()
+    }
+
     pub(crate) fn median(&self) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort();

@@ -76,7 +76,9 @@ impl Lab {
             Kind::Vipgate => finish(
                 Command::new("make").args(["-s", "-C"]).arg(top()).arg("image").env("VIPGATE_IMAGE", IMAGE),
             )?,
-            Kind::Tutorial => finish(Command::new(top().join("tests/tutorial/build")).arg(TUTORIAL_IMAGE))?,
+            Kind::Tutorial | Kind::Tuned => {
+                finish(Command::new(top().join("tests/tutorial/build")).arg(TUTORIAL_IMAGE))?
+            }
         };
         built.push(kind);
         Ok(())

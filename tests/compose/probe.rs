@@ -94,6 +94,21 @@ impl Probe {
         .map(drop)
     }
 
+    /// Lets it run for `least`, and longer while nobody answers, but for no more than `most`.
+    pub(crate) fn watch(&mut self, least: Duration, most: Duration, look: Duration) -> Result<(), Trouble> {
+        let started = Instant::now();
+        let mut out = false;
+        while started.elapsed() < least || (out && started.elapsed() < most) {
+            match self.lines.recv_timeout(look) {
+                Ok(Line::Event(event)) => out = matches!(event, Event::OutageBegan { .. }),
+                Ok(line) => self.keep(line),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err("the probe ended".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn stop(mut self) -> Result<(Report, Vec<Sample>), Trouble> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).map_err(|e| e.to_string())?;
         let limit = Duration::from_secs(10);

@@ -20,7 +20,10 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(15);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Vipgate,
+    /// As the tutorials have it.
     Tutorial,
+    /// The same programs, configured by somebody who knows them.
+    Tuned,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +76,7 @@ impl Stack {
         let made = Made { name: &name, config: &config };
         let file = match options.kind {
             Kind::Vipgate => "compose/compose.yaml",
-            Kind::Tutorial => "tests/tutorial/compose.yaml",
+            Kind::Tutorial | Kind::Tuned => "tests/tutorial/compose.yaml",
         };
         let compose = |arguments: &[&str]| {
             let mut command = compose_command();
@@ -90,7 +93,8 @@ impl Stack {
                 .env("VIPGATE_CONFIG", &config)
                 .env("VIPGATE_LINK", &link)
                 .env("VIPGATE_PREEMPT", options.preempt.to_string())
-                .env("TUTORIAL_IMAGE", super::lab::TUTORIAL_IMAGE);
+                .env("TUTORIAL_IMAGE", super::lab::TUTORIAL_IMAGE)
+                .env("TUTORIAL_ENTRYPOINT", if options.kind == Kind::Tuned { "tuned" } else { "entrypoint" });
             finish(&mut command)
         };
         // With preempt the backup first: the master's bridge port is then the newer one, which is where the tutorial
@@ -215,7 +219,7 @@ impl Stack {
                 self.exec(node, &["/vipgate", "healthcheck", "--role", role]).map(drop)
             }
             // It says of itself that it is up whatever is missing; keepalived is what goes missing.
-            Kind::Tutorial => self.process(node, "keepalived --dont-fork").map(drop),
+            Kind::Tutorial | Kind::Tuned => self.process(node, "keepalived --dont-fork").map(drop),
         }
     }
 

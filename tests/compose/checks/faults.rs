@@ -27,7 +27,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    fn strike(self, stack: &Stack) -> Result<(), Trouble> {
+    pub(super) fn strike(self, stack: &Stack) -> Result<(), Trouble> {
         match self {
             Self::Pause => stack.docker("pause", Node::Master).map(drop),
             Self::Kill => stack.docker("kill", Node::Master).map(drop),
@@ -39,7 +39,7 @@ impl Fault {
         }
     }
 
-    fn mend(self, stack: &Stack) -> Result<(), Trouble> {
+    pub(super) fn mend(self, stack: &Stack) -> Result<(), Trouble> {
         match self {
             Self::Pause => stack.docker("unpause", Node::Master).map(drop),
             Self::Kill | Self::Stop => stack.docker("start", Node::Master).map(drop),
@@ -51,23 +51,13 @@ impl Fault {
             }
         }
     }
-
-    /// How long nobody answered at the VIP, once.
-    pub(super) fn gap(self, stack: &Stack) -> Result<Duration, Trouble> {
-        let mut probe = stack.probe()?;
-        self.strike(stack)?;
-        probe.answered_by("backup", TAKEOVER_WITHIN)?;
-        let (report, _) = probe.stop()?;
-        self.mend(stack)?;
-        Ok(report.fresh.longest_outage())
-    }
 }
 
 fn rounds(stack: &Stack) -> usize {
     match stack.kind {
         Kind::Vipgate => 7,
         // It is slow, its figures are known, and after most faults it does not come back for a second round.
-        Kind::Tutorial => 1,
+        Kind::Tutorial | Kind::Tuned => 1,
     }
 }
 

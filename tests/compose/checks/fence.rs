@@ -22,7 +22,7 @@ pub(super) fn fresh_clients(stack: &mut Stack) -> Verdict {
     // The tutorial stack does not survive a restart; it was brought up with the master's port newer.
     let restarted: &[Option<Node>] = match stack.kind {
         Kind::Vipgate => &[Some(Node::Backup), Some(Node::Master)],
-        Kind::Tutorial => &[None],
+        Kind::Tutorial | Kind::Tuned => &[None],
     };
     for restarted in restarted {
         if let Some(node) = *restarted {

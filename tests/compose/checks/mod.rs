@@ -10,6 +10,7 @@ mod limits;
 mod reload;
 mod roles;
 
+use crate::lab::Lab;
 use crate::runner::{Check, On, Verdict};
 use crate::stack::Stack;
 
@@ -50,12 +51,22 @@ pub(crate) fn all() -> Vec<Check> {
         control("control: network disconnect and connect", faults::disconnect),
         control("control: web server killed", roles::killed),
         control("control: web server frozen", roles::frozen),
-        Check { name: "bench", on: On::Bench(bench::side_by_side) },
+        row("bench pause", bench::pause),
+        row("bench network disconnect", bench::disconnect),
+        row("bench kill", bench::kill),
+        row("bench agent killed", bench::agent_killed),
+        row("bench proxy killed", bench::proxy_killed),
+        row("bench proxy hangs", bench::proxy_hangs),
+        row("bench stop", bench::stop),
     ]
 }
 
 fn pair(name: &'static str, check: fn(&mut Stack) -> Verdict) -> Check {
     Check { name, on: On::Pair { preempt: true, check } }
+}
+
+fn row(name: &'static str, check: fn(&mut Lab) -> Verdict) -> Check {
+    Check { name, on: On::Bench(check) }
 }
 
 fn control(name: &'static str, check: fn(&mut Stack) -> Verdict) -> Check {

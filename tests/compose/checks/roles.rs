@@ -18,10 +18,28 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// After a kill: long enough to see what the new process does with what waited.
 const WATCHED: Duration = Duration::from_millis(500);
 
-fn serving(stack: &Stack) -> &'static str {
-    match stack.kind {
+/// What answers requests.
+pub(super) fn serving(kind: Kind) -> &'static str {
+    match kind {
         Kind::Vipgate => "role proxy",
-        Kind::Tutorial => "nginx: worker",
+        Kind::Tutorial | Kind::Tuned => "nginx: worker",
+    }
+}
+
+/// What it ends with.
+pub(super) fn web_server(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Vipgate => "role proxy",
+        // With a worker killed it would only start another.
+        Kind::Tutorial | Kind::Tuned => "nginx: master",
+    }
+}
+
+/// What speaks VRRP.
+pub(super) fn agent(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Vipgate => "role vrrp",
+        Kind::Tutorial | Kind::Tuned => "keepalived --dont-fork",
     }
 }
 
@@ -32,11 +50,7 @@ pub(super) fn killed(stack: &mut Stack) -> Verdict {
     let (mut requests, mut failed) = (0, Vec::new());
     for _ in 0..ROUNDS {
         let probe = stack.probe()?;
-        let victim = match stack.kind {
-            Kind::Vipgate => "role proxy",
-            // With a worker killed it would only start another.
-            Kind::Tutorial => "nginx: master",
-        };
+        let victim = web_server(stack.kind);
         let pid = stack.process(Node::Master, victim)?;
         signal(pid, Signal::SIGKILL)?;
         let again = until(Duration::from_secs(5), Duration::from_millis(50), || {
@@ -72,7 +86,7 @@ pub(super) fn frozen(stack: &mut Stack) -> Verdict {
     let mut failed = Vec::new();
     for _ in 0..ROUNDS {
         let mut probe = stack.probe()?;
-        let wanted = serving(stack);
+        let wanted = serving(stack.kind);
         for (pid, _) in stack.processes(Node::Master)?.iter().filter(|(_, args)| args.contains(wanted)) {
             signal(*pid, Signal::SIGSTOP)?;
         }
@@ -111,6 +125,6 @@ pub(super) fn vrrp_killed(stack: &mut Stack) -> Verdict {
     Ok(Finding::of(format!("longest outage {gaps}"), wrong))
 }
 
-fn signal(pid: i32, signal: Signal) -> Result<(), Trouble> {
+pub(super) fn signal(pid: i32, signal: Signal) -> Result<(), Trouble> {
     kill(Pid::from_raw(pid), signal).map_err(|e| format!("{signal} to {pid}: {e}"))
 }
