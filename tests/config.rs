@@ -1,9 +1,10 @@
 //! Config documents and what becomes of them: the `Config`, or each problem with its place and its remedy. Pure: no
 //! file is read.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use vipgate::config::{Config, Loaded, Problems, Severity, Source, load};
+use vipgate::config::{Config, Loaded, Problems, Severity, Source, load, load_with};
 
 fn environment(name: &str) -> Option<String> {
     match name {
@@ -272,17 +273,35 @@ servers:
 
 #[test]
 fn the_master_speaks_as_often_as_its_profile_says_unless_an_interval_is_written() {
-    for (keys, milliseconds) in [
-        ("", 20),
-        ("profile: normal", 20),
-        ("profile: fast", 10),
-        ("profile: fast, advert_interval: 500ms", 500),
-        ("version: 2", 1000),
-        ("version: 2, advert_interval: 3s", 3000),
+    // Without a key of the link, and with one.
+    for (keys, alone, linked) in [
+        ("", 100, 20),
+        ("profile: normal", 100, 20),
+        ("profile: fast", 10, 10),
+        ("profile: fast, advert_interval: 500ms", 500, 500),
+        ("version: 2", 1000, 1000),
+        ("version: 2, advert_interval: 3s", 3000, 3000),
     ] {
-        let text = format!("vrrp: {{a: {{vrid: 1, virtual_addresses: [10.0.0.1], {keys}}}}}");
-        let interval = config(&text).vrrp[0].advert_interval.duration();
-        assert_eq!(interval.as_millis(), milliseconds, "{keys}");
+        let vrrp = format!("vrrp: {{a: {{vrid: 1, virtual_addresses: [10.0.0.1], {keys}}}}}");
+        let key = "0123456789abcdef0123456789abcdef";
+        let file = |path: &Path| match path.ends_with("key") {
+            true => Ok(key.into()),
+            false => Err(io::ErrorKind::NotFound.into()),
+        };
+        let variable = |name: &str| (name == "VIPGATE_LINK_KEY").then(|| key.to_owned());
+        let nothing = |_: &str| None;
+        let link = |file: &str| format!("{vrrp}\nlink: {{key_file: {file}}}");
+        let load = |text: &str, environment: &dyn Fn(&str) -> Option<String>| {
+            let environment =
+                |name: &str| if name == "HOSTNAME" { Some("a".to_owned()) } else { environment(name) };
+            let source = Source { name: "a.yaml".into(), folder: "/etc/vipgate".into(), text: text.into() };
+            let loaded = load_with(&source, &environment, Some(&file)).unwrap();
+            loaded.config.vrrp[0].advert_interval.duration().as_millis()
+        };
+        assert_eq!(load(&vrrp, &nothing), alone, "{keys}");
+        assert_eq!(load(&link("missing"), &nothing), alone, "{keys}: the link is off");
+        assert_eq!(load(&link("key"), &nothing), linked, "{keys}: a file");
+        assert_eq!(load(&vrrp, &variable), linked, "{keys}: the variable");
     }
 }
 

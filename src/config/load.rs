@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::build::{
-    ReadFile, Surroundings, email, instances, link, refuse_loops, servers, sync_groups, upstreams, webhooks,
+    ReadFile, Surroundings, email, has_key, instances, link, refuse_loops, servers, sync_groups, upstreams,
+    webhooks,
 };
 use super::document::{AdminEntry, Document, LogEntry, ResolverEntry};
 use super::field::{Field, Place};
@@ -100,7 +101,9 @@ fn read(
         .iter()
         .flat_map(|upstreams| upstreams.0.iter().map(|named| named.name.clone()))
         .collect();
-    let surroundings = Surroundings { folder: &source.folder, upstreams: &names };
+    let link = document.link.take().and_then(|e| link(e, &source.folder, environment, files, report));
+    let linked = link.as_ref().is_ok_and(|link| has_key(link, environment, files));
+    let surroundings = Surroundings { folder: &source.folder, upstreams: &names, linked };
     let node = node(document.node.take(), environment, report);
     let log = document.log.take().and_then(log);
     let workers = document.workers.take();
@@ -119,7 +122,6 @@ fn read(
         .collect();
     let sync_groups = document.sync_groups.take().and_then(|entries| sync_groups(entries, &routers, report));
     let vrrp = document.vrrp.take().and_then(|entries| instances(entries, &surroundings, report));
-    let link = document.link.take().and_then(|e| link(e, &source.folder, environment, files, report));
     let upstreams = document.upstreams.take().and_then(|entries| upstreams(entries, report));
     let servers = document.servers.take().and_then(|entries| servers(entries, &surroundings, report));
     Ok(Config {

@@ -36,6 +36,17 @@ pub(in crate::config) fn link(
     Ok(PeerLink { port: port?, key_file })
 }
 
+/// Whether there is a key at this moment, so that the nodes can ask each other.
+pub(in crate::config) fn has_key(
+    link: &PeerLink,
+    environment: &dyn Fn(&str) -> Option<String>,
+    read: Option<&ReadFile<'_>>,
+) -> bool {
+    let in_file = |path: &Path| read.is_some_and(|read| read(path).is_ok());
+    link.key_file.as_deref().is_some_and(in_file)
+        || environment(KEY_VARIABLE).is_some_and(|keys| !keys.trim().is_empty())
+}
+
 /// A key that is missing is no obstacle: everything works without the link, though more slowly.
 fn check(path: &Path, read: &ReadFile<'_>, at: Span, report: &mut Report<'_>) {
     let shown = path.display();

@@ -12,8 +12,8 @@ mod vrrp;
 mod webhooks;
 
 pub(super) use email::email;
-pub(super) use link::link;
 pub use link::{KEY_VARIABLE, ReadFile};
+pub(super) use link::{has_key, link};
 pub(super) use loops::refuse_loops;
 pub(super) use servers::{Surroundings, servers};
 pub(super) use sync_groups::sync_groups;

@@ -25,6 +25,8 @@ pub(in crate::config) struct Surroundings<'a> {
     pub(in crate::config) folder: &'a Path,
     /// The names of all upstreams, the broken ones too.
     pub(in crate::config) upstreams: &'a BTreeSet<String>,
+    /// The peers can be asked.
+    pub(in crate::config) linked: bool,
 }
 
 pub(in crate::config) fn servers(

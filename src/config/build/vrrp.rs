@@ -49,7 +49,7 @@ fn instance(
 
     check_lease(&entry, report);
     check_preemption(&entry, report);
-    let interval = advert_interval(&entry, report);
+    let interval = advert_interval(&entry, surroundings.linked, report);
     let password = password(&entry, report);
     let track_at = entry.track.at;
     let track = entry.track.take().and_then(|entries| tracks(entries, track_at, surroundings, report));
@@ -88,7 +88,13 @@ fn argv(slot: Slot<Option<Argv>>) -> Result<Option<Vec<String>>, Reported> {
     Ok(slot.take()?.map(|argv| argv.0))
 }
 
-fn advert_interval(entry: &VrrpEntry, report: &mut Report<'_>) -> Result<Centiseconds, Reported> {
+/// `linked`: a peer that is late can be told from one that is gone. Otherwise silence is all there is, and it takes more
+/// of it to mean something.
+fn advert_interval(
+    entry: &VrrpEntry,
+    linked: bool,
+    report: &mut Report<'_>,
+) -> Result<Centiseconds, Reported> {
     let at = entry.advert_interval.at;
     let version = entry.version.copied()?;
     let profile = entry.profile.copied()?;
@@ -110,7 +116,8 @@ fn advert_interval(entry: &VrrpEntry, report: &mut Report<'_>) -> Result<Centise
         (Some(interval), _) => return Ok(interval),
         (None, VrrpVersion::V2) => Centiseconds::try_from(100),
         (None, VrrpVersion::V3) => Centiseconds::try_from(match profile {
-            Profile::Normal => 2,
+            Profile::Normal if linked => 2,
+            Profile::Normal => 10,
             Profile::Fast => 1,
         }),
     };
