@@ -48,6 +48,12 @@ impl Config {
                 .iter()
                 .any(|instance| !instance.hooks.is_empty() || instance.track.iter().any(is_command))
     }
+
+    /// Without what only the runner has a use for, and nobody else is to give away.
+    #[must_use]
+    pub fn without_secrets(self) -> Self {
+        Self { webhooks: vec![], email: None, ..self }
+    }
 }
 
 /// Where each change of state is posted to.

@@ -28,7 +28,7 @@ impl Supervisor {
             }
             Action::Prepare(RoleName::Proxy, generation) => self.prepare_proxy(generation),
             Action::Prepare(RoleName::Vrrp, generation) => {
-                let config = self.edition(generation)?.config.clone();
+                let config = self.edition(generation)?.config_for(RoleName::Vrrp);
                 self.remind();
                 self.tell_vrrp(ToVrrp::Prepare { generation, config })
             }
@@ -119,7 +119,7 @@ impl Supervisor {
     /// The sockets that this proxy has not been given yet go before the configuration that needs them.
     fn prepare_proxy(&mut self, generation: Generation) -> Option<Event> {
         let edition = self.edition(generation)?;
-        let (config, groups) = (edition.config.clone(), edition.sockets.clone());
+        let (config, groups) = (edition.config_for(RoleName::Proxy), edition.sockets.clone());
         let workers = self.workers;
         let servers = groups.groups().flat_map(|(address, group)| {
             (0..group.len()).map(move |worker| (ToProxy::Listener { address, worker }, group, worker))

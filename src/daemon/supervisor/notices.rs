@@ -50,7 +50,7 @@ impl Supervisor {
     }
 
     pub(super) fn prepare_runner(&mut self, generation: Generation) -> Option<Event> {
-        let config = self.edition(generation)?.config.clone();
+        let config = self.edition(generation)?.config_for(RoleName::Runner);
         let prepared = self.tell_runner(ToRunner::Prepare { generation, config });
         if prepared.is_some() {
             return prepared;
