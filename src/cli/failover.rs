@@ -15,7 +15,7 @@ use crate::link::Wish;
 /// over, 75 if this node is not master or nobody takes over: then nothing has changed.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The virtual router; all of which this node is master, if left out
+    /// The virtual router, which takes its sync group along; all of which this node is master, if left out
     instance: Option<String>,
 }
 

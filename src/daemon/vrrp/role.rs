@@ -306,7 +306,7 @@ impl Role {
             ToVrrp::Left { number } => wishes::left(number, &mut self.instances, &mut self.shell),
             ToVrrp::StepDown { question, wish } => {
                 let (instances, shell) = (&mut self.instances, &mut self.shell);
-                self.wishes.handle(question, wish, instances, shell, Instant::now());
+                self.wishes.handle(question, wish, &self.groups, instances, shell, Instant::now());
             }
             ToVrrp::Resign { bound } => {
                 self.resigning = true;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::instance::Instance;
 use super::shell::Shell;
-use crate::config::Transport;
+use crate::config::{SyncGroup, Transport};
 use crate::link::{FromVrrp, VrrpState, Wish};
 
 /// A peer needs its skew time and a packet.
@@ -34,12 +34,13 @@ impl Wishes {
         &mut self,
         question: u64,
         wish: Wish,
+        groups: &[SyncGroup],
         instances: &mut [Instance],
         shell: &mut Shell,
         now: Instant,
     ) {
         let concerned = match &wish {
-            Wish::Failover { instance } => masters(instance.as_deref(), instances),
+            Wish::Failover { instance } => masters(instance.as_deref(), groups, instances),
             Wish::StandBack => {
                 self.stands_back = true;
                 Ok(instances.iter().filter(|i| !i.leaving).map(|i| i.config.name.clone()).collect())
@@ -132,22 +133,37 @@ pub(super) fn left(number: u64, instances: &mut [Instance], shell: &mut Shell) {
     }
 }
 
-/// The master that was named, or all of them.
-fn masters(wanted: Option<&str>, instances: &[Instance]) -> Result<BTreeSet<String>, String> {
+/// The master that was named with the others of its sync group, or all of them.
+fn masters(
+    wanted: Option<&str>,
+    groups: &[SyncGroup],
+    instances: &[Instance],
+) -> Result<BTreeSet<String>, String> {
     let states: Vec<(&str, VrrpState, &str)> = instances
         .iter()
         .filter(|i| !i.leaving)
         .map(|i| (i.config.name.as_str(), i.machine.state(), i.machine.reason().0))
         .collect();
-    choose(wanted, &states)
+    choose(wanted, groups, &states)
 }
 
-fn choose(wanted: Option<&str>, states: &[(&str, VrrpState, &str)]) -> Result<BTreeSet<String>, String> {
+fn choose(
+    wanted: Option<&str>,
+    groups: &[SyncGroup],
+    states: &[(&str, VrrpState, &str)],
+) -> Result<BTreeSet<String>, String> {
     if let Some(wanted) = wanted.filter(|wanted| states.iter().all(|(name, ..)| name != wanted)) {
         let names: Vec<&str> = states.iter().map(|(name, ..)| *name).collect();
         return Err(format!("there is no virtual router {wanted} here, but {}", names.join(", ")));
     }
-    let asked = || states.iter().filter(|(name, ..)| wanted.is_none_or(|wanted| wanted == *name));
+    // A peer takes one of a group only with the others.
+    let is_meant = |name: &str| {
+        wanted.is_none_or(|wanted| {
+            let has = |group: &SyncGroup, name: &str| group.members.iter().any(|member| member == name);
+            name == wanted || groups.iter().any(|group| has(group, wanted) && has(group, name))
+        })
+    };
+    let asked = || states.iter().filter(|(name, ..)| is_meant(name));
     let masters: BTreeSet<String> = asked()
         .filter(|(_, state, _)| *state == VrrpState::Master)
         .map(|(name, ..)| (*name).to_owned())
@@ -187,18 +203,38 @@ mod tests {
     #[test]
     fn who_is_meant() {
         let both = [("mail", Master, "a"), ("web", Backup, "b")];
-        type Row<'a> = (Option<&'a str>, &'a [(&'a str, VrrpState, &'a str)], Result<&'a [&'a str], &'a str>);
-        let table: [Row<'_>; 6] = [
-            (None, &both, Ok(&["mail"])),
-            (Some("mail"), &both, Ok(&["mail"])),
-            (Some("web"), &both, Err("this node is not master: web is BACKUP (b); ask the node that is")),
-            (Some("ftp"), &both, Err("there is no virtual router ftp here, but mail, web")),
-            (None, &[("x", Master, ""), ("y", Master, "")], Ok(&["x", "y"])),
-            (None, &both[1..], Err("this node is not master: web is BACKUP (b); ask the node that is")),
+        let three = [("mail", Master, ""), ("web", Master, ""), ("x", Master, "")];
+        let members = ["mail", "web"].map(str::to_owned).to_vec();
+        let group = [SyncGroup { name: "G".to_owned(), members }];
+        type Row<'a> = (
+            Option<&'a str>,
+            &'a [SyncGroup],
+            &'a [(&'a str, VrrpState, &'a str)],
+            Result<&'a [&'a str], &'a str>,
+        );
+        let table: [Row<'_>; 9] = [
+            (None, &[], &both, Ok(&["mail"])),
+            (Some("mail"), &[], &both, Ok(&["mail"])),
+            (
+                Some("web"),
+                &[],
+                &both,
+                Err("this node is not master: web is BACKUP (b); ask the node that is"),
+            ),
+            (Some("ftp"), &[], &both, Err("there is no virtual router ftp here, but mail, web")),
+            (None, &[], &[("x", Master, ""), ("y", Master, "")], Ok(&["x", "y"])),
+            (None, &[], &both[1..], Err("this node is not master: web is BACKUP (b); ask the node that is")),
+            (Some("mail"), &[], &three, Ok(&["mail"])),
+            (Some("mail"), &group, &three, Ok(&["mail", "web"])),
+            (Some("x"), &group, &three, Ok(&["x"])),
         ];
-        for (wanted, states, expect) in table {
+        for (wanted, groups, states, expect) in table {
             let expect = expect.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-            assert_eq!(choose(wanted, states), expect.map_err(str::to_owned), "{wanted:?}");
+            assert_eq!(
+                choose(wanted, groups, states),
+                expect.map_err(str::to_owned),
+                "{wanted:?} {groups:?}"
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::network::{Node, VIP, answering, eventually, unicast, with_bridge};
 use crate::config::{SyncGroup, Track, Tracked, VrrpInstance};
-use crate::link::{ToVrrp, VrrpState};
+use crate::link::{FromVrrp, ToVrrp, VrrpState, Wish};
 use crate::net::Vrid;
 
 const OTHER: &str = "10.50.0.98";
@@ -32,6 +32,16 @@ fn start(last: u8, routers: Vec<VrrpInstance>, groups: &[SyncGroup]) -> Node {
 
 fn states(node: &mut Node) -> Vec<VrrpState> {
     node.report().instances.iter().map(|instance| instance.state).collect()
+}
+
+/// Asked for one of the two, as soon as a peer is known.
+fn hands_over_one(node: &mut Node) {
+    let wish = Wish::Failover { instance: Some("VI_1".to_owned()) };
+    eventually("the peer takes over", || {
+        node.tell(&ToVrrp::StepDown { question: 1, wish: wish.clone() });
+        let answer = node.expect("an answer", |m| matches!(m, FromVrrp::SteppedDown { .. }));
+        matches!(answer, FromVrrp::SteppedDown { outcome: Ok(_), .. })
+    });
 }
 
 #[test]
@@ -100,6 +110,12 @@ fn a_sync_group_moves_as_one() {
         eventually("the better has both again", || {
             are(&mut a, [Master, Master]) && are(&mut b, [Backup, Backup])
         });
+        hands_over_one(&mut a);
+        eventually("both have moved on request", || {
+            are(&mut a, [Backup, Backup]) && are(&mut b, [Master, Master])
+        });
+        hands_over_one(&mut b);
+        eventually("both are back", || are(&mut a, [Master, Master]) && are(&mut b, [Backup, Backup]));
         a.tell(&ToVrrp::Resign { bound: Duration::from_secs(20) });
         eventually("the other node has both again", || are(&mut b, [Master, Master]));
     });
