@@ -85,8 +85,12 @@ impl Machine {
         }
     }
 
+    /// Of one that is still handing over it makes a backup, and no stop is taken back.
     pub fn handle_stand_in(&mut self, now: Instant) {
         self.wake(now);
+        if let Some(step) = self.stepping_down.as_mut().filter(|step| step.then == Then::StandBack) {
+            step.then = Then::StandBy;
+        }
         if std::mem::take(&mut self.stands_back) {
             self.reconsider(now);
         }

@@ -1,5 +1,5 @@
 //! What a person asks of the virtual routers: hand over, stand back, stand in again. Each question is answered once, when
-//! all that it concerns have come to an end with it.
+//! all that it concerns have come to an end with it; until then there is no second one that moves an address.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ const BOUND: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
-    open: Vec<Open>,
+    open: Option<Open>,
     /// Every virtual router stays out of the election, those to come as well.
     stands_back: bool,
 }
@@ -39,6 +39,10 @@ impl Wishes {
         shell: &mut Shell,
         now: Instant,
     ) {
+        if self.open.is_some() && wish != Wish::StandIn {
+            let why = "a failover or a drain is under way; ask again when it has been answered";
+            return shell.tell(FromVrrp::SteppedDown { question, outcome: Err(why.to_owned()) });
+        }
         let concerned = match &wish {
             Wish::Failover { instance } => masters(instance.as_deref(), groups, instances),
             Wish::StandBack => {
@@ -46,6 +50,10 @@ impl Wishes {
                 Ok(instances.iter().filter(|i| !i.leaving).map(|i| i.config.name.clone()).collect())
             }
             Wish::StandIn => {
+                if let Some(open) = self.open.as_mut().filter(|open| open.wish == Wish::StandBack) {
+                    open.refused = true;
+                    open.said.push("`vipgate drain --undo` came meanwhile".to_owned());
+                }
                 self.stand_in(instances, shell, now);
                 let outcome = Ok("this node stands for election again".to_owned());
                 return shell.tell(FromVrrp::SteppedDown { question, outcome });
@@ -70,7 +78,7 @@ impl Wishes {
             }
             instance.settle(shell);
         }
-        self.open.push(Open { question, wish, awaited, said: vec![], refused: false });
+        self.open = Some(Open { question, wish, awaited, said: vec![], refused: false });
     }
 
     /// A virtual router that was not there when somebody asked.
@@ -83,33 +91,27 @@ impl Wishes {
 
     /// Answers what has come to an end.
     pub(super) fn collect(&mut self, instances: &mut [Instance], shell: &mut Shell, now: Instant) {
-        if self.open.is_empty() {
+        let Some(mut open) = self.open.take() else { return };
+        for instance in instances.iter_mut() {
+            let name = &instance.config.name;
+            if open.awaited.contains(name)
+                && let Some(outcome) = instance.stepped_down.take()
+            {
+                open.awaited.remove(name);
+                open.refused |= outcome.is_err();
+                open.said.push(format!("{name}: {}", outcome.unwrap_or_else(|why| why)));
+            }
+        }
+        // Those that the configuration has lost meanwhile say nothing any more.
+        open.awaited.retain(|name| instances.iter().any(|i| i.config.name == *name));
+        if !open.awaited.is_empty() {
+            self.open = Some(open);
             return;
         }
-        let mut failed = false;
-        self.open.retain_mut(|open| {
-            for instance in instances.iter_mut() {
-                let name = &instance.config.name;
-                if open.awaited.contains(name)
-                    && let Some(outcome) = instance.stepped_down.take()
-                {
-                    open.awaited.remove(name);
-                    open.refused |= outcome.is_err();
-                    open.said.push(format!("{name}: {}", outcome.unwrap_or_else(|why| why)));
-                }
-            }
-            // Those that the configuration has lost meanwhile say nothing any more.
-            open.awaited.retain(|name| instances.iter().any(|i| i.config.name == *name));
-            if !open.awaited.is_empty() {
-                return true;
-            }
-            let text = open.said.join("; ");
-            let outcome = if open.refused { Err(text) } else { Ok(text) };
-            failed |= open.refused && open.wish == Wish::StandBack;
-            shell.tell(FromVrrp::SteppedDown { question: open.question, outcome });
-            false
-        });
-        if failed {
+        let text = open.said.join("; ");
+        let outcome = if open.refused { Err(text) } else { Ok(text) };
+        shell.tell(FromVrrp::SteppedDown { question: open.question, outcome });
+        if open.refused && open.wish == Wish::StandBack {
             // Half of a node is not drained.
             self.stand_in(instances, shell, now);
         }

@@ -238,6 +238,22 @@ fn whoever_stands_back_takes_no_address_until_it_is_let_in() {
 }
 
 #[test]
+fn whoever_is_let_in_before_it_stands_back_is_a_backup() {
+    let mut rig = Rig::in_state(State::Master);
+    rig.machine.handle_stand_back(ms(1000), rig.now);
+    rig.machine.handle_stand_in(rig.now);
+    assert_eq!(rig.drain(), "advert 0", "nothing is answered before the peer has taken over");
+    rig.machine.handle_advert(LOWER_ADDRESS, &advert(50), rig.now);
+    assert_eq!(rig.drain(), "silent, drain 5s, BACKUP, stepped down");
+
+    let mut rig = Rig::in_state(State::Master);
+    rig.machine.handle_resign(ms(1000), rig.now);
+    rig.machine.handle_stand_in(rig.now);
+    rig.machine.handle_advert(LOWER_ADDRESS, &advert(50), rig.now);
+    assert!(rig.machine.has_resigned(), "a stop is not taken back");
+}
+
+#[test]
 fn without_a_relay_connections_end_before_the_address_moves() {
     let standing = || {
         let mut rig = Rig::in_state(State::Master);

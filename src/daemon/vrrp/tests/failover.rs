@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::instance;
 use super::network::{Node, VIP, answering, config, eventually, run, server, unicast, with_bridge};
 use crate::config::{VrrpInstance, VrrpVersion};
-use crate::link::{FromVrrp, ProxyHealth, ToVrrp, VrrpState};
+use crate::link::{FromVrrp, ProxyHealth, ToVrrp, VrrpState, Wish};
 use crate::net::{Centiseconds, Priority};
 
 #[test]
@@ -273,4 +273,34 @@ fn a_node_without_a_peer_says_that_nobody_takes_over() {
         let _peer = Node::start(12, unicast(100, &[11, 12]));
         eventually("it is taken back", || !says(&mut alone));
     });
+}
+
+#[test]
+fn wishes_that_cross_are_each_answered_for_themselves() {
+    with_bridge("wishes_that_cross_are_each_answered_for_themselves", || {
+        // Nobody takes over, and in a group nobody knows that before: the first is open for a second.
+        let mut node = Node::start(11, instance(&format!("{VIP}/24")));
+        node.becomes(VrrpState::Master);
+        let ask = |question, wish| ToVrrp::StepDown { question, wish };
+        let crossing = [(1, Wish::StandBack), (2, Wish::StandBack), (3, Wish::Failover { instance: None })];
+        crossing.into_iter().for_each(|(question, wish)| node.tell(&ask(question, wish)));
+        for question in [2, 3] {
+            assert!(answer(&mut node, question).unwrap_err().contains("is under way"), "{question}");
+        }
+        assert!(answer(&mut node, 1).unwrap_err().contains("no peer has taken over"));
+
+        node.tell(&ask(4, Wish::StandBack));
+        node.tell(&ask(5, Wish::StandIn));
+        assert_eq!(answer(&mut node, 5), Ok("this node stands for election again".to_owned()));
+        assert!(answer(&mut node, 4).unwrap_err().contains("--undo` came meanwhile"));
+        assert_eq!(node.report().instances[0].state, VrrpState::Master);
+    });
+}
+
+/// To this question, which is the next that is answered.
+fn answer(node: &mut Node, expect: u64) -> Result<String, String> {
+    match node.expect("an answer", |m| matches!(m, FromVrrp::SteppedDown { .. })) {
+        FromVrrp::SteppedDown { question, outcome } if question == expect => outcome,
+        other => panic!("not the answer to {expect}: {other:?}"),
+    }
 }
