@@ -21,7 +21,7 @@ pub(in crate::config) fn link(
     read: Option<&ReadFile<'_>>,
     report: &mut Report<'_>,
 ) -> Result<PeerLink, Reported> {
-    let at = entry.key_file.at;
+    let (port_at, at) = (entry.port.at, entry.key_file.at);
     let port = entry.port.take();
     let key_file = entry.key_file.take()?.map(|path| folder.join(path.0));
     if let Some(keys) = environment(KEY_VARIABLE).filter(|keys| !keys.trim().is_empty())
@@ -32,7 +32,8 @@ pub(in crate::config) fn link(
     if let (Some(path), Some(read)) = (&key_file, read) {
         check(path, read, at, report);
     }
-    let port = u16::try_from(port?.0).map_err(|error| report.error(at, error.to_string(), "report this bug"));
+    let port =
+        u16::try_from(port?.0).map_err(|error| report.error(port_at, error.to_string(), "report this bug"));
     Ok(PeerLink { port: port?, key_file })
 }
 
