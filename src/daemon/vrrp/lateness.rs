@@ -15,12 +15,13 @@ pub(super) struct Lateness {
     since: Instant,
     worst: [Duration; 2],
     quota: Duration,
-    next_quota: Instant,
+    /// `None`: somebody is looking.
+    next_quota: Option<Instant>,
 }
 
 impl Lateness {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, worst: [Duration::ZERO; 2], quota: Duration::ZERO, next_quota: now }
+        Self { since: now, worst: [Duration::ZERO; 2], quota: Duration::ZERO, next_quota: Some(now) }
     }
 
     /// It wanted to run at `due`.
@@ -40,13 +41,19 @@ impl Lateness {
         self.worst[0].max(self.worst[1])
     }
 
-    /// The period of the quota on the CPU time of this process, as `look` says it; zero: there is none.
-    pub(super) fn quota(&mut self, look: impl FnOnce() -> Option<Duration>, now: Instant) -> Duration {
-        if self.next_quota <= now {
-            self.next_quota = now + LOOK_AT_QUOTA_EVERY;
-            self.quota = look().unwrap_or_default();
-        }
+    /// The period of the quota on the CPU time of this process; zero: there is none.
+    pub(super) fn quota(&self) -> Duration {
         self.quota
+    }
+
+    /// True once; the answer goes to `set_quota`.
+    pub(super) fn quota_is_due(&mut self, now: Instant) -> bool {
+        self.next_quota.take_if(|at| *at <= now).is_some()
+    }
+
+    pub(super) fn set_quota(&mut self, period: Option<Duration>, now: Instant) {
+        self.quota = period.unwrap_or_default();
+        self.next_quota = Some(now + LOOK_AT_QUOTA_EVERY);
     }
 }
 
@@ -79,8 +86,12 @@ mod tests {
         let start = Instant::now();
         let mut lateness = Lateness::new(start);
         let period = Duration::from_millis(100);
-        assert_eq!(lateness.quota(|| Some(period), start), period);
-        assert_eq!(lateness.quota(|| None, start + SPAN / 2), period);
-        assert_eq!(lateness.quota(|| None, start + LOOK_AT_QUOTA_EVERY), Duration::ZERO);
+        assert!(lateness.quota_is_due(start));
+        assert!(!lateness.quota_is_due(start + SPAN * 2), "somebody is looking");
+        lateness.set_quota(Some(period), start);
+        assert_eq!((lateness.quota(), lateness.quota_is_due(start + SPAN / 2)), (period, false));
+        assert!(lateness.quota_is_due(start + LOOK_AT_QUOTA_EVERY));
+        lateness.set_quota(None, start);
+        assert_eq!(lateness.quota(), Duration::ZERO);
     }
 }

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::keys::Found;
 use super::roster::Pairing;
 use crate::net::InterfaceName;
 use crate::peer::{
@@ -55,6 +56,9 @@ pub(in super::super) enum Event {
     /// Of a kind that a later version has.
     Unknown,
     Ended(Connection, Result<(), Refusal>),
+    /// Of this node's own.
+    Keys(Found),
+    Quota(Option<Duration>),
 }
 
 /// A connection over which both sides have shown what they have.

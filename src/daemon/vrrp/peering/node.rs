@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, spawn_blocking};
 use tracing::{debug, info};
 
 use super::super::instance::Instance;
 use super::super::lateness::Lateness;
 use super::super::shell::Shell;
 use super::connection::{self, Admitted, Credentials, Event, Meeting, Route};
-use super::keys::KeySource;
+use super::keys::{Found, KeySource};
 use super::roster::{self, Pairing};
 use super::words::{About, Sent};
 use crate::config::{Config, PeerLink};
@@ -162,6 +162,8 @@ impl Peering {
         match event {
             Event::Stranger => self.count(Refusal::Sender.counter()),
             Event::Unknown => self.count("link_unknown"),
+            Event::Keys(found) => self.take_keys(found, shell, now),
+            Event::Quota(period) => self.lateness.set_quota(period, now),
             Event::Accepted { own, peer, stream } => self.greet_back((own, peer), stream),
             Event::Answered { own, peer, result } => {
                 match self.peers.get_mut(&(own, peer)) {
@@ -218,11 +220,19 @@ impl Peering {
             self.next_keys = now + LOOK_AT_KEYS_EVERY;
             self.look_at_keys(shell, now);
         }
+        if self.lateness.quota_is_due(now) {
+            let events = self.events.clone();
+            // Ends with the look.
+            drop(tokio::spawn(async move {
+                let period = spawn_blocking(cpu::quota_period).await;
+                drop(events.send(Event::Quota(period.ok().flatten())).await);
+            }));
+        }
         if self.next_look <= now {
             self.next_look = now + LOOK_EVERY;
             self.assign(instances, shell, now);
             self.about.late = self.lateness.worst();
-            self.about.quota = self.lateness.quota(cpu::quota_period, now);
+            self.about.quota = self.lateness.quota();
             self.say_state(instances, now);
             self.say_drift(shell, now);
         }
@@ -265,9 +275,23 @@ impl Peering {
         if self.settings.is_none() {
             return shell.warnings.forget(LINK);
         }
+        if let Some(looking) = self.source.look(now) {
+            let events = self.events.clone();
+            // Ends with the look.
+            drop(tokio::spawn(async move { drop(events.send(Event::Keys(looking.await)).await) }));
+        } else if let Some(problem) = self.source.stalls(now) {
+            shell.warnings.set(LINK, "keys", Err(problem), now);
+        }
+    }
+
+    fn take_keys(&mut self, found: Found, shell: &mut Shell, now: Instant) {
         let had = self.source.keys().ok().cloned();
-        let problem = self.source.look();
+        let Some(problem) = self.source.take(found) else { return };
+        if self.settings.is_none() {
+            return;
+        }
         shell.warnings.set(LINK, "keys", problem, now);
+        self.next_look = now;
         let keys = self.source.keys().ok().cloned();
         match (&had, &keys) {
             (had, keys) if had == keys => return,
