@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tracing::{debug, info};
 
@@ -43,8 +44,8 @@ pub(in super::super) struct Peering {
     node: Node,
     events: mpsc::Sender<Event>,
     admitted: watch::Sender<Admitted>,
-    /// Of those who are no peers yet.
-    greetings: usize,
+    /// Places for those who are no peers yet.
+    greetings: Arc<Semaphore>,
     listeners: BTreeMap<Ipv4Addr, (InterfaceName, u16, AbortHandle)>,
     pub(super) peers: BTreeMap<Pairing, Peer>,
     pub(super) connections: BTreeMap<Connection, Wire>,
@@ -66,7 +67,7 @@ pub(in super::super) struct Peering {
 pub(super) struct Peer {
     pub(super) pair: Pair,
     interface: InterfaceName,
-    greetings: usize,
+    greetings: Arc<Semaphore>,
     pub(super) sent: Sent,
     /// Its last word, and since when it has another configuration than this node.
     pub(super) state: Option<State>,
@@ -78,7 +79,7 @@ impl Peer {
         Self {
             pair: Pair::new(own, peer, now),
             interface,
-            greetings: 0,
+            greetings: Arc::new(Semaphore::new(GREETINGS_AT_ONCE)),
             sent: Sent::default(),
             state: None,
             drifts_since: None,
@@ -104,7 +105,7 @@ impl Peering {
             node: random::bytes()?,
             events,
             admitted,
-            greetings: 0,
+            greetings: Arc::new(Semaphore::new(GREETINGS_AT_ONCE)),
             listeners: BTreeMap::new(),
             peers: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -166,10 +167,6 @@ impl Peering {
             Event::Quota(period) => self.lateness.set_quota(period, now),
             Event::Accepted { own, peer, stream } => self.greet_back((own, peer), stream),
             Event::Answered { own, peer, result } => {
-                match self.peers.get_mut(&(own, peer)) {
-                    Some(known) => known.greetings = known.greetings.saturating_sub(1),
-                    None => self.greetings = self.greetings.saturating_sub(1),
-                }
                 if result.is_ok() && !self.peers.contains_key(&(own, peer)) {
                     let Some(interface) = roster::welcome(instances, (own, peer)) else { return };
                     self.peers.insert((own, peer), Peer::new((own, peer), interface, now));
@@ -390,17 +387,18 @@ impl Peering {
     /// Somebody has dialled from a peer's address, whoever that is.
     fn greet_back(&mut self, pairing: Pairing, stream: TcpStream) {
         let Some(ours) = self.credentials() else { return };
-        let greetings = self.peers.get_mut(&pairing).map_or(&mut self.greetings, |peer| &mut peer.greetings);
-        if *greetings >= GREETINGS_AT_ONCE {
+        let greetings = self.peers.get(&pairing).map_or(&self.greetings, |peer| &peer.greetings);
+        let Ok(place) = Arc::clone(greetings).try_acquire_owned() else {
             return self.count(Refusal::Crowd.counter());
-        }
-        *greetings += 1;
+        };
         let ends = Ends { dialler: pairing.1, listener: pairing.0 };
         let events = self.events.clone();
         // Ends within its patience, or with the role.
         drop(tokio::spawn(async move {
             let result = connection::answer(stream, ends, &ours).await;
             drop(events.send(Event::Answered { own: pairing.0, peer: pairing.1, result }).await);
+            // Given back where it was taken, whoever is known as a peer by now.
+            drop(place);
         }));
     }
 
