@@ -22,6 +22,8 @@ const ANSWERS_BELIEVED: u32 = 3;
 pub const PATIENCE_KEPT: Duration = Duration::from_secs(10);
 /// A promise is relied on for less time than it is kept, since clocks differ.
 const PATIENCE_RELIED: Duration = Duration::from_secs(9);
+/// A report that is less than the last falls seldom: lateness is told as the worst of several seconds.
+const MAX_GRANTS: usize = 8;
 /// No peer is given more time than this: what is later is frozen.
 pub const PATIENCE_MAX: Duration = Duration::from_secs(2);
 
@@ -44,7 +46,7 @@ pub enum PeerNews {
     Gone,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Peer {
     askable: bool,
     gone: bool,
@@ -56,19 +58,30 @@ struct Peer {
     patient: Option<(Duration, Instant)>,
 }
 
-/// What a peer reported of itself, and until when it counts.
-#[derive(Clone, Copy, Debug, Default)]
-struct Granted(Option<(Duration, Instant)>);
+/// What a peer reported of itself, and until when each report counts. A lesser one does not end a greater one, which has
+/// been relied on, so that the values fall and their ends follow each other.
+#[derive(Clone, Debug, Default)]
+struct Granted(Vec<(Duration, Instant)>);
 
 impl Granted {
-    fn value(self, now: Instant) -> Duration {
-        self.0.filter(|(_, until)| now < *until).map_or(Duration::ZERO, |(value, _)| value)
+    /// The greatest that counts.
+    fn value(&self, now: Instant) -> Duration {
+        self.0.iter().find(|(_, until)| now < *until).map_or(Duration::ZERO, |(value, _)| *value)
     }
 
-    /// A lesser one waits for its turn: the greater has been relied on.
+    /// What counts for as long as a promise that is made now is relied on: the last, and no greater one that ends before.
+    fn lasting(&self, now: Instant) -> Duration {
+        self.0.last().filter(|(_, until)| now < *until).map_or(Duration::ZERO, |(value, _)| *value)
+    }
+
     fn report(&mut self, value: Duration, now: Instant) {
-        if value >= self.value(now) {
-            self.0 = Some((value, now + PATIENCE_KEPT));
+        self.0.retain(|(greater, until)| now < *until && *greater > value);
+        let until = now + PATIENCE_KEPT;
+        let is_full = self.0.len() >= MAX_GRANTS;
+        match self.0.last_mut().filter(|_| is_full) {
+            // More than was asked for.
+            Some(last) => last.1 = until,
+            None => self.0.push((value, until)),
         }
     }
 }
@@ -76,6 +89,10 @@ impl Granted {
 impl Peer {
     fn patience(&self, now: Instant) -> Duration {
         timing::patience(self.late.value(now), self.quota.value(now)).min(PATIENCE_MAX)
+    }
+
+    fn lasting_patience(&self, now: Instant) -> Duration {
+        timing::patience(self.late.lasting(now), self.quota.lasting(now)).min(PATIENCE_MAX)
     }
 }
 
@@ -169,10 +186,10 @@ impl Machine {
         }
     }
 
-    /// How long this node waits, at least, before it takes over from that peer: to be told to it as
-    /// `PeerNews::Patient`. Holds for `PATIENCE_KEPT`.
+    /// How long this node waits, at least, before it takes over from that peer, which has just reported: to be told to it
+    /// as `PeerNews::Patient`. Holds for `PATIENCE_KEPT`; what holds for less is not promised.
     pub fn patience(&self, peer: Ipv4Addr, now: Instant) -> Duration {
-        self.detector.peers.get(&peer).map_or(Duration::ZERO, |peer| peer.patience(now))
+        self.detector.peers.get(&peer).map_or(Duration::ZERO, |peer| peer.lasting_patience(now))
     }
 
     /// The silence after which some peer may have taken over from this node.
@@ -191,7 +208,9 @@ impl Machine {
     /// How much silence of the master means something, without the skew.
     pub(super) fn detection_bound(&self, now: Instant) -> Duration {
         let patience = match self.heard {
-            Some(Heard { from, .. }) => self.patience(from, now),
+            Some(Heard { from, .. }) => {
+                self.detector.peers.get(&from).map_or(Duration::ZERO, |peer| peer.patience(now))
+            }
             None => self.detector.peers.values().map(|peer| peer.patience(now)).max().unwrap_or_default(),
         };
         timing::takeover_bound(self.master_interval).max(patience)

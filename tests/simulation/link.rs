@@ -116,7 +116,7 @@ impl Node {
                 let local = self.clock.local(now);
                 let bound = self.machine.as_ref().map_or(Duration::ZERO, |m| m.patience(peer, local));
                 deed.letters.push((from, Message::Promise { bound, sent }));
-                deed.promised.push((from, late, quota));
+                deed.promised.push((from, bound));
                 return deed;
             }
             Message::Promise { bound, sent } => {

@@ -87,8 +87,8 @@ pub(crate) struct Deed {
     pub(crate) letters: Vec<(usize, Message)>,
     pub(crate) asked: Vec<Ipv4Addr>,
     pub(crate) answered: u64,
-    /// To whom, and for which lateness and quota, this node has promised to be patient.
-    pub(crate) promised: Vec<(usize, Duration, Duration)>,
+    /// To whom this node has promised to be patient, and for how long.
+    pub(crate) promised: Vec<(usize, Duration)>,
     /// On whose promise of how much it relies, from when on.
     pub(crate) relies: Vec<(usize, Duration, std::time::Instant)>,
     /// Why it became master: its link told it.

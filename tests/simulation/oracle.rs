@@ -192,9 +192,8 @@ impl Oracle {
         let node = &nodes[id];
         let watch = &mut self.watched[id];
         watch.promised.retain(|(_, _, since)| now < since + PROMISE_KEPT + PATIENCE_MAX);
-        for (to, late, quota) in &deed.promised {
-            let bound = (nanos(*late) * 3).max(nanos(*quota) * 2).min(PATIENCE_MAX);
-            watch.promised.push((*to, bound, now));
+        for (to, bound) in &deed.promised {
+            watch.promised.push((*to, nanos(*bound), now));
         }
         for (from, bound, sent) in &deed.relies {
             watch.relies.insert(*from, (nanos(*bound), node.clock.when(*sent)));

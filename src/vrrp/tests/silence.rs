@@ -137,18 +137,19 @@ fn an_answer_that_nobody_waits_for_changes_nothing() {
 #[test]
 fn a_late_peer_gets_three_times_its_lateness_and_a_throttled_one_two_periods() {
     use PeerNews::{Late, Quota};
-    let table: [(&[PeerNews], Duration); 7] = [
-        (&[Late(ms(100))], ms(300)),
-        (&[Late(ms(150))], ms(450)),
-        (&[Quota(ms(100))], ms(300)),
-        (&[Quota(ms(200))], ms(400)),
-        (&[Late(ms(150)), Quota(ms(200))], ms(450)),
-        // A lesser one waits until the greater does not count any more.
-        (&[Late(ms(150)), Late(ms(10)), Quota(ms(200)), Quota(ms(0))], ms(450)),
+    // What is said, how long this node waits, and for how long it promises to.
+    let table: [(&[PeerNews], Duration, Duration); 7] = [
+        (&[Late(ms(100))], ms(300), ms(300)),
+        (&[Late(ms(150))], ms(450), ms(450)),
+        (&[Quota(ms(100))], ms(300), ms(200)),
+        (&[Quota(ms(200))], ms(400), ms(400)),
+        (&[Late(ms(150)), Quota(ms(200))], ms(450), ms(450)),
+        // A lesser one waits until the greater does not count any more, and is what is promised from now on.
+        (&[Late(ms(150)), Late(ms(10)), Quota(ms(200)), Quota(ms(0))], ms(450), ms(30)),
         // Who is later than this is frozen.
-        (&[Late(ms(5000))], PATIENCE_MAX),
+        (&[Late(ms(5000))], PATIENCE_MAX, PATIENCE_MAX),
     ];
-    for (news, expect) in table {
+    for (news, expect, promised) in table {
         let mut rig = Rig::behind(true, 150);
         for news in news {
             rig.news(*news);
@@ -158,12 +159,38 @@ fn a_late_peer_gets_three_times_its_lateness_and_a_throttled_one_two_periods() {
         for news in news {
             rig.news(*news);
         }
-        let patience = rig.machine.patience(MASTER, rig.now);
-        assert_eq!(patience.max(ms(300)), expect, "what the peer may rely on: {news:?}");
+        assert_eq!(rig.machine.patience(MASTER, rig.now), promised, "what the peer may rely on: {news:?}");
         rig.now += PATIENCE_KEPT;
         rig.hear(150);
         assert_eq!(rig.next().0, one_peer(), "it was not said again: {news:?}");
     }
+}
+
+/// Reports of a falling lateness, each with the promise that answers it: until that one has ended, this node waits for no
+/// less, however much was reported in between.
+#[test]
+fn no_promise_is_answered_that_ends_before_it_is_relied_on() {
+    let mut rig = Rig::behind(true, 150);
+    let start = rig.now;
+    let reports: Vec<(u64, u64)> =
+        [(0, 200), (9_900, 110)].into_iter().chain((0..40).map(|n| (10_000 + 100 * n, 105 - n))).collect();
+    let mut promised = vec![];
+    for (at, late) in reports {
+        rig.now = start + ms(at);
+        rig.hear(150);
+        rig.news(PeerNews::Late(ms(late)));
+        promised.push((rig.now, rig.machine.patience(MASTER, rig.now)));
+        rig.hear(150);
+        let waits = rig.machine.poll_timeout().unwrap().0 - rig.now;
+        for (since, bound) in &promised {
+            let relied = rig.now < *since + ms(9_000);
+            assert!(!relied || waits >= *bound, "at {at} ms {waits:?} of {bound:?} is waited");
+        }
+    }
+    assert_eq!(promised[1].1, ms(330), "the greater one ends 100 ms after this answer");
+    rig.now = start + ms(13_900) + PATIENCE_KEPT;
+    rig.hear(150);
+    assert_eq!(rig.next().0, one_peer(), "nothing was said again");
 }
 
 #[test]
