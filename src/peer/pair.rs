@@ -20,6 +20,8 @@ const SUSPECT_PATIENCE: Duration = Duration::from_millis(20);
 /// A process that dies closes its connections and its listener one after the other: an attempt in between finds the
 /// listener still open, and says nothing.
 const SUSPECT_ATTEMPTS: u32 = 4;
+/// So many of them in a row without any answer, up to the last, and neither the process nor its kernel is there.
+const UNANSWERED: u32 = 3;
 const SUSPECT_AGAIN_AFTER: Duration = Duration::from_millis(2);
 const DIAL_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two attempts; twice as long after each failure.
@@ -63,12 +65,22 @@ pub enum Failure {
     Local,
 }
 
+/// What a failure says about the process that was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Its kernel, or the network, says that it is not there.
+    Gone,
+    /// One segment may be lost as well.
+    Perhaps,
+    Unknown,
+}
+
 impl Failure {
-    /// Neither a process nor its kernel's queue is there.
-    const fn means_gone(self) -> bool {
+    const fn verdict(self) -> Verdict {
         match self {
-            Self::Refused | Self::Unreachable | Self::Unanswered => true,
-            Self::Silent | Self::HungUp | Self::Refusal(_) | Self::Local => false,
+            Self::Refused | Self::Unreachable => Verdict::Gone,
+            Self::Unanswered => Verdict::Perhaps,
+            Self::Silent | Self::HungUp | Self::Refusal(_) | Self::Local => Verdict::Unknown,
         }
     }
 }
@@ -126,6 +138,8 @@ pub struct Pair {
     retry: Duration,
     /// A connection has ended without a goodbye; so many attempts will tell.
     suspect: u32,
+    /// Of those so many in a row were not answered at all.
+    unanswered: u32,
     failure: Option<Failure>,
     questions: u64,
     /// Number of the question that was asked for somebody.
@@ -144,6 +158,7 @@ impl Pair {
             dialling: false,
             retry: RETRY_AT_FIRST,
             suspect: 0,
+            unanswered: 0,
             failure: None,
             questions: 0,
             asked: None,
@@ -209,7 +224,14 @@ impl Pair {
             return;
         }
         self.failure = Some(failure);
-        if self.suspect > 0 && failure.means_gone() {
+        let verdict = failure.verdict();
+        self.unanswered = if verdict == Verdict::Perhaps { self.unanswered + 1 } else { 0 };
+        let is_gone = match verdict {
+            Verdict::Gone => self.suspect > 0,
+            Verdict::Perhaps => self.suspect == 1 && self.unanswered >= UNANSWERED,
+            Verdict::Unknown => false,
+        };
+        if is_gone {
             self.suspect = 0;
             self.count("link_gone");
             self.outputs.push_back(Output::Gone);
@@ -253,7 +275,7 @@ impl Pair {
     pub fn handle_end(&mut self, connection: Connection, now: Instant) {
         if self.connection() == Some(connection) {
             self.count("link_lost");
-            self.suspect = SUSPECT_ATTEMPTS;
+            (self.suspect, self.unanswered) = (SUSPECT_ATTEMPTS, 0);
             self.lose(now);
         }
     }

@@ -29,13 +29,18 @@ fn linked(now: Instant) -> Pair {
 #[test]
 fn an_end_is_a_suspicion_and_only_a_missing_process_confirms_it() {
     use Failure::{HungUp, Local, Refused, Silent, Unanswered, Unreachable};
-    let table: [(&[Failure], bool); 9] = [
+    let table: [(&[Failure], bool); 13] = [
         (&[Refused], true),
         (&[Unreachable], true),
-        (&[Unanswered], true),
+        (&[Unanswered, Refused], true),
+        // One segment is lost easily, and so are two.
+        (&[Unanswered, Unanswered, Unanswered, Unanswered], true),
+        (&[Unanswered, HungUp, Silent, HungUp], false),
+        (&[Unanswered, Unanswered, Unanswered, HungUp], false),
+        (&[HungUp, HungUp, Unanswered, Unanswered], false),
         // Its listener closes after its connections.
         (&[HungUp, Refused], true),
-        (&[Silent, Unanswered], true),
+        (&[HungUp, Unanswered, Unanswered, Unanswered], true),
         (&[HungUp, Silent, HungUp, Refused], true),
         (&[Silent, Silent, Silent, Silent], false),
         (&[HungUp, HungUp, HungUp, HungUp], false),

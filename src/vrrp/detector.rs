@@ -273,12 +273,13 @@ impl Machine {
         }
     }
 
-    /// One interval without an advert is enough: it can be neither late nor unheard. The skew still parts two backups.
+    /// One interval without an advert is enough, and half of one for the way of the next: it can be neither late nor
+    /// unheard. The skew still parts two backups.
     /// News that waited while this process did not run says nothing about who is master by now.
     fn is_gone(&mut self, source: Ipv4Addr, now: Instant) {
         let Some(advert_at) = self.advert_of(source).filter(|_| self.waits_for(source)) else { return };
         self.count("peer_gone");
-        let at = now.max(advert_at + self.master_interval) + self.skew();
+        let at = now.max(advert_at + self.master_interval * 3 / 2) + self.skew();
         if self.timers.deadline(Timer::Down).is_none_or(|down| at < down) {
             self.arm_down(at);
         }
