@@ -96,6 +96,8 @@ pub enum Output {
     Close(Connection),
     /// There is a connection now, and this is it: tell the peer all there is to know.
     Linked(Connection),
+    /// Before that: another process than the one before has greeted, which knows nothing of what that one has said.
+    Restarted,
     Unlinked,
     /// It has answered a question, and is master of these virtual routers.
     Alive {
@@ -210,7 +212,9 @@ impl Pair {
         }
         self.current =
             Some(Current { connection, by, since: now, heard_at: now, next_ping: now + PING_EVERY });
-        self.node = Some(node);
+        if self.node.replace(node).is_some_and(|before| before != node) {
+            self.outputs.push_back(Output::Restarted);
+        }
         (self.suspect, self.failure, self.asked) = (0, None, None);
         (self.dial_at, self.retry) = (None, RETRY_AT_FIRST);
         self.outputs.push_back(Output::Linked(connection));

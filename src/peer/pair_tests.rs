@@ -112,6 +112,18 @@ fn whoever_says_goodbye_or_was_never_there_is_not_gone() {
 }
 
 #[test]
+fn another_process_at_the_same_address_is_told_of() {
+    let now = Instant::now();
+    let mut pair = linked(now);
+    pair.handle_end(1, now);
+    pair.handle_greeted(2, Dialler::Peer, NODE, now);
+    assert_eq!(outputs(&mut pair), [Output::Unlinked, Output::Linked(2)], "the same one");
+    pair.handle_end(2, now);
+    pair.handle_greeted(3, Dialler::Peer, [8; 16], now);
+    assert_eq!(outputs(&mut pair), [Output::Unlinked, Output::Restarted, Output::Linked(3)]);
+}
+
+#[test]
 fn only_the_answer_to_the_question_counts() {
     let now = Instant::now();
     let mut pair = linked(now);

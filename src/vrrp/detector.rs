@@ -42,6 +42,8 @@ pub enum PeerNews {
     /// It will not take over before this node has been silent for so long, for `PATIENCE_KEPT` from `asked` on, which is
     /// when this node sent the message that it answers. The peer's machine says it in `patience`.
     Patient { bound: Duration, asked: Instant },
+    /// It is another process than the one before, and keeps none of its promises.
+    Restarted,
     /// Its process has ended: the link has closed without a goodbye, and nobody is there to open it again.
     Gone,
 }
@@ -174,12 +176,15 @@ impl Machine {
                 self.be_patient(source, now);
             }
             PeerNews::Patient { bound, asked } => peer.patient = Some((bound, asked + PATIENCE_RELIED)),
-            // It may have waited while this process did not run.
-            PeerNews::Alive | PeerNews::Gone if waited => {}
+            PeerNews::Restarted => peer.patient = None,
+            // It may have waited while this process did not run. A promise has ended all the same.
+            PeerNews::Gone if waited => peer.patient = None,
+            PeerNews::Alive if waited => {}
             PeerNews::Alive => self.has_answered(source, now),
             PeerNews::Gone => {
                 peer.gone = true;
                 peer.askable = false;
+                peer.patient = None;
                 self.handle_drained(source, now);
                 self.is_gone(source, now);
             }

@@ -1,6 +1,7 @@
 //! The link between two nodes, as far as the election hears of it: whether it is up, questions and answers, lateness and
 //! what is promised for it, and its end. A connection loses nothing: what cannot pass waits.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use vipgate::vrrp::PeerNews;
@@ -55,6 +56,8 @@ pub(crate) struct Links {
     /// It has one with everybody.
     pub(crate) enabled: bool,
     pub(crate) up: Vec<usize>,
+    /// Which of its processes each peer has had.
+    lives: BTreeMap<usize, u64>,
     /// Arrived while the process was frozen.
     pub(crate) waiting: Vec<Letter>,
     /// The longest time lately in which it did not run, and when that ended.
@@ -85,6 +88,7 @@ impl Links {
     /// With the process.
     pub(crate) fn die(&mut self) {
         self.up.clear();
+        self.lives.clear();
         self.waiting.clear();
         self.worst = None;
     }
@@ -95,11 +99,14 @@ impl Node {
     pub(crate) fn read(&mut self, letter: Letter, peer: std::net::Ipv4Addr, now: Nanos) -> Deed {
         let from = letter.from;
         let mut replies = Vec::new();
+        let mut restarted = false;
         let news = match letter.message {
             Message::Hello { answers } => {
                 if !self.links.up.contains(&from) {
                     self.links.up.push(from);
                 }
+                let before = self.links.lives.insert(from, letter.lives.0);
+                restarted = before.is_some_and(|before| before != letter.lives.0);
                 if !answers {
                     replies.push(Message::Hello { answers: true });
                 }
@@ -121,7 +128,7 @@ impl Node {
             }
             Message::Promise { bound, sent } => {
                 let mut deed = self.tell(peer, &[PeerNews::Patient { bound, asked: sent }], now);
-                deed.relies.push((from, bound, sent));
+                deed.relies.push((from, Some((bound, sent))));
                 return deed;
             }
             Message::Broken => {
@@ -133,7 +140,14 @@ impl Node {
                 PeerNews::Gone
             }
         };
-        let mut deed = self.tell(peer, &[news], now);
+        let mut deed = if restarted {
+            self.tell(peer, &[PeerNews::Restarted, news], now)
+        } else {
+            self.tell(peer, &[news], now)
+        };
+        if restarted || matches!(letter.message, Message::Gone) {
+            deed.relies.push((from, None));
+        }
         deed.letters.splice(0..0, replies.into_iter().map(|reply| (from, reply)));
         deed
     }

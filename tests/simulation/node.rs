@@ -89,8 +89,8 @@ pub(crate) struct Deed {
     pub(crate) answered: u64,
     /// To whom this node has promised to be patient, and for how long.
     pub(crate) promised: Vec<(usize, Duration)>,
-    /// On whose promise of how much it relies, from when on.
-    pub(crate) relies: Vec<(usize, Duration, std::time::Instant)>,
+    /// On whose promise of how much it relies, from when on; `None`: on none of that one's any more.
+    pub(crate) relies: Vec<(usize, Option<(Duration, std::time::Instant)>)>,
     /// Why it became master: its link told it.
     pub(crate) by_link: bool,
 }

@@ -147,8 +147,7 @@ impl Oracle {
         others.map(promise).min().unwrap_or(0)
     }
 
-    /// Another has taken over meanwhile because this one was silent, having heard its last advert. A process that has
-    /// forgotten a promise with its predecessor may have broken it.
+    /// Another has taken over meanwhile because this one was silent, having heard its last advert.
     fn was_replaced(&self, nodes: &[Node], id: usize, paused_for: Nanos, now: Nanos) -> bool {
         let last = self.watched[id].advertised;
         nodes.iter().any(|other| {
@@ -156,10 +155,17 @@ impl Oracle {
             let heard = watch.arrived.filter(|arrived| arrived.from == id && Some(arrived.at) >= last);
             let silenced =
                 watch.took_over.is_some_and(|(at, whose)| at + paused_for > now && whose == Some(id));
-            let remembers = watch.started + PROMISE_KEPT < now;
+            let remembers = self.remembers(other.id, id);
             let same = nodes.iter().all(|node| interval(node) == interval(other));
             other.answers() && heard.is_some() && silenced && remembers && same
         })
+    }
+
+    /// The process keeps the promise that the other one has of its node. The one before it may have made that, as long as
+    /// nobody could tell the other one, which did not run.
+    fn remembers(&self, id: usize, to: usize) -> bool {
+        let promise = self.watched[to].relies.get(&id);
+        promise.is_none_or(|(_, since)| *since >= self.watched[id].started)
     }
 
     /// The kernel of a frozen node accepts nothing once another has taken over because of its silence.
@@ -168,7 +174,7 @@ impl Oracle {
         let whose = watch.took_over.and_then(|(at, whose)| whose.filter(|_| at == now));
         let Some(old) = whose.map(|id| &nodes[id]) else { return Ok(()) };
         let heard = watch.arrived.is_some_and(|arrived| Some(arrived.at) >= self.watched[old.id].advertised);
-        let remembers = watch.started + PROMISE_KEPT < now;
+        let remembers = self.remembers(by, old.id);
         let same = interval(old) == interval(&nodes[by]);
         let frozen = matches!(old.frozen, Some((Freeze::Paused, _)));
         if frozen && heard && remembers && same && old.accepts(now) {
@@ -195,8 +201,11 @@ impl Oracle {
         for (to, bound) in &deed.promised {
             watch.promised.push((*to, nanos(*bound), now));
         }
-        for (from, bound, sent) in &deed.relies {
-            watch.relies.insert(*from, (nanos(*bound), node.clock.when(*sent)));
+        for (from, promise) in &deed.relies {
+            match promise {
+                Some((bound, sent)) => watch.relies.insert(*from, (nanos(*bound), node.clock.when(*sent))),
+                None => watch.relies.remove(from),
+            };
         }
         for (interval, priority) in &deed.heard {
             if *priority == 0 || accepts(node, *priority) {

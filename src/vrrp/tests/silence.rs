@@ -353,3 +353,17 @@ fn a_promise_ends() {
         assert_eq!(goes_on(rig, ms(400)), expect, "{age:?}");
     }
 }
+
+#[test]
+fn a_promise_ends_with_the_process_that_made_it() {
+    let table = [(PeerNews::Gone, false), (PeerNews::Restarted, false), (PeerNews::Askable(false), true)];
+    for (news, expect) in table {
+        let mut rig = Rig::in_state(State::Master);
+        rig.machine.handle_peers(Some(vec![LOWER_ADDRESS]), rig.now);
+        rig.next();
+        let patient = PeerNews::Patient { bound: ms(450), asked: rig.now };
+        rig.machine.handle_peer(LOWER_ADDRESS, patient, rig.now);
+        rig.machine.handle_peer(LOWER_ADDRESS, news, rig.now);
+        assert_eq!(goes_on(rig, ms(400)), expect, "{news:?}");
+    }
+}

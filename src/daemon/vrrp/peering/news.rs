@@ -41,6 +41,7 @@ impl Peering {
                 tell(pairing, PeerNews::Askable(true), instances, shell);
                 self.send_state(pairing, connection, Instant::now());
             }
+            Output::Restarted => tell(pairing, PeerNews::Restarted, instances, shell),
             Output::Unlinked => {
                 info!("the link to {peer} has ended");
                 tell(pairing, PeerNews::Askable(false), instances, shell);
