@@ -207,7 +207,7 @@ impl Machine {
         // Who has promised nothing goes by the interval alone.
         let promised =
             all.iter().map(|address| patient(address).unwrap_or_default()).min().unwrap_or_default();
-        timing::takeover_bound(self.settings.advert_interval.duration()).max(promised)
+        timing::takeover_bound(self.own_interval()).max(promised)
     }
 
     /// How much silence of the master means something, without the skew.

@@ -18,6 +18,7 @@ use super::defence::Defence;
 use super::detector::Detector;
 use super::handover::{StepDown, Then};
 use super::output::{Output, WarningKind};
+use super::pace::Former;
 use super::settings::Settings;
 use super::timers::{Timer, Timers};
 
@@ -86,6 +87,8 @@ pub struct Machine {
     held_since: Option<Instant>,
     /// Of the last renewal.
     pub(super) held_at: Option<Instant>,
+    /// Of the settings before, as long as a backup may go by them.
+    pub(super) former: Option<Former>,
     /// Of the last advert of this mastership.
     pub(super) advertised_at: Option<Instant>,
     /// Time since then that the clock behind `now` has not shown.
@@ -130,6 +133,7 @@ impl Machine {
             held: Vec::new(),
             held_since: None,
             held_at: None,
+            former: None,
             advertised_at: None,
             hidden: Duration::ZERO,
             announcements: Announcements::default(),
@@ -220,10 +224,11 @@ impl Machine {
             self.leave_for_another_router(settings, now);
             return;
         }
-        let whole = self.down_interval(now);
+        let (whole, pace) = (self.down_interval(now), self.own_interval());
         let before = std::mem::replace(&mut self.settings, settings);
         match self.role {
             Role::Master => {
+                self.keep_pace(pace);
                 let removed: Vec<_> =
                     self.held.iter().copied().filter(|a| !self.settings.addresses.contains(a)).collect();
                 if !removed.is_empty() {
@@ -345,6 +350,7 @@ impl Machine {
             self.output(Output::Keep);
         }
         self.timers.clear();
+        self.former = None;
         self.yielded = false;
         self.held_since = None;
         let transition = self.enter(Role::Master, reason, now);
@@ -366,7 +372,8 @@ impl Machine {
         self.count("advert_sent");
         self.advertised_at = Some(now);
         self.hidden = Duration::ZERO;
-        self.timers.arm(Timer::Advert, now + self.settings.advert_interval.duration());
+        self.note_pace();
+        self.timers.arm(Timer::Advert, now + self.own_interval());
     }
 
     fn advert_is_due(&mut self, due: Instant, now: Instant) {
@@ -378,7 +385,7 @@ impl Machine {
             Role::Fault | Role::Blocked | Role::Backup | Role::Stopping | Role::Stopped => return,
         }
         // The rhythm is kept when a timer is a little late, and begun anew when it was missed.
-        let next = due + self.settings.advert_interval.duration();
+        let next = due + self.own_interval();
         if next > now {
             self.timers.arm(Timer::Advert, next);
         }

@@ -14,6 +14,7 @@ mod fence;
 mod handover;
 mod machine;
 mod output;
+mod pace;
 pub mod packet_v2;
 pub mod packet_v3;
 mod preemption;

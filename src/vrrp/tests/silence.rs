@@ -367,3 +367,30 @@ fn a_promise_ends_with_the_process_that_made_it() {
         assert_eq!(goes_on(rig, ms(400)), expect, "{news:?}");
     }
 }
+
+/// A backup may not have heard that the interval is longer: it waits for three of the old ones.
+#[test]
+fn a_longer_interval_counts_once_three_adverts_have_said_it() {
+    let slower = Settings { advert_interval: Centiseconds::try_from(20).unwrap(), ..settings() };
+    // Adverts since the reload, when the last of them left, and the silence that the master survives from there.
+    for (adverts, left_at, expect) in [(1, 0, 300), (2, 100, 300), (3, 200, 600)] {
+        let rig = |frozen| {
+            let mut rig = Rig::in_state(State::Master);
+            rig.machine.reconfigure(slower.clone(), rig.now);
+            let start = rig.now;
+            let mut said = rig.drain().matches("advert").count();
+            while said < adverts {
+                rig.now = rig.machine.poll_timeout().unwrap().0;
+                rig.machine.handle_timeout(rig.now);
+                said += rig.drain().matches("advert").count();
+            }
+            assert_eq!(rig.now - start, ms(left_at), "advert {adverts}");
+            goes_on(rig, frozen)
+        };
+        assert!(rig(ms(expect)) && !rig(ms(expect + 1)), "after advert {adverts}");
+    }
+    let mut rig = Rig::in_state(State::Master);
+    let quicker = Settings { advert_interval: Centiseconds::try_from(5).unwrap(), ..settings() };
+    rig.machine.reconfigure(quicker, rig.now);
+    assert!(!goes_on(rig, ms(151)), "a shorter one counts at once");
+}
