@@ -108,6 +108,7 @@ impl Machine {
         // is heard first. That goes for the address owner too.
         self.arm_down(now + self.down_interval(now));
         self.transition(Role::Backup, reason, now);
+        self.step_is_over(now);
     }
 
     /// Gives a backup the time back in which it did not listen. After a long time, what waits in its sockets is as likely

@@ -188,6 +188,14 @@ impl Machine {
             Then::StandBack => self.stand_back(now),
         }
         self.output(Output::SteppedDown(Ok(reason)));
+        self.step_is_over(now);
+    }
+
+    /// What it was told meanwhile counts from now on.
+    pub(super) fn step_is_over(&mut self, now: Instant) {
+        if let Some(settings) = self.next_settings.take() {
+            self.reconfigure(settings, now);
+        }
     }
 
     pub(super) fn resign_bound_is_over(&mut self, now: Instant) {
@@ -208,6 +216,7 @@ impl Machine {
                     "no peer has taken over within {:?}; this node stays master",
                     step.bound
                 ));
+                self.step_is_over(now);
             }
         }
     }

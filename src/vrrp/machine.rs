@@ -68,6 +68,8 @@ pub(super) struct Heard {
 #[derive(Debug)]
 pub struct Machine {
     pub(super) settings: Settings,
+    /// What counts once a step that is under way has ended.
+    pub(super) next_settings: Option<Settings>,
     pub(super) role: Role,
     reason: String,
     since: Instant,
@@ -121,6 +123,7 @@ impl Machine {
         Self {
             master_interval: settings.advert_interval.duration(),
             settings,
+            next_settings: None,
             role: Role::Fault,
             reason: STARTING.to_owned(),
             since: now,
@@ -214,9 +217,13 @@ impl Machine {
     }
 
     /// Takes effect in place: a master stays master, and says at once what has changed. Only another virtual router id
-    /// or version is another virtual router, which is left and entered anew.
+    /// or version is another virtual router, which is left and entered anew. Whoever is handing over does that first.
     pub fn reconfigure(&mut self, settings: Settings, now: Instant) {
         self.wake(now);
+        if self.role == Role::Resigning {
+            self.next_settings = Some(settings);
+            return;
+        }
         if settings == self.settings {
             return;
         }
@@ -315,6 +322,7 @@ impl Machine {
         if self.role != Role::Fault || self.reason != reason {
             self.transition(Role::Fault, reason, now);
         }
+        self.step_is_over(now);
     }
 
     fn leave_for_another_router(&mut self, settings: Settings, now: Instant) {

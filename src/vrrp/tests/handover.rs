@@ -254,6 +254,42 @@ fn whoever_is_let_in_before_it_stands_back_is_a_backup() {
 }
 
 #[test]
+fn what_is_configured_during_a_handover_counts_after_it() {
+    let other = Ipv4Addr::new(10, 0, 0, 101);
+    let another_address = || Settings { addresses: vec![other], ..settings() };
+    let another_router = || Settings { vrid: Vrid::try_from(7).unwrap(), ..settings() };
+    type End = fn(&mut Rig);
+    let nobody: End = |rig| rig.run(ms(260));
+    let taken: End = |rig| rig.machine.handle_advert(LOWER_ADDRESS, &advert(50), rig.now);
+    let failed: End = |rig| rig.machine.handle_eligible(Err("no".to_owned()), rig.now);
+    for (case, changed, end, state) in [
+        ("it stays master of another address", another_address(), nobody, VrrpState::Master),
+        ("it leaves as what it was", another_router(), nobody, VrrpState::Backup),
+        ("a backup for another address", another_address(), taken, VrrpState::Backup),
+        ("a backup of another router", another_router(), taken, VrrpState::Backup),
+        ("in fault", another_router(), failed, VrrpState::Fault),
+    ] {
+        let mut rig = Rig::in_state(State::Master);
+        rig.machine.handle_failover(ms(250), rig.now);
+        rig.drain();
+        rig.machine.reconfigure(changed.clone(), rig.now);
+        assert_eq!((rig.drain().as_str(), rig.machine.settings()), ("", &settings()), "{case}");
+        end(&mut rig);
+        assert_eq!((rig.machine.settings(), rig.machine.state()), (&changed, state), "{case}");
+        if state == VrrpState::Master {
+            assert_eq!(rig.machine.held(), [other], "{case}");
+        }
+    }
+    // Taken back meanwhile.
+    let mut rig = Rig::in_state(State::Master);
+    rig.machine.handle_failover(ms(250), rig.now);
+    rig.machine.reconfigure(another_router(), rig.now);
+    rig.machine.reconfigure(settings(), rig.now);
+    rig.run(ms(260));
+    assert_eq!((rig.machine.settings(), rig.machine.state()), (&settings(), VrrpState::Master));
+}
+
+#[test]
 fn without_a_relay_connections_end_before_the_address_moves() {
     let standing = || {
         let mut rig = Rig::in_state(State::Master);
