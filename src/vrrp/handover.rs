@@ -153,6 +153,12 @@ impl Machine {
         self.output(Output::Drain { addresses, bound, first: true });
     }
 
+    pub(super) fn release_mastership(&mut self, now: Instant) {
+        if self.primary.is_some() {
+            self.advertise(Advert::RELEASE, now);
+        }
+    }
+
     /// Says priority 0 and waits for a peer.
     pub(super) fn resign(&mut self, now: Instant) {
         let Some(step) = self.stepping_down else { return };

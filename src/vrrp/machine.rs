@@ -345,12 +345,6 @@ impl Machine {
         self.reconsider(now);
     }
 
-    pub(super) fn release_mastership(&mut self, now: Instant) {
-        if self.primary.is_some() {
-            self.advertise(Advert::RELEASE, now);
-        }
-    }
-
     /// RFC 9568 section 6.4.2: the transition of a backup (or of an owner that starts) to Active. It is told last, since
     /// telling takes time.
     pub(super) fn become_master(&mut self, reason: String, now: Instant) {
