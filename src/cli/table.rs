@@ -165,7 +165,8 @@ fn peer(page: &mut Page, peer: &PeerReport) {
         let state = router.state.to_uppercase();
         page.row("", &format!("vrid {} {state}, priority {}{why}", router.vrid, router.priority));
     }
-    page.row("", &format!("at most {} late", span(peer.late)));
+    let connections = count(peer.clients, "connection");
+    page.row("", &format!("{connections} of clients, at most {} late", span(peer.late)));
     if peer.other_config {
         page.row("", "ANOTHER CONFIGURATION than this node's");
     }
@@ -344,6 +345,7 @@ mod tests {
             version: "0.1.0".into(),
             other_config: true,
             late: Duration::from_millis(3),
+            clients: 8,
             routers: vec![PeerRouterReport {
                 vrid: 51,
                 state: "fault".into(),
@@ -372,7 +374,7 @@ mod tests {
     late     at most 7 ms lately; a quota on its processor time can stop it for up to 100 ms
     peer     172.20.128.3 (backup, vipgate 0.1.0) FROZEN: its process does not answer
              vrid 51 FAULT, priority 100: the proxy is down
-             at most 3 ms late
+             8 connections of clients, at most 3 ms late
              ANOTHER CONFIGURATION than this node's
     peer     172.20.128.5 down: nobody listens there
     counted  link_drop_key 2

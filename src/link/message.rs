@@ -320,6 +320,8 @@ pub struct PeerReport {
     pub other_config: bool,
     /// Its worst lateness of the last seconds.
     pub late: Duration,
+    /// Open connections of clients that it has told this node of.
+    pub clients: u64,
     pub routers: Vec<PeerRouterReport>,
 }
 

@@ -27,6 +27,7 @@ pub mod random;
 pub mod raw;
 pub mod read;
 pub mod seccomp;
+pub mod segment;
 pub mod signals;
 pub mod snapshot;
 pub mod sock_diag;

@@ -2,7 +2,7 @@
 //! connection as well. Needs NET_ADMIN and CONFIG_INET_DIAG_DESTROY.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,6 +16,9 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 /// TCP states as bits (include/net/tcp_states.h).
+const ESTABLISHED: u32 = 1 << 1;
+/// The other side has said all that it had to say, and may wait for an answer.
+const CLOSE_WAIT: u32 = 1 << 8;
 const LISTEN: u32 = 1 << 10;
 const TIME_WAIT: u32 = 1 << 6;
 const ALL_STATES: u32 = 0x1fff;
@@ -79,6 +82,39 @@ pub fn destroy_tcp(addresses: &[Ipv4Addr], patience: Duration) -> io::Result<Des
     Ok(outcome)
 }
 
+/// Reads which connections there are, again and again.
+pub struct Connections {
+    socket: Socket,
+}
+
+impl Connections {
+    pub fn open() -> io::Result<Self> {
+        Ok(Self { socket: Socket::open(SockProtocol::NetlinkSockDiag)? })
+    }
+
+    /// Hands the local and the remote address of every TCP connection over IPv4 whose other end may wait for an answer to
+    /// `each`. `port`: those of this local port only, which the kernel sees to. What IPv6 sockets have comes with `mapped`.
+    pub fn list(
+        &mut self,
+        port: Option<u16>,
+        mapped: bool,
+        mut each: impl FnMut(SocketAddrV4, SocketAddrV4),
+    ) -> io::Result<()> {
+        let mut of_port = NO_SOCKET;
+        of_port[..2].copy_from_slice(&port.unwrap_or_default().to_be_bytes());
+        for family in if mapped { &[AF_INET, AF_INET6][..] } else { &[AF_INET] } {
+            let request = request(SOCK_DIAG_BY_FAMILY, *family, ESTABLISHED | CLOSE_WAIT, &of_port);
+            match self.socket.dump(&request, ends) {
+                Ok(found) => found.into_iter().for_each(|(local, remote)| each(local, remote)),
+                // A kernel without IPv6 has no such sockets.
+                Err(error) if *family == AF_INET6 && error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Whether `destroy_tcp` works here, tried on a listener of its own: what is missing, the capability or the kernel's
 /// option, is told only for a socket that exists.
 pub fn probe() -> io::Result<()> {
@@ -101,13 +137,25 @@ fn request(kind: u16, family: u8, states: u32, identity: &[u8; IDENTITY]) -> Mes
 fn identity(received: &Received<'_>) -> Option<(Ipv4Addr, [u8; IDENTITY])> {
     let identity: [u8; IDENTITY] =
         received.payload.get(IDENTITY_AT..IDENTITY_AT + IDENTITY)?.try_into().ok()?;
-    let local = match *received.payload.first()? {
-        AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(identity.get(4..8)?).ok()?)),
-        AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(identity.get(4..20)?).ok()?)),
+    Some((*end(*received.payload.first()?, &identity, 0, 4)?.ip(), identity))
+}
+
+/// Both ends of a connection over IPv4.
+fn ends(received: &Received<'_>) -> Option<(SocketAddrV4, SocketAddrV4)> {
+    let identity = received.payload.get(IDENTITY_AT..IDENTITY_AT + IDENTITY)?;
+    let family = *received.payload.first()?;
+    Some((end(family, identity, 0, 4)?, end(family, identity, 2, 20)?))
+}
+
+/// One end, whose port and address are there in the identity.
+fn end(family: u8, identity: &[u8], port: usize, at: usize) -> Option<SocketAddrV4> {
+    let address = match family {
+        AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(identity.get(at..at + 4)?).ok()?)),
+        AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(identity.get(at..at + 16)?).ok()?)),
         _ => return None,
     };
-    match SocketAddr::new(local.to_canonical(), be_u16_at(&identity, 0)?) {
-        SocketAddr::V4(local) => Some((*local.ip(), identity)),
+    match SocketAddr::new(address.to_canonical(), be_u16_at(identity, port)?) {
+        SocketAddr::V4(end) => Some(end),
         SocketAddr::V6(_) => None,
     }
 }
@@ -185,6 +233,46 @@ mod tests {
                 let sockets = netns::output("ss", &["-Htln"]).unwrap_or_default();
                 assert!(sockets.is_empty() || sockets.contains(&format!(":{port}")), "{sockets}");
             }
+        });
+    }
+
+    #[test]
+    fn connections_are_listed_with_both_ends_and_nothing_else_is() {
+        netns::with("connections_are_listed_with_both_ends_and_nothing_else_is", || {
+            netns::loopback_up();
+            let at = |port| SocketAddrV4::new(Ipv4Addr::new(127, 9, 9, 9), port);
+            let listeners =
+                [TcpListener::bind("0.0.0.0:7000").unwrap(), TcpListener::bind("[::]:7001").unwrap()];
+            let plain = TcpStream::connect(at(7000)).unwrap();
+            let mapped = TcpStream::connect(at(7001)).unwrap();
+            let ended = TcpStream::connect(at(7000)).unwrap();
+            ended.shutdown(std::net::Shutdown::Write).unwrap();
+            drop(TcpStream::connect("[::1]:7001").unwrap());
+            let accepted: Vec<_> = listeners.iter().map(|listener| listener.accept().unwrap()).collect();
+            let remote = |stream: &TcpStream| match stream.local_addr().unwrap() {
+                SocketAddr::V4(address) => address,
+                SocketAddr::V6(_) => unreachable!(),
+            };
+            let mut connections = Connections::open().unwrap();
+            let mut list = |port, mapped| {
+                let mut found = vec![];
+                connections
+                    .list(port, mapped, |local, remote| {
+                        if local.ip() == at(0).ip() {
+                            found.push((local.port(), remote));
+                        }
+                    })
+                    .unwrap();
+                found.sort_unstable();
+                found
+            };
+            let mut all = vec![(7000, remote(&plain)), (7000, remote(&ended)), (7001, remote(&mapped))];
+            all.sort_unstable();
+            assert_eq!(list(None, true), all);
+            assert_eq!(list(Some(7001), true), [(7001, remote(&mapped))]);
+            assert_eq!(list(Some(7001), false), []);
+            assert_eq!(list(Some(7000), false), all[..2]);
+            drop(accepted);
         });
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::clients::Change;
 use super::frame::MAX_PAYLOAD;
 use super::refusal::Refusal;
 
@@ -27,6 +28,8 @@ pub enum Message {
     Farewell(Farewell),
     /// Once a master gave that virtual router up in good order, and has no connection left.
     Drained { vrid: u8 },
+    /// Open connections of clients, as they come and go.
+    Clients(Change),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,7 @@ const STATE: u8 = 3;
 const PATIENCE: u8 = 4;
 const FAREWELL: u8 = 5;
 const DRAINED: u8 = 6;
+const CLIENTS: u8 = 7;
 
 impl Message {
     /// Kind and payload of its frame.
@@ -95,6 +99,7 @@ impl Message {
             }
             Self::Farewell(why) => (FAREWELL, vec![why.code()]),
             Self::Drained { vrid } => (DRAINED, vec![*vrid]),
+            Self::Clients(change) => (CLIENTS, change.emit()),
         }
     }
 
@@ -120,6 +125,7 @@ impl Message {
             }
             FAREWELL => Self::Farewell(Farewell::from_code(*payload.first().ok_or(Refusal::Malformed)?)),
             DRAINED => Self::Drained { vrid: *payload.first().ok_or(Refusal::Malformed)? },
+            CLIENTS => Self::Clients(Change::parse(payload)?),
             _ => return Ok(None),
         }))
     }
@@ -202,7 +208,17 @@ fn saturated(micros: u128) -> u32 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::clients::Client;
     use super::*;
+
+    fn client(n: u16) -> Client {
+        Client {
+            virtual_address: [10, 0, 0, 99].into(),
+            port: 80,
+            address: [10, 1, 0, 1].into(),
+            client_port: n,
+        }
+    }
 
     #[test]
     fn every_message_arrives_as_it_was_sent() {
@@ -233,6 +249,12 @@ mod tests {
             Message::Farewell(Farewell::Duplicate),
             Message::Farewell(Farewell::Settings),
             Message::Drained { vrid: 51 },
+            Message::Clients(Change {
+                anew: true,
+                opened: vec![client(1), client(2)],
+                closed: vec![client(3)],
+            }),
+            Message::Clients(Change::default()),
         ];
         for message in table {
             let (kind, payload) = message.emit();
@@ -242,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused_and_what_is_new_is_passed_over() {
-        let refused: [(u8, &[u8]); 7] = [
+        let refused: [(u8, &[u8]); 10] = [
             (ASK, b"1234567"),
             (ALIVE, b""),
             (STATE, b"{"),
@@ -250,6 +272,9 @@ mod tests {
             (STATE, b"{\"routers\": [{\"vrid\": 256}]}"),
             (PATIENCE, b"12345678123456"),
             (FAREWELL, b""),
+            (CLIENTS, &[0, 0]),
+            (CLIENTS, &[0, 0, 1]),
+            (CLIENTS, &[2, 0, 0]),
         ];
         for (kind, payload) in refused {
             assert_eq!(Message::parse(kind, payload), Err(Refusal::Malformed), "{kind} {payload:?}");

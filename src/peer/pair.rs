@@ -269,9 +269,11 @@ impl Pair {
                 }
                 false
             }
-            Message::Ask { .. } | Message::State(_) | Message::Patience { .. } | Message::Drained { .. } => {
-                true
-            }
+            Message::Ask { .. }
+            | Message::State(_)
+            | Message::Patience { .. }
+            | Message::Drained { .. }
+            | Message::Clients(_) => true,
         }
     }
 

@@ -261,12 +261,25 @@ impl Machine {
     /// A master that gave up in good order, or has just been outranked, goes on serving the connections that it has;
     /// their segments arrive here from the announcement on. One that fell silent serves nothing.
     pub(super) fn begin_relay(&mut self, now: Instant) {
-        let Some(Heard { from, priority }) = self.heard else { return };
-        let serves = priority == Advert::RELEASE || self.preempts(priority, now);
-        if self.relays && serves && !self.detector.is_gone(from) {
+        let Some((from, true)) = self.predecessor(now) else { return };
+        if self.relays {
             self.relays_to = Some(from);
             self.output(Output::Relay { addresses: self.settings.addresses.clone(), old: from });
             self.timers.arm(Timer::Relay, now + self.settings.drain_timeout + FAREWELL);
+        }
+    }
+
+    /// Whom this node replaces, and whether that one goes on serving the connections that it has.
+    fn predecessor(&self, now: Instant) -> Option<(Ipv4Addr, bool)> {
+        let Heard { from, priority } = self.heard?;
+        let lives_on = priority == Advert::RELEASE || self.preempts(priority, now);
+        Some((from, lives_on && !self.detector.is_gone(from)))
+    }
+
+    /// After a move that nobody has planned: nobody else tells those clients that they wait in vain.
+    pub(super) fn tell_clients(&mut self, now: Instant) {
+        if let Some((old, false)) = self.predecessor(now) {
+            self.output(Output::TellClients { addresses: self.settings.addresses.clone(), old });
         }
     }
 

@@ -358,6 +358,7 @@ impl Machine {
         let transition = self.enter(Role::Master, reason, now);
         self.begin_relay(now);
         self.take_addresses(now);
+        self.tell_clients(now);
         self.output(Output::Transition(transition));
     }
 

@@ -42,6 +42,12 @@ pub enum Output {
         old: Ipv4Addr,
     },
     EndRelay,
+    /// `old` was master and serves nothing any more: clients that have a connection with it at these addresses wait for
+    /// an answer that never comes, and are to be told. Comes after the announcement, so that theirs comes here.
+    TellClients {
+        addresses: Vec<Ipv4Addr>,
+        old: Ipv4Addr,
+    },
     /// One ARP probe (RFC 5227 section 2.1.1): who answers, claims the address.
     Probe {
         address: Ipv4Addr,

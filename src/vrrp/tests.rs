@@ -158,6 +158,7 @@ fn tell(output: Output) -> Option<String> {
         Output::Announce { .. } => "announce".to_owned(),
         Output::Relay { old, .. } => format!("relay to {old}"),
         Output::EndRelay => "end relay".to_owned(),
+        Output::TellClients { old, .. } => format!("tell clients of {old}"),
         Output::Probe { .. } => "probe".to_owned(),
         Output::Ask { peer } => format!("ask {peer}"),
         Output::Drain { first, bound, .. } => format!("drain {}{bound:?}", if first { "first " } else { "" }),

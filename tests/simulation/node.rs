@@ -390,6 +390,7 @@ impl Node {
             Output::DestroySockets { .. }
             | Output::Relay { .. }
             | Output::EndRelay
+            | Output::TellClients { .. }
             | Output::Drain { .. }
             | Output::Keep
             | Output::Drained => {}

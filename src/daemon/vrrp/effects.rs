@@ -63,6 +63,7 @@ impl Instance {
             }
             Output::Relay { addresses, old } => self.relay(&addresses, old),
             Output::EndRelay => self.end_relay(),
+            Output::TellClients { addresses, old } => shell.bereaved.push((addresses, old)),
             Output::Probe { address } => {
                 if let Some(mac) = self.wire.as_ref().map(|wire| wire.place.mac) {
                     self.send_arp(&Frame::probe(mac, address));
@@ -246,9 +247,11 @@ impl Instance {
 fn claims_mastership(output: &Output) -> bool {
     match output {
         Output::SendAdvert(advert) => !advert.releases(),
-        Output::Hold { .. } | Output::Announce { .. } | Output::AnswerArp(true) | Output::Relay { .. } => {
-            true
-        }
+        Output::Hold { .. }
+        | Output::Announce { .. }
+        | Output::AnswerArp(true)
+        | Output::Relay { .. }
+        | Output::TellClients { .. } => true,
         Output::Release { .. }
         | Output::DestroySockets { .. }
         | Output::DiscardReceived

@@ -35,6 +35,8 @@ pub(super) struct Shell {
     pub(super) asked: Vec<Ipv4Addr>,
     /// Virtual routers whose old connections are gone: the peers are to be told.
     pub(super) drained: Vec<u8>,
+    /// Addresses whose old owner serves nothing any more, with that one: its clients are to be told.
+    pub(super) bereaved: Vec<(Vec<Ipv4Addr>, Ipv4Addr)>,
     watch: Watch,
     /// With their numbers, in order: one that is noticed in the middle of something concerns everybody, but nobody twice.
     gaps: VecDeque<(u64, Gap)>,
@@ -54,6 +56,7 @@ impl Shell {
             vrids: vec![],
             asked: vec![],
             drained: vec![],
+            bereaved: vec![],
             moved: Boottime(clock::boottime_ns()),
             watch: Watch::new(clock::read()),
             gaps: VecDeque::new(),

@@ -320,3 +320,33 @@ fn without_a_relay_connections_end_before_the_address_moves() {
     rig.machine.handle_advert(HIGHER_ADDRESS, &advert(0), rig.now);
     assert!(!whole_story(&mut rig, ms(1000)).contains("relay"));
 }
+
+#[test]
+fn clients_are_told_only_after_a_move_that_nobody_has_planned() {
+    let heard = |priority: u8| {
+        move |rig: &mut Rig| rig.machine.handle_advert(HIGHER_ADDRESS, &advert(priority), rig.now)
+    };
+    let gone = |rig: &mut Rig| rig.machine.handle_peer(HIGHER_ADDRESS, PeerNews::Gone, rig.now);
+    type Before = Box<dyn Fn(&mut Rig)>;
+    let table: [(&str, Vec<Before>, bool); 7] = [
+        ("nobody was heard", vec![], false),
+        ("it is silent", vec![Box::new(heard(150))], true),
+        ("its process is gone", vec![Box::new(heard(150)), Box::new(gone)], true),
+        ("it has released", vec![Box::new(heard(150)), Box::new(heard(0))], false),
+        ("it is the lesser one", vec![Box::new(heard(50))], false),
+        ("it is the lesser one, and gone", vec![Box::new(heard(50)), Box::new(gone)], true),
+        ("it came back", vec![Box::new(heard(150)), Box::new(gone), Box::new(heard(0))], false),
+    ];
+    for relays in [true, false] {
+        for (what, before, expect) in &table {
+            let mut rig = Rig::standing(settings());
+            rig.machine.handle_relays(relays);
+            before.iter().for_each(|event| event(&mut rig));
+            let story = whole_story(&mut rig, ms(500));
+            let told = story.find("tell clients of 10.0.0.7");
+            assert_eq!(told.is_some(), *expect, "{what}: {story}");
+            assert!(told.is_none_or(|at| story.find("announce").is_some_and(|announced| announced < at)));
+            assert_eq!(rig.machine.state(), VrrpState::Master, "{what}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::clients::Look;
 use super::keys::Found;
 use super::roster::Pairing;
 use crate::net::InterfaceName;
@@ -59,6 +60,8 @@ pub(in super::super) enum Event {
     /// Of this node's own.
     Keys(Found),
     Quota(Option<Duration>),
+    /// At the connections of clients.
+    Looked(Look),
 }
 
 /// A connection over which both sides have shown what they have.

@@ -39,6 +39,11 @@ impl Peering {
             Output::Linked(connection) => {
                 info!("linked with {peer}");
                 tell(pairing, PeerNews::Askable(true), instances, shell);
+                if let Some(peer) = self.peers.get_mut(&pairing) {
+                    // Whoever it is now has its own.
+                    peer.clients.clear();
+                    peer.knows_clients = false;
+                }
                 self.send_state(pairing, connection, Instant::now());
             }
             Output::Restarted => tell(pairing, PeerNews::Restarted, instances, shell),
@@ -113,6 +118,7 @@ impl Peering {
                     instance.settle(shell);
                 }
             }
+            Message::Clients(change) => self.remember_clients(pairing, change, instances),
             // The pair's own.
             Message::Alive { .. } | Message::Farewell(_) => {}
         }
@@ -137,7 +143,7 @@ impl Peering {
         }
     }
 
-    fn linked(&self) -> Vec<(Pairing, Connection)> {
+    pub(super) fn linked(&self) -> Vec<(Pairing, Connection)> {
         self.peers.iter().filter_map(|(pairing, p)| Some((*pairing, p.pair.connection()?))).collect()
     }
 

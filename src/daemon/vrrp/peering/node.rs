@@ -13,6 +13,7 @@ use tracing::{debug, info};
 use super::super::instance::Instance;
 use super::super::lateness::Lateness;
 use super::super::shell::Shell;
+use super::clients::Clients;
 use super::connection::{self, Admitted, Credentials, Event, Meeting, Route};
 use super::keys::{Found, KeySource};
 use super::roster::{self, Pairing};
@@ -20,11 +21,13 @@ use super::words::{About, Sent};
 use crate::config::{Config, PeerLink};
 use crate::net::InterfaceName;
 use crate::os::{cpu, random};
-use crate::peer::{Connection, Dialler, Ends, Failure, Farewell, Key, Message, Node, Pair, Refusal, State};
+use crate::peer::{
+    Connection, Dialler, Ends, Failure, Farewell, Key, Message, Node, Pair, Refusal, Remembered, State,
+};
 
 /// Of all connections, for the event loop; whoever has more waits.
 const INBOX: usize = 64;
-/// For one connection: more than a peer that runs leaves unread.
+/// For one connection: a list of all clients, and more than a peer that runs leaves unread.
 const OUTBOX: usize = 256;
 /// Of one peer, or of whoever speaks from its address.
 const GREETINGS_AT_ONCE: usize = 4;
@@ -42,7 +45,7 @@ pub(in super::super) struct Peering {
     pub(super) settings: Option<PeerLink>,
     pub(super) source: KeySource,
     node: Node,
-    events: mpsc::Sender<Event>,
+    pub(super) events: mpsc::Sender<Event>,
     admitted: watch::Sender<Admitted>,
     /// Places for those who are no peers yet.
     greetings: Arc<Semaphore>,
@@ -55,6 +58,7 @@ pub(in super::super) struct Peering {
     /// What came with a greeting.
     first: Option<(Connection, Message)>,
     pub(super) counters: BTreeMap<&'static str, u64>,
+    pub(super) clients: Clients,
     pub(super) about: About,
     lateness: Lateness,
     pub(super) said: State,
@@ -72,6 +76,10 @@ pub(super) struct Peer {
     /// Its last word, and since when it has another configuration than this node.
     pub(super) state: Option<State>,
     pub(super) drifts_since: Option<Instant>,
+    /// Of which it has told.
+    pub(super) clients: Remembered,
+    /// It was told of this node's.
+    pub(super) knows_clients: bool,
 }
 
 impl Peer {
@@ -83,6 +91,8 @@ impl Peer {
             sent: Sent::default(),
             state: None,
             drifts_since: None,
+            clients: Remembered::default(),
+            knows_clients: false,
         }
     }
 }
@@ -113,6 +123,7 @@ impl Peering {
             partings: 0,
             first: None,
             counters: BTreeMap::new(),
+            clients: Clients::new(now),
             about: About::default(),
             lateness: Lateness::new(now),
             said: State::default(),
@@ -127,6 +138,7 @@ impl Peering {
     pub(in super::super) fn configure(&mut self, config: &Config) {
         self.about.node.clone_from(&config.node);
         self.source.configure(&config.link);
+        self.clients.configure(config);
         let now = Instant::now();
         if self.settings.as_ref().is_some_and(|settings| settings.port != config.link.port) {
             for pairing in self.peers.keys().copied().collect::<Vec<_>>() {
@@ -143,7 +155,7 @@ impl Peering {
 
     pub(in super::super) fn poll_timeout(&self) -> Instant {
         let pairs = self.peers.values().filter_map(|peer| peer.pair.poll_timeout()).map(|(at, _)| at);
-        pairs.min().unwrap_or(self.next_look).min(self.next_look)
+        pairs.chain(self.clients.poll_timeout()).min().unwrap_or(self.next_look).min(self.next_look)
     }
 
     /// The event loop wanted to turn at `due`.
@@ -192,6 +204,7 @@ impl Peering {
             Event::Message(connection, message) => {
                 self.take_message(connection, &message, instances, shell, now);
             }
+            Event::Looked(look) => self.take_look(look, instances, shell, now),
             Event::Ended(connection, end) => {
                 self.partings = self.partings.saturating_sub(1);
                 if let Err(refusal) = end {
@@ -232,6 +245,7 @@ impl Peering {
             self.about.quota = self.lateness.quota();
             self.say_state(instances, now);
             self.say_drift(shell, now);
+            self.look_at_clients(instances, shell, now);
         }
         for asked in std::mem::take(&mut shell.asked) {
             self.peers.iter_mut().filter(|((_, peer), _)| *peer == asked).for_each(|(_, p)| p.pair.ask());
@@ -245,6 +259,7 @@ impl Peering {
             }
         }
         self.settle(instances, shell);
+        self.tell_clients(instances, shell);
     }
 
     /// The role ends: the peers are told, and a moment is given for it.

@@ -44,6 +44,7 @@ fn one(address: Ipv4Addr, peer: &Peer, now: Instant) -> PeerReport {
         version,
         other_config: peer.drifts_since.is_some(),
         late: Duration::from_nanos(late_ns),
+        clients: peer.clients.len() as u64,
         routers: routers
             .into_iter()
             .map(|router| PeerRouterReport {

@@ -10,7 +10,7 @@ use nix::sys::socket::{MsgFlags, recv};
 
 use super::instance;
 use super::network::{Namespace, Node, VIP, answering, config, eventually, run, unicast, with_bridge};
-use crate::config::VrrpInstance;
+use crate::config::{Config, VrrpInstance};
 use crate::link::{LinkReport, PeerLinkState, ToVrrp, VrrpState};
 use crate::net::Priority;
 use crate::os::netlink::Route;
@@ -23,10 +23,10 @@ const B: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 12);
 const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 13);
 
 /// A key file, gone when dropped.
-struct KeyFile(PathBuf);
+pub(super) struct KeyFile(pub(super) PathBuf);
 
 impl KeyFile {
-    fn new(name: &str, letters: &str) -> Self {
+    pub(super) fn new(name: &str, letters: &str) -> Self {
         let file = Self(std::env::temp_dir().join(format!("vipgate-link-{name}-{}", std::process::id())));
         file.write(letters);
         file
@@ -52,9 +52,12 @@ fn keys(letter: &str) -> Keys {
 }
 
 fn start(last: u8, instance: VrrpInstance, key: &Path) -> Node {
+    start_with(last, config(vec![instance]), key)
+}
+
+pub(super) fn start_with(last: u8, mut config: Config, key: &Path) -> Node {
     let namespace = Namespace::new();
     namespace.plug_in("eth0", Ipv4Addr::new(10, 50, 0, last));
-    let mut config = config(vec![instance]);
     config.link.key_file = Some(key.to_owned());
     let mut node = Node::unconfigured("", namespace, config);
     node.commit();
@@ -66,7 +69,7 @@ fn pair(key: &KeyFile) -> (Node, Node) {
     linked(start(11, unicast(200, &[11, 12]), &key.0), start(12, unicast(100, &[11, 12]), &key.0))
 }
 
-fn linked(mut a: Node, mut b: Node) -> (Node, Node) {
+pub(super) fn linked(mut a: Node, mut b: Node) -> (Node, Node) {
     a.becomes(VrrpState::Master);
     b.becomes(VrrpState::Backup);
     for node in [&mut a, &mut b] {
@@ -76,7 +79,7 @@ fn linked(mut a: Node, mut b: Node) -> (Node, Node) {
     (a, b)
 }
 
-fn report(node: &mut Node) -> LinkReport {
+pub(super) fn report(node: &mut Node) -> LinkReport {
     node.report().link
 }
 
@@ -84,7 +87,7 @@ fn state(node: &mut Node) -> Option<PeerLinkState> {
     report(node).peers.first().map(|peer| peer.link)
 }
 
-fn count(node: &mut Node, counter: &str) -> u64 {
+pub(super) fn count(node: &mut Node, counter: &str) -> u64 {
     report(node).counters.iter().find(|(name, _)| name == counter).map_or(0, |(_, count)| *count)
 }
 

@@ -1,6 +1,7 @@
 //! Vrrp roles as processes of their own, each in a network namespace, on one bridge, with the test in PID 1's place.
 //! What they do is read from the kernel by foreign tools.
 
+mod clients;
 mod failover;
 mod fencing;
 mod groups;
