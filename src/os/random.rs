@@ -11,9 +11,11 @@ pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
     let mut filled = 0;
     while filled < N {
         let rest = &mut bytes[filled..];
+        // Not by its name in libc: the standard library refers to that weakly, and where all is linked into one static
+        // file it then leads nowhere.
         // SAFETY: the pointer and the length are those of one slice, which the kernel writes to.
-        match unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) } {
-            n if n >= 0 => filled += n.unsigned_abs(),
+        match unsafe { libc::syscall(libc::SYS_getrandom, rest.as_mut_ptr(), rest.len(), 0) } {
+            n if n >= 0 => filled += usize::try_from(n).unwrap_or_default(),
             _ if Errno::last() == Errno::EINTR => {}
             _ => return Err(io::Error::last_os_error()),
         }
