@@ -39,6 +39,11 @@ impl Machine {
         }
     }
 
+    /// When the last advert of this mastership left.
+    pub fn advertised_at(&self) -> Option<Instant> {
+        self.advertised_at
+    }
+
     /// Somebody asks for one of the addresses: is the answer ours to give? Asked for every request, so that one that
     /// waited while this process did not run finds the fence shut. May leave outputs.
     pub fn answers(&mut self, now: Instant) -> bool {

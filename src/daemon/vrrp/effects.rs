@@ -44,7 +44,10 @@ impl Instance {
         let now = Instant::now();
         match output {
             Output::SendAdvert(advert) => self.send_advert(&advert),
-            Output::Hold { addresses, lease } => self.hold(&addresses, lease, shell, now),
+            Output::Hold { addresses, lease } => {
+                self.raise_gate(now);
+                self.hold(&addresses, lease, shell, now);
+            }
             Output::Release { addresses } => self.release(&addresses, shell),
             Output::DestroySockets { addresses } => {
                 self.doomed.extend(addresses);
@@ -73,6 +76,7 @@ impl Instance {
                 let number = shell.next_departure();
                 self.departure = Some(number);
                 shell.tell(FromVrrp::Leave { number, addresses, bound, before: first });
+                self.keep_gate(now);
             }
             Output::Keep => {
                 if let Some(number) = self.departure.take() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::instance::Instance;
+use crate::config::Transport;
 use crate::os::nft;
 use crate::os::nft::gate::Gate;
 use crate::vrrp::timing;
@@ -30,6 +31,14 @@ impl Instance {
         if self.wire.is_none() {
             return;
         }
+        // Without a peer no advert leaves that would open it. And who keeps an address only for the connections that it
+        // has, silent in ARP, says nothing any more and needs all that comes in.
+        if !self.has_audience() || self.machine.is_lingering() {
+            if self.gatekeeper.in_force.is_some() {
+                self.remove_gate();
+            }
+            return;
+        }
         let wanted = Gate {
             addresses: self.config.addresses().collect(),
             stays_open: timing::gate(self.machine.takeover_bound(now)),
@@ -39,7 +48,9 @@ impl Instance {
         if self.gatekeeper.in_force.as_ref() == Some(&wanted) && nft::gate::present(vrid).unwrap_or(true) {
             return;
         }
-        match wanted.install(vrid, self.machine.master_since().is_some()) {
+        let said = self.machine.advertised_at().filter(|_| self.machine.master_since().is_some());
+        let open = said.map_or(Duration::ZERO, |at| (at + wanted.stays_open).saturating_duration_since(now));
+        match wanted.install(vrid, open) {
             Ok(()) => self.gatekeeper.in_force = Some(wanted),
             Err(error) => {
                 self.gatekeeper.in_force = None;
@@ -51,6 +62,21 @@ impl Instance {
                     );
                 }
             }
+        }
+    }
+
+    /// One that was taken away is put back before the address is held.
+    pub(super) fn raise_gate(&mut self, now: Instant) {
+        if self.gatekeeper.in_force.is_none() && !self.gatekeeper.said {
+            self.keep_gate(now);
+        }
+    }
+
+    /// Whether its adverts go to anybody.
+    fn has_audience(&self) -> bool {
+        match self.config.transport {
+            Transport::Multicast => true,
+            Transport::Unicast { .. } => !self.peers.is_empty(),
         }
     }
 

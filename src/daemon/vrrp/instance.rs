@@ -242,6 +242,7 @@ impl Instance {
             info!(instance = self.config.name, "peers: {peers:?}");
             self.peers = peers;
             self.expect();
+            self.keep_gate(now);
         }
         self.machine.handle_peers(all.then(|| self.peers.clone()), now);
         self.settle(shell);

@@ -21,6 +21,9 @@ const HOOK_OUTPUT: u32 = 3;
 const LOOPBACK: u32 = 1;
 const WORD: &str = "gate";
 const SET: &str = "open";
+/// The kernel clears the set once a second; until then what has run out takes its place beside what is added anew, and
+/// in a set that is full an advert would open nothing.
+const EXPIRED: u32 = 64;
 
 /// RFC 791, and the second byte of an advert of either version.
 const PROTOCOL: Field = Field { base: Base::Network, offset: 9, length: 1 };
@@ -39,11 +42,11 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// In one step in place of whatever has its name. `open`: an advert has just left.
-    pub fn install(&self, vrid: Vrid, open: bool) -> Result<(), Error> {
+    /// In one step in place of whatever has its name. `open`: for as long as the last advert would have opened it.
+    pub fn install(&self, vrid: Vrid, open: Duration) -> Result<(), Error> {
         let addresses = &self.addresses;
         let size = u32::try_from(addresses.len()).ok().filter(|_| addresses.len() <= MAX_ADDRESSES);
-        let size = size.ok_or(Error::TooManyAddresses(addresses.len()))?;
+        let size = size.ok_or(Error::TooManyAddresses(addresses.len()))? * EXPIRED;
         let mut table = Table::second(Family::Ipv4, vrid, WORD);
         table.set_of_addresses(SET, size, self.stays_open);
         table.base_chain("input", HOOK_INPUT, 0);
@@ -61,9 +64,10 @@ impl Gate {
                 refresh(list, &address.octets(), SET)
             });
         }
-        if open {
+        let open = open.min(self.stays_open);
+        if open.as_millis() > 0 {
             for address in addresses {
-                table.element(SET, &address.octets());
+                table.element(SET, &address.octets(), open);
             }
         }
         table.replace()
@@ -108,8 +112,8 @@ mod tests {
     #[test]
     fn the_table_is_the_one_that_nft_itself_would_write() {
         netns::with("the_table_is_the_one_that_nft_itself_would_write", || {
-            gate(&VIPS[..1], 240, vec![]).install(vrid(), true).unwrap();
-            gate(&VIPS, 48, vec![PEER]).install(vrid(), false).unwrap();
+            gate(&VIPS[..1], 240, vec![]).install(vrid(), Duration::from_millis(100)).unwrap();
+            gate(&VIPS, 48, vec![PEER]).install(vrid(), Duration::ZERO).unwrap();
             assert!(present(vrid()).unwrap());
             close(vrid()).unwrap();
             let Some(ours) = netns::output("nft", &["list", "ruleset"]) else { return };
@@ -118,7 +122,7 @@ mod tests {
             assert!(!present(vrid()).unwrap());
             assert_eq!(netns::output("nft", &["list", "ruleset"]).as_deref(), Some(""));
             let script = "table ip vipgate-51-gate {
-                set open { type ipv4_addr; size 2; flags dynamic, timeout; timeout 48ms; }
+                set open { type ipv4_addr; size 128; flags dynamic, timeout; timeout 48ms; }
                 chain input { type filter hook input priority filter; policy accept;
                     ether saddr 02:00:00:00:00:09 accept
                     ip daddr 10.9.0.99 ip daddr != @open iif != \"lo\" counter drop
@@ -152,10 +156,10 @@ mod tests {
             netns::loopback_up();
             let Some((near, far)) = netns::veth() else { return };
             // The far end is the node: its address, its listener, its gate, its adverts.
-            let (_listener, adverts) = netns::far_end(&near, &far, |link| {
+            let (listener, adverts) = netns::far_end(&near, &far, |link| {
                 netns::output("ip", &["addr", "add", "10.9.0.99/24", "dev", link.name.as_str()]).unwrap();
                 let listener = TcpListener::bind("0.0.0.0:80").unwrap();
-                gate(&VIPS[..1], 200, vec![]).install(vrid(), false).unwrap();
+                gate(&VIPS[..1], 200, vec![]).install(vrid(), Duration::ZERO).unwrap();
                 (listener, VrrpSocket::open(&link.name, link.index, false).unwrap())
             });
             netns::output("ip", &["addr", "add", "10.9.0.1/24", "dev", near.name.as_str()]).unwrap();
@@ -176,6 +180,19 @@ mod tests {
             }
             assert!(accepted > 0);
             assert!(becomes(VIPS[0], false), "silence");
+            // Each advert opens it, also right after it has run out.
+            listener.set_nonblocking(true).unwrap();
+            let mut opened = 0;
+            for _ in 0..12 {
+                // Its queue is short.
+                while listener.accept().is_ok() {}
+                advertise(51);
+                opened += u32::from(
+                    TcpStream::connect_timeout(&(VIPS[0], 80).into(), Duration::from_millis(100)).is_ok(),
+                );
+                assert!(becomes(VIPS[0], false));
+            }
+            assert!(opened >= 6, "{opened} of 12 late adverts opened the gate");
         });
     }
 }

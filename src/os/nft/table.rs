@@ -68,12 +68,15 @@ impl Table {
         self.messages.push(milliseconds(be32(set, NFTA_SET_ID, 1), NFTA_SET_TIMEOUT, timeout));
     }
 
-    pub(super) fn element(&mut self, set: &str, value: &[u8]) {
+    pub(super) fn element(&mut self, set: &str, value: &[u8], timeout: Duration) {
         const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
         const NFTA_LIST_ELEM: u16 = 1;
         const NFTA_SET_ELEM_KEY: u16 = 1;
+        const NFTA_SET_ELEM_TIMEOUT: u16 = 4;
         let element = self.of_set(NEW_ELEMENT, CREATE, set).nested(NFTA_SET_ELEM_LIST_ELEMENTS, |m| {
-            m.nested(NFTA_LIST_ELEM, |m| value_of(m, NFTA_SET_ELEM_KEY, value))
+            m.nested(NFTA_LIST_ELEM, |m| {
+                milliseconds(value_of(m, NFTA_SET_ELEM_KEY, value), NFTA_SET_ELEM_TIMEOUT, timeout)
+            })
         });
         self.messages.push(element);
     }
