@@ -1,6 +1,8 @@
 //! How many CPUs this process may use: its affinity, and its cgroup's quota.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +19,24 @@ pub fn usable() -> usize {
 /// A process with a quota may be held up for nearly as long as this once it has used its share; `None`: it has no quota.
 pub fn quota_period() -> Option<Duration> {
     quotas().into_iter().map(|quota| quota.period).max()
+}
+
+/// What the first thread of this process waits for.
+#[derive(Debug)]
+pub struct RunQueue(File);
+
+impl RunQueue {
+    pub fn open() -> io::Result<Self> {
+        File::open("/proc/self/schedstat").map(Self)
+    }
+
+    /// The time so far in which it wanted to run and other processes did. Whoever is frozen does not want to.
+    pub fn waited(&self) -> Option<Duration> {
+        let mut space = [0; 80];
+        let n = self.0.read_at(&mut space, 0).ok()?;
+        let text = std::str::from_utf8(space.get(..n)?).ok()?;
+        text.split_ascii_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+    }
 }
 
 /// What the kernel's CFS bandwidth control grants a group.
@@ -75,6 +95,15 @@ fn parse(quota: &str, period: &str) -> Option<Quota> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sleeping_is_no_waiting() {
+        let Ok(queue) = RunQueue::open() else { return println!("skipped: this kernel counts no waiting") };
+        let before = queue.waited().unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        // Of the first thread, which does nothing but wait for the tests to end.
+        assert!(queue.waited().unwrap() - before < Duration::from_millis(300));
+    }
 
     #[test]
     fn quotas_are_rounded_up() {

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 const SPAN: Duration = Duration::from_secs(5);
 /// A process that is later than this was frozen, and has lost what it held.
 const FROZEN: Duration = Duration::from_secs(1);
+/// So much may come from the clock's own coarseness, and from what the kernel does before it wakes a process.
+const UNCOUNTED: Duration = Duration::from_millis(5);
 /// A quota changes when somebody changes it.
 const LOOK_AT_QUOTA_EVERY: Duration = Duration::from_secs(5);
 
@@ -14,6 +16,8 @@ const LOOK_AT_QUOTA_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Lateness {
     since: Instant,
     worst: [Duration; 2],
+    /// All the time so far in which others had the processor.
+    waited: Option<Duration>,
     quota: Duration,
     /// `None`: somebody is looking.
     next_quota: Option<Instant>,
@@ -21,12 +25,22 @@ pub(super) struct Lateness {
 
 impl Lateness {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, worst: [Duration::ZERO; 2], quota: Duration::ZERO, next_quota: Some(now) }
+        Self {
+            since: now,
+            worst: [Duration::ZERO; 2],
+            waited: None,
+            quota: Duration::ZERO,
+            next_quota: Some(now),
+        }
     }
 
-    /// It wanted to run at `due`.
-    pub(super) fn note(&mut self, due: Instant, now: Instant) {
-        let late = now.saturating_duration_since(due);
+    /// It wanted to run at `due`. `waited`: all the time so far in which it could have run and others did; only that is
+    /// lateness. A process that is frozen waits for nothing, however short that lasts, and its peer is not to be the
+    /// more patient with it the next time.
+    pub(super) fn note(&mut self, due: Instant, now: Instant, waited: Option<Duration>) {
+        let before = std::mem::replace(&mut self.waited, waited);
+        let others = waited.zip(before).map_or(Duration::MAX, |(now, before)| now.saturating_sub(before));
+        let late = now.saturating_duration_since(due).min(others.max(UNCOUNTED));
         if now >= self.since + SPAN {
             let is_recent = now < self.since + SPAN * 2;
             self.worst = [Duration::ZERO, if is_recent { self.worst[0] } else { Duration::ZERO }];
@@ -67,7 +81,7 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut lateness = Lateness::new(start);
         let mut worst = |due, now, expect| {
-            lateness.note(at(due), at(now));
+            lateness.note(at(due), at(now), None);
             assert_eq!(lateness.worst(), Duration::from_millis(expect), "due {due}, ran {now}");
         };
         worst(50, 40, 0);
@@ -79,6 +93,26 @@ mod tests {
         worst(9_900, 9_903, 70);
         worst(10_010, 10_012, 3);
         worst(30_000, 30_001, 1);
+    }
+
+    #[test]
+    fn only_what_others_took_is_lateness() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut lateness = Lateness::new(start);
+        let mut worst = |due, now, waited: u64, expect| {
+            lateness.note(at(due), at(now), Some(Duration::from_millis(waited)));
+            assert_eq!(
+                lateness.worst(),
+                Duration::from_millis(expect),
+                "due {due}, ran {now}, waited {waited}"
+            );
+        };
+        worst(10, 10, 7, 0);
+        worst(20, 320, 8, 5);
+        worst(330, 430, 88, 80);
+        worst(440, 443, 88, 80);
+        worst(500, 900, 90, 80);
     }
 
     #[test]

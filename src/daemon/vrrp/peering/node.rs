@@ -20,6 +20,7 @@ use super::roster::{self, Pairing};
 use super::words::{About, Sent};
 use crate::config::{Config, PeerLink};
 use crate::net::InterfaceName;
+use crate::os::cpu::RunQueue;
 use crate::os::{cpu, random};
 use crate::peer::{
     Connection, Dialler, Ends, Failure, Farewell, Key, Message, Node, Pair, Refusal, Remembered, State,
@@ -61,6 +62,8 @@ pub(in super::super) struct Peering {
     pub(super) clients: Clients,
     pub(super) about: About,
     lateness: Lateness,
+    /// `None`: this kernel does not count.
+    queue: Option<RunQueue>,
     pub(super) said: State,
     pub(super) next_state: Instant,
     next_look: Instant,
@@ -126,6 +129,7 @@ impl Peering {
             clients: Clients::new(now),
             about: About::default(),
             lateness: Lateness::new(now),
+            queue: RunQueue::open().ok(),
             said: State::default(),
             next_state: now,
             next_look: now,
@@ -160,7 +164,8 @@ impl Peering {
 
     /// The event loop wanted to turn at `due`.
     pub(in super::super) fn note_turn(&mut self, due: Instant) {
-        self.lateness.note(due, Instant::now());
+        let waited = self.queue.as_ref().and_then(RunQueue::waited);
+        self.lateness.note(due, Instant::now(), waited);
     }
 
     /// This process did not run.
