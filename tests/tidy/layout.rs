@@ -9,7 +9,8 @@ use crate::source::Source;
 const MAX_LINES: usize = 500;
 
 /// What a newcomer sees first: every name has a reason.
-const TOP_LEVEL: [&str; 23] = [
+const TOP_LEVEL: [&str; 24] = [
+    ".cargo",
     ".ci",
     ".dockerignore",
     ".git",
