@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::link::frame::{self, Assembler, FrameError};
 use crate::os::descriptor;
@@ -77,6 +77,14 @@ impl<Tx: Serialize> Sender<Tx> {
         outgoing.flush(&self.shared.socket).await?;
         *outgoing = Outgoing { bytes, sent: 0, fd };
         outgoing.flush(&self.shared.socket).await
+    }
+
+    /// Everything that comes into `queue`, in order, until it closes or the link fails.
+    pub async fn send_all(self, mut queue: mpsc::Receiver<Tx>) -> io::Result<()> {
+        while let Some(message) = queue.recv().await {
+            self.send(&message, None).await?;
+        }
+        Ok(())
     }
 }
 

@@ -437,11 +437,8 @@ impl Role {
 }
 
 /// Sends what is in the box, in order.
-async fn post(sender: Sender<FromProxy>, mut letters: mpsc::Receiver<FromProxy>) {
-    while let Some(letter) = letters.recv().await {
-        if let Err(error) = sender.send(&letter, None).await {
-            tracing::debug!("the supervisor does not listen: {error}");
-            return;
-        }
+async fn post(sender: Sender<FromProxy>, letters: mpsc::Receiver<FromProxy>) {
+    if let Err(error) = sender.send_all(letters).await {
+        tracing::debug!("the supervisor does not listen: {error}");
     }
 }

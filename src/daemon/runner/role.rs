@@ -15,7 +15,7 @@ use tracing::{debug, error, warn};
 use super::command::{self, Deadline};
 use super::job::{Job, Receiver, attempt, problems};
 use crate::config::{Config, Hooks};
-use crate::daemon::link::{Link, Sender};
+use crate::daemon::link::Link;
 use crate::daemon::log;
 use crate::gateway::SecondText;
 use crate::link::{
@@ -54,20 +54,11 @@ async fn play(link: OwnedFd) -> ExitCode {
         Err(error) => return failed("no link to PID 1", &error),
     };
     let (outbox, outgoing) = mpsc::channel(OUTBOX);
-    // Ends with the link, or with the role.
-    let writer = tokio::spawn(write(link.sender(), outgoing));
+    // Ends with the link, or with the role. The reading side sees the end of the link as well, and acts on it.
+    let writer = tokio::spawn(link.sender().send_all(outgoing));
     let code = Role::new(outbox).turn_until_the_end(link).await;
     writer.abort();
     code
-}
-
-async fn write(link: Sender<FromRunner>, mut outgoing: mpsc::Receiver<FromRunner>) {
-    while let Some(message) = outgoing.recv().await {
-        if link.send(&message, None).await.is_err() {
-            // The reading side sees the end of the link as well, and acts on it.
-            return;
-        }
-    }
 }
 
 fn failed(what: &str, error: &io::Error) -> ExitCode {

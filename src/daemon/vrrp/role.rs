@@ -30,7 +30,7 @@ use super::turns::TURN;
 use super::wire::readable;
 use super::wishes::{self, Wishes};
 use crate::config::{Config, Host, SyncGroup, Transport, VrrpInstance};
-use crate::daemon::link::{Link, Sender};
+use crate::daemon::link::Link;
 use crate::daemon::log;
 use crate::link::{FenceQuery, FenceVerdict, FromVrrp, Generation, ToVrrp};
 use crate::os::netlink::{Event, EventSocket};
@@ -73,8 +73,8 @@ async fn play(link: OwnedFd) -> ExitCode {
         Err(error) => return failed("no link to PID 1", &error),
     };
     let (outbox, outgoing) = mpsc::channel(OUTBOX);
-    // Ends with the link, or with the role.
-    let writer = tokio::spawn(write(link.sender(), outgoing));
+    // Ends with the link, or with the role. The reading side sees the end of the link as well, and acts on it.
+    let writer = tokio::spawn(link.sender().send_all(outgoing));
     let (answers, resolved) = mpsc::channel(INBOX);
     let (door, knocked) = mpsc::channel(INBOX);
     let (seen, sightings) = mpsc::channel(INBOX);
@@ -85,15 +85,6 @@ async fn play(link: OwnedFd) -> ExitCode {
     };
     writer.abort();
     code
-}
-
-async fn write(link: Sender<FromVrrp>, mut outgoing: mpsc::Receiver<FromVrrp>) {
-    while let Some(message) = outgoing.recv().await {
-        if link.send(&message, None).await.is_err() {
-            // The reading side sees the end of the link as well, and acts on it.
-            return;
-        }
-    }
 }
 
 fn failed(what: &str, error: &io::Error) -> ExitCode {
