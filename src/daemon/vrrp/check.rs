@@ -20,18 +20,23 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<String> {
 }
 
 pub(super) async fn get(address: SocketAddr, uri: String, host: String) -> io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
     let request = format!(
         "GET {uri} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: vipgate-check\r\nConnection: close\r\n\r\n"
     );
+    match ask(address, &request).await? {
+        status @ 200..=399 => Ok(format!("status {status}")),
+        status => Err(io::Error::other(format!("status {status}"))),
+    }
+}
+
+/// The status of the answer to `request`, of which nothing more is read.
+pub(super) async fn ask(address: SocketAddr, request: &str) -> io::Result<u16> {
+    let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request.as_bytes()).await?;
     let mut line = [0; STATUS];
     stream.read_exact(&mut line).await?;
-    match status(&line) {
-        Some(status @ 200..=399) => Ok(format!("status {status}")),
-        Some(status) => Err(io::Error::other(format!("status {status}"))),
-        None => Err(io::Error::other("what answers does not speak HTTP/1")),
-    }
+    let strange = || io::Error::new(io::ErrorKind::InvalidData, "what answers does not speak HTTP/1");
+    status(&line).ok_or_else(strange)
 }
 
 /// RFC 9112 section 4.
