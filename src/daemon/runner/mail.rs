@@ -79,11 +79,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use crate::daemon::runner::tls::tests::localhost;
     use std::time::Duration;
     use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
-    use tokio_rustls::TlsAcceptor;
 
     /// Speaks just enough SMTP; everything that it was told. `refuses`: the command that it does not like.
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, refuses: &str) -> String {
@@ -169,20 +168,11 @@ mod tests {
 
     #[test]
     fn a_password_goes_over_tls_to_whom_the_authorities_vouch_for() {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let (acceptor, authority) = localhost();
         let folder = std::env::temp_dir().join(format!("vipgate-mail-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let ca_file = folder.join("ca.pem");
-        std::fs::write(&ca_file, made.cert.pem()).unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let server = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(server));
+        std::fs::write(&ca_file, authority).unwrap();
         run(async {
             for (ca_file, is_trusted) in [(Some(ca_file.clone()), true), (None, false)] {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -97,11 +97,10 @@ fn unusable_header() -> String {
 mod tests {
     use super::*;
     use crate::config::Secret;
+    use crate::daemon::runner::tls::tests::localhost;
     use std::path::PathBuf;
-    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
-    use tokio_rustls::TlsAcceptor;
 
     fn webhook(tls: bool, host: &str, port: u16, ca_file: Option<PathBuf>) -> Webhook {
         Webhook {
@@ -196,21 +195,12 @@ mod tests {
 
     #[test]
     fn over_tls_only_to_whom_the_authorities_vouch_for() {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let (acceptor, authority) = localhost();
         let folder = std::env::temp_dir().join(format!("vipgate-post-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (good, empty) = (folder.join("ca.pem"), folder.join("empty.pem"));
-        std::fs::write(&good, made.cert.pem()).unwrap();
+        std::fs::write(&good, authority).unwrap();
         std::fs::write(&empty, "").unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let server = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(server));
         let table: [(&str, Option<PathBuf>, Option<&str>); 4] = [
             ("localhost", Some(good.clone()), None),
             // Another name than that of the certificate.

@@ -33,3 +33,23 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     }
     Ok(store)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use tokio_rustls::TlsAcceptor;
+
+    /// A server named localhost, and the certificate that vouches for it.
+    pub(in crate::daemon::runner) fn localhost() -> (TlsAcceptor, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        (TlsAcceptor::from(Arc::new(server)), made.cert.pem())
+    }
+}
