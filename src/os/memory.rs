@@ -72,19 +72,36 @@ unsafe fn words(to: *mut u8, from: *const u8, n: usize) {
     }
 }
 
+/// More than `LONG` bytes to a place in front of them, however near: the processor's own copy takes ten times as long
+/// where the two are less than a cache line apart, as the pieces of a chunked body are.
+///
 /// # Safety
-/// As `memcpy`.
+/// As `memcpy`, except that what is written may overlap what has been read.
 #[inline(always)]
 unsafe fn forwards(to: *mut u8, from: *const u8, n: usize) {
-    // SAFETY: the caller's promise.
+    const STEP: usize = 64;
+    // SAFETY (of all below): no access begins before the first byte or ends behind the last one, since `n` is at least
+    // `STEP`.
     unsafe {
-        asm!(
-            "rep movsb",
-            inout("rcx") n => _,
-            inout("rdi") to => _,
-            inout("rsi") from => _,
-            options(nostack, preserves_flags),
-        );
+        let block = |at: usize| _mm_loadu_si128(from.add(at).cast());
+        let put = |at: usize, block: __m128i| _mm_storeu_si128(to.add(at).cast(), block);
+        let end = n - STEP;
+        let last = (block(end), block(end + 16), block(end + 32), block(end + 48));
+        let mut at = 0;
+        while at < end {
+            let (a, b, c, d) = (block(at), block(at + 16), block(at + 32), block(at + 48));
+            put(at, a);
+            put(at + 16, b);
+            put(at + 32, c);
+            put(at + 48, d);
+            // Else the compiler may see through it, and call memmove.
+            asm!("", options(nostack, preserves_flags));
+            at += STEP;
+        }
+        put(end, last.0);
+        put(end + 16, last.1);
+        put(end + 32, last.2);
+        put(end + 48, last.3);
     }
 }
 
@@ -176,8 +193,8 @@ mod tests {
     #[test]
     fn bytes_arrive_however_the_two_overlap() {
         let original: Vec<u8> = (0..1500u32).map(|n| (n * 7 % 251) as u8).collect();
-        for n in (0..300).chain([511, 512, 700]) {
-            for shift in [0usize, 1, 7, 15, 16, 17, 64, 255, 700] {
+        for n in (0..390).chain([511, 512, 700]) {
+            for shift in [0usize, 1, 6, 7, 15, 16, 17, 63, 64, 65, 255, 700] {
                 for (from, to) in [(0, shift), (shift, 0)] {
                     let mut moved = original.clone();
                     let base = moved.as_mut_ptr();
