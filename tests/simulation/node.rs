@@ -211,7 +211,9 @@ impl Node {
         self.act(now, |machine, local| machine.handle_stand_back(bound, local))
     }
 
+    /// One that is still handing over goes on as a backup that has handed over.
     pub(crate) fn stand_in(&mut self, now: Nanos) -> Deed {
+        self.fails_over |= self.resigning;
         self.act(now, Machine::handle_stand_in)
     }
 

@@ -401,7 +401,12 @@ impl World {
             }
             Fault::Failover(node) => self.request(node, |node, now| node.fail_over(RESIGN_BOUND, now)),
             Fault::StandBack(node) => self.request(node, |node, now| node.stand_back(RESIGN_BOUND, now)),
-            Fault::StandIn(node) => self.request(node, Node::stand_in),
+            // Also one that is still handing over, which then goes on as a backup.
+            Fault::StandIn(node) if self.nodes[node].runs() => {
+                let deed = self.nodes[node].stand_in(self.now);
+                self.done(node, deed)
+            }
+            Fault::StandIn(_) => Ok(()),
             Fault::Emptied(node) => self.request(node, Node::emptied),
             Fault::Priority(node, priority) => {
                 let Ok(priority) = i64::from(priority).try_into() else { return Ok(()) };
