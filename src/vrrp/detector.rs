@@ -52,6 +52,8 @@ pub enum PeerNews {
 struct Peer {
     askable: bool,
     gone: bool,
+    /// Nobody has that address at the moment.
+    absent: bool,
     /// Of its last advert.
     advert_at: Option<Instant>,
     late: Granted,
@@ -124,6 +126,7 @@ impl Detector {
         self.answers = 0;
         if let Some(peer) = self.peer(source) {
             peer.gone = false;
+            peer.absent = false;
             peer.advert_at = Some(now);
         }
     }
@@ -157,12 +160,26 @@ impl Machine {
         self.detector.all = all;
     }
 
+    /// Those of whom nothing is to be found on the link, not even a frozen kernel. Everybody else may take over.
+    pub fn handle_absent(&mut self, absent: &[Ipv4Addr], now: Instant) {
+        self.wake(now);
+        for (address, peer) in &mut self.detector.peers {
+            peer.absent = absent.contains(address);
+        }
+        for address in absent {
+            if let Some(peer) = self.detector.peer(*address) {
+                peer.absent = true;
+            }
+        }
+    }
+
     pub fn handle_peer(&mut self, source: Ipv4Addr, news: PeerNews, now: Instant) {
         let waited = self.wake(now);
         let Some(peer) = self.detector.peer(source) else { return };
         match news {
             PeerNews::Askable(askable) => {
                 peer.askable = askable;
+                peer.absent &= !askable;
                 if askable && std::mem::take(&mut peer.gone) {
                     self.is_back(source, now);
                 }
@@ -197,8 +214,14 @@ impl Machine {
         self.detector.peers.get(&peer).map_or(Duration::ZERO, |peer| peer.lasting_patience(now))
     }
 
-    /// The silence after which some peer may have taken over from this node.
+    /// The silence after which some peer may have taken over from this node. Where there is nobody to take over, a stall
+    /// costs the clients nothing but its time, as long as it is no freeze; a peer that came up meanwhile has advertised
+    /// since, and its adverts are read before anything is answered.
     pub fn takeover_bound(&self, now: Instant) -> Duration {
+        if self.is_alone() {
+            let stall = self.settings.lease.min(PATIENCE_MAX);
+            return stall.max(timing::takeover_bound(self.own_interval()));
+        }
         let patient = |address: &Ipv4Addr| {
             let (bound, until) = self.detector.peers.get(address)?.patient?;
             (now < until).then_some(bound)
@@ -208,6 +231,11 @@ impl Machine {
         let promised =
             all.iter().map(|address| patient(address).unwrap_or_default()).min().unwrap_or_default();
         timing::takeover_bound(self.own_interval()).max(promised)
+    }
+
+    fn is_alone(&self) -> bool {
+        let is_away = |address| self.detector.peers.get(address).is_some_and(|peer| peer.absent);
+        self.detector.all.as_ref().is_some_and(|all| all.iter().all(is_away))
     }
 
     /// How much silence of the master means something, without the skew.

@@ -35,6 +35,11 @@ pub(super) struct StepDown {
 }
 
 impl Machine {
+    /// It has said that it gives up, and serves on until somebody has taken over.
+    pub fn is_handing_over(&self) -> bool {
+        self.role == Role::Resigning
+    }
+
     /// Make before break: priority 0 is said at once, but the addresses are held and answered for until a peer has
     /// taken over or `bound` has passed. From then on `has_resigned`, and the addresses stay for the connections, until
     /// `handle_emptied` or their bound. Ends with `Output::Resigned`.

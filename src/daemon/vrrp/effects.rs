@@ -43,7 +43,10 @@ impl Instance {
     fn perform(&mut self, output: Output, shell: &mut Shell) {
         let now = Instant::now();
         match output {
-            Output::SendAdvert(advert) => self.send_advert(&advert),
+            Output::SendAdvert(advert) => {
+                self.narrow_gate(now);
+                self.send_advert(&advert);
+            }
             Output::Hold { addresses, lease } => {
                 self.raise_gate(now);
                 self.hold(&addresses, lease, shell, now);

@@ -40,7 +40,7 @@ impl Instance {
             return;
         }
         let wanted = Gate {
-            addresses: self.config.addresses().collect(),
+            addresses: self.guarded(),
             stays_open: timing::gate(self.machine.takeover_bound(now)),
             peers: self.neighbourhood.macs(),
         };
@@ -65,6 +65,14 @@ impl Instance {
         }
     }
 
+    /// One that would stay open for longer than a peer waits by now is replaced before the next advert opens it.
+    pub(super) fn narrow_gate(&mut self, now: Instant) {
+        let bound = timing::gate(self.machine.takeover_bound(now));
+        if self.gatekeeper.stays_open().is_some_and(|open| open > bound) {
+            self.keep_gate(now);
+        }
+    }
+
     /// One that was taken away is put back before the address is held.
     pub(super) fn raise_gate(&mut self, now: Instant) {
         if self.gatekeeper.in_force.is_none() && !self.gatekeeper.said {
@@ -82,7 +90,7 @@ impl Instance {
 
     /// Until the next advert.
     pub(super) fn close_gate(&mut self, released: &[Ipv4Addr]) {
-        let all = self.config.addresses().all(|address| released.contains(&address));
+        let all = self.guarded().iter().all(|address| released.contains(address));
         if all && self.gatekeeper.in_force.is_some() && nft::gate::close(self.config.vrid).is_err() {
             self.count("gate_error");
         }

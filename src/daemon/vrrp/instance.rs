@@ -162,7 +162,20 @@ impl Instance {
             drop(nft::gate::remove(before.vrid));
         }
         self.keep_gate(now);
-        self.raise_fence(&self.config.addresses().collect::<Vec<_>>(), shell, now);
+        self.raise_fence(&self.guarded(), shell, now);
+    }
+
+    /// The configured addresses, and those that it has had and still holds: whoever hands over keeps them until that is
+    /// done.
+    pub(super) fn guarded(&self) -> Vec<Ipv4Addr> {
+        let all: BTreeSet<_> = self.config.addresses().chain(self.held.iter().copied()).collect();
+        all.into_iter().collect()
+    }
+
+    /// Otherwise it is left, and the other one begun. Who hands over cannot become another virtual router meanwhile.
+    pub(super) fn can_become(&self, wanted: &VrrpInstance) -> bool {
+        let is_another = (self.config.vrid, self.config.version) != (wanted.vrid, wanted.version);
+        self.resigned.is_none() && !self.leaving && !(is_another && self.machine.is_handing_over())
     }
 
     /// Takes the interface that the last survey shows, or the lack of one.

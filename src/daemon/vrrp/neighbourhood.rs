@@ -68,6 +68,7 @@ impl Instance {
             (Transport::Multicast, _) | (_, None) => &[],
         };
         let gone = self.neighbourhood.absent(peers);
+        self.machine.handle_absent(&gone, now);
         let result = if gone.is_empty() {
             Ok(())
         } else {

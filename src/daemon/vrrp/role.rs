@@ -47,6 +47,8 @@ const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 const LEAVE_BOUND: Duration = Duration::from_secs(1);
 /// getaddrinfo blocks a thread; one per name at most is out at a time.
 const LOOKUP_THREADS: usize = 8;
+/// Why a wish for a virtual router came to nothing.
+const BECAME_ANOTHER: &str = "an edit has made it another virtual router meanwhile";
 /// sysexits: an internal fault, and missing permission.
 const EX_SOFTWARE: u8 = 70;
 const EX_NOPERM: u8 = 77;
@@ -332,16 +334,18 @@ impl Role {
             let same = |instance: &Instance| instance.config.vrid == wanted.vrid;
             let found = before.iter().position(known).or_else(|| before.iter().position(same));
             match found.map(|index| before.swap_remove(index)) {
-                Some(mut instance) if instance.resigned.is_none() && !instance.leaving => {
+                Some(mut instance) if instance.can_become(&wanted) => {
                     instance.priority = self.tracker.standing(&wanted, &self.shell.survey).priority;
                     instance.reconfigure(wanted, &mut self.shell, now);
                     self.instances.push(instance);
                 }
                 gone => {
+                    let handed_over = gone.as_ref().is_some_and(|gone| gone.machine.is_handing_over());
                     if let Some(mut gone) = gone {
                         gone.leave(&mut self.shell, now);
                     }
                     let mut new = Instance::start(wanted, &mut self.shell, now);
+                    new.stepped_down = handed_over.then(|| Err(BECAME_ANOTHER.to_owned()));
                     self.wishes.tell_new(&mut new, &mut self.shell, now);
                     self.instances.push(new);
                 }
@@ -359,6 +363,10 @@ impl Role {
 
     fn judge(&mut self, query: FenceQuery) -> FenceVerdict {
         self.tell_of_gaps();
+        // Who has taken over meanwhile has said so.
+        for instance in &mut self.instances {
+            instance.receive(&mut self.shell);
+        }
         self.look_at_kernel();
         // The clocks count from after the question, and last: a freeze at any moment before the verdict is seen here.
         self.tell_of_gaps();

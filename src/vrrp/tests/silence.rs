@@ -317,7 +317,7 @@ fn a_master_relies_on_what_every_peer_has_promised_and_on_nothing_else() {
     let promise = |ms| Some(Duration::from_millis(ms));
     /// Who there is, what the two have promised, and after how much silence a peer may have taken over.
     type Row = (Option<Vec<Ipv4Addr>>, [Option<Duration>; 2], u64);
-    let table: [Row; 7] = [
+    let table: [Row; 6] = [
         (Some(vec![a]), [promise(450), None], 450),
         (Some(vec![a]), [promise(10), None], 300),
         (Some(vec![a]), [None, None], 300),
@@ -325,7 +325,6 @@ fn a_master_relies_on_what_every_peer_has_promised_and_on_nothing_else() {
         (Some(vec![a, b]), [promise(450), None], 300),
         // Anybody may be in the group.
         (None, [promise(450), promise(450)], 300),
-        (Some(vec![]), [promise(450), None], 300),
     ];
     for (all, promises, expect) in table {
         let rig = |frozen| {
@@ -366,6 +365,59 @@ fn a_promise_ends_with_the_process_that_made_it() {
         rig.machine.handle_peer(LOWER_ADDRESS, patient, rig.now);
         rig.machine.handle_peer(LOWER_ADDRESS, news, rig.now);
         assert_eq!(goes_on(rig, ms(400)), expect, "{news:?}");
+    }
+}
+
+#[test]
+fn a_master_without_anybody_to_replace_it_outlives_a_stall() {
+    const A: Ipv4Addr = LOWER_ADDRESS;
+    const B: Ipv4Addr = HIGHER_ADDRESS;
+    type Row = (&'static str, Option<Vec<Ipv4Addr>>, fn(&mut Machine, Instant), bool);
+    let table: [Row; 9] = [
+        ("there is no peer", Some(vec![]), |_, _| {}, true),
+        ("there is one", Some(vec![A]), |_, _| {}, false),
+        ("there may be others", None, |m, now| m.handle_absent(&[A], now), false),
+        ("it is not there", Some(vec![A]), |m, now| m.handle_absent(&[A], now), true),
+        ("one of two is not there", Some(vec![A, B]), |m, now| m.handle_absent(&[A], now), false),
+        // It may be back any moment.
+        ("its process has ended", Some(vec![A]), |m, now| m.handle_peer(A, PeerNews::Gone, now), false),
+        (
+            "it is found again",
+            Some(vec![A]),
+            |m, now| [&[A][..], &[]].iter().for_each(|gone| m.handle_absent(gone, now)),
+            false,
+        ),
+        (
+            "it is linked",
+            Some(vec![A]),
+            |m, now| {
+                m.handle_absent(&[A], now);
+                m.handle_peer(A, PeerNews::Askable(true), now);
+            },
+            false,
+        ),
+        (
+            "it is heard",
+            Some(vec![A]),
+            |m, now| {
+                m.handle_absent(&[A], now);
+                m.handle_advert(A, &advert(50), now);
+            },
+            false,
+        ),
+    ];
+    for (what, all, news, expect) in table {
+        let rig = |frozen| {
+            let mut rig = Rig::in_state(State::Master);
+            rig.machine.handle_peers(all.clone(), rig.now);
+            news(&mut rig.machine, rig.now);
+            rig.drain();
+            rig.next();
+            goes_on(rig, frozen)
+        };
+        assert_eq!(rig(ms(450)), expect, "{what}");
+        assert!(rig(ms(300)), "{what}");
+        assert!(!rig(ms(1000)), "{what}: the lease has ended");
     }
 }
 

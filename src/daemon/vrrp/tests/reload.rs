@@ -1,8 +1,9 @@
 //! Another configuration while the role runs: all or nothing, and in place.
 
+use super::instance;
 use super::network::{Node, VIP, answering, eventually, unicast, with_bridge};
 use crate::config::{Host, Transport, VrrpInstance};
-use crate::link::{FromVrrp, Generation, ToVrrp, VrrpState};
+use crate::link::{FromVrrp, Generation, ToVrrp, VrrpState, Wish};
 use crate::net::Vrid;
 
 #[test]
@@ -41,6 +42,41 @@ fn a_master_stays_master_while_its_configuration_changes() {
         a.becomes(VrrpState::Master);
         let fence = a.namespace.run(&["nft", "list", "ruleset"]);
         assert!(fence.contains("vipgate-52") && !fence.contains("vipgate-51"), "{fence}");
+    });
+}
+
+#[test]
+fn an_edit_in_the_middle_of_a_handover_spoils_nothing() {
+    with_bridge("an_edit_in_the_middle_of_a_handover_spoils_nothing", || {
+        let second = "10.50.0.98";
+        // Nobody takes over, and in a group nobody knows that before: a handover lasts for a second.
+        let mut a = Node::start(11, instance(&format!("{VIP}/24")));
+        a.becomes(VrrpState::Master);
+        let ask = |question| ToVrrp::StepDown { question, wish: Wish::Failover { instance: None } };
+        let outcome = |a: &mut Node, question| {
+            let answer = a.expect("the outcome", |m| matches!(m, FromVrrp::SteppedDown { .. }));
+            let FromVrrp::SteppedDown { question: answered, outcome } = answer else { unreachable!() };
+            assert_eq!(answered, question);
+            outcome
+        };
+        a.tell(&ask(1));
+        a.config.vrrp[0].virtual_addresses = vec![format!("{second}/24").parse().unwrap()];
+        a.commit();
+        let fence = a.namespace.run(&["nft", "list", "ruleset"]);
+        assert!(fence.contains(second) && fence.contains(VIP), "it still has the other one: {fence}");
+        assert!(a.holds(VIP).is_some());
+        outcome(&mut a, 1).unwrap_err();
+        eventually("it has the new one", || (a.holds(VIP), a.holds(second)) == (None, Some("lo".to_owned())));
+
+        a.tell(&ask(2));
+        a.config.vrrp[0].vrid = Vrid::try_from(52).unwrap();
+        a.commit();
+        let why = outcome(&mut a, 2).unwrap_err();
+        assert!(why.contains("another virtual router"), "{why}");
+        a.becomes(VrrpState::Master);
+        let fence = a.namespace.run(&["nft", "list", "ruleset"]);
+        assert!(fence.contains("vipgate-52") && !fence.contains("vipgate-51"), "{fence}");
+        assert_eq!(answering(second), [a.mac()]);
     });
 }
 
