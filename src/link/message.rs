@@ -415,6 +415,11 @@ pub enum ArpFence {
     None,
 }
 
+/// What the proxy calls the thread of this worker, by which PID 1 finds it.
+pub fn worker_thread(worker: usize) -> String {
+    format!("worker-{worker}")
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProxyReport {
     pub workers: usize,

@@ -32,6 +32,7 @@ pub mod signals;
 pub mod snapshot;
 pub mod sock_diag;
 pub mod sysctl;
+pub mod threads;
 
 #[cfg(test)]
 pub(crate) mod netns;

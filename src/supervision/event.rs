@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::heartbeat::Thread;
 use crate::link::{Generation, PeersAnswer, ProxyHealth};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,8 @@ pub enum Event {
     LinkLost(Player, String),
     /// It has been reaped, or could not be started.
     Ended(Player, String),
+    /// What the threads do that this event loop of it needs for a beat.
+    Seen(Player, usize, Vec<Thread>),
     /// SIGTERM or SIGINT.
     Stop,
 }
@@ -106,6 +109,8 @@ pub enum Rejection {
 pub enum Action {
     Spawn(Player),
     Kill(Player, String),
+    /// It is silent: look at what this event loop of it does.
+    Look(Player, usize),
     Prepare(RoleName, Generation),
     Commit(RoleName, Generation),
     Abort(RoleName, Generation),

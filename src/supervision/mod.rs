@@ -2,6 +2,8 @@
 
 mod backoff;
 mod event;
+#[cfg(test)]
+mod hang_tests;
 pub mod heartbeat;
 mod peers;
 #[cfg(test)]

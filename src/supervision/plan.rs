@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::heartbeat::{Heart, OwnTime};
+use super::heartbeat::{Heart, OwnTime, Thread};
 use super::peers::Peers;
 use super::reload::Reload;
 use super::role::{Phase, Role, SETTLE_BOUND, View};
@@ -63,8 +63,11 @@ impl Plan {
                 }
             }
             Event::Ended(player, how) if self.is_playing(player) => self.ended(player.role, &how, now),
+            Event::Seen(player, worker, threads) if self.is_playing(player) => {
+                self.judge(player.role, worker, threads, now);
+            }
             // The last words of a process that has been replaced.
-            Event::Said(..) | Event::LinkLost(..) | Event::Ended(..) => (),
+            Event::Said(..) | Event::LinkLost(..) | Event::Ended(..) | Event::Seen(..) => (),
             Event::Stop => self.stop(now),
         }
         self.proceed(now);
@@ -73,7 +76,7 @@ impl Plan {
     pub fn handle_timeout(&mut self, now: Instant) {
         let own = self.own_time.tick(now);
         for role in RoleName::ALL {
-            self.judge(role, own, now);
+            self.count_silence(role, own);
             self.expire(role, now);
         }
         if self.grace.is_some_and(|until| until <= now) {
@@ -178,15 +181,24 @@ impl Plan {
         self.push(Action::Release(generation));
     }
 
-    fn judge(&mut self, name: RoleName, own: Duration, now: Instant) {
+    fn count_silence(&mut self, name: RoleName, own: Duration) {
         let role = self.role_mut(name);
         if !role.listens() {
             return;
         }
-        let Some(stuck) = role.heart.tick(own) else { return };
-        if self.stop.is_some() {
+        let player = role.player();
+        let Some(silent) = role.heart.tick(own) else { return };
+        if self.stop.is_none() {
+            self.push(Action::Look(player, silent.worker));
+        }
+    }
+
+    fn judge(&mut self, name: RoleName, worker: usize, threads: Vec<Thread>, now: Instant) {
+        let role = self.role_mut(name);
+        if !role.listens() {
             return;
         }
+        let Some(stuck) = role.heart.judge(worker, threads) else { return };
         let why = format!("hangs: event loop {} has not turned for {:?}", stuck.worker, stuck.silent);
         if name == RoleName::Proxy {
             self.grace = None;

@@ -17,7 +17,7 @@ use super::counters::Vitals;
 use super::limits::{COMMANDS, FILE_THREADS, RESCUERS, WORKER_STACK};
 use super::snapshot::Snapshot;
 use super::worker::Worker;
-use crate::link::{FenceQuery, FenceVerdict, Generation};
+use crate::link::{FenceQuery, FenceVerdict, Generation, worker_thread};
 
 /// From the main thread to a worker.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ pub(super) fn start(
 ) -> io::Result<Handle> {
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let own = vitals.get(index).map(Arc::clone).unwrap_or_default();
-    let worker = std::thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK);
+    let worker = std::thread::Builder::new().name(worker_thread(index)).stack_size(WORKER_STACK);
     let thread = worker.spawn(move || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all().max_blocking_threads(FILE_THREADS);

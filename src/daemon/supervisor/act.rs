@@ -8,8 +8,10 @@ use super::edition::Edition;
 use super::player::{Heard, Stage};
 use super::run::Supervisor;
 use crate::link::control::HappeningKind;
-use crate::link::{Generation, ToProxy, ToRunner, ToVrrp};
+use crate::link::{Generation, ToProxy, ToRunner, ToVrrp, worker_thread};
 use crate::os::process;
+use crate::os::threads::{self, State};
+use crate::supervision::heartbeat::{Doing, Thread};
 use crate::supervision::{Action, Event, Player, RoleName};
 
 impl Supervisor {
@@ -20,11 +22,15 @@ impl Supervisor {
             Action::Kill(player, why) => {
                 warn!("{player} is killed: it {why}");
                 self.record(HappeningKind::Role, &format!("{player} is killed: it {why}"));
-                let pid = self.players.iter().find(|(_, p)| **p == player).map(|(pid, _)| *pid);
                 // It can have ended, but its number stays its own until it is reaped.
-                pid.and_then(|pid| process::kill_child(pid).err())
+                self.pid_of(player)
+                    .and_then(|pid| process::kill_child(pid).err())
                     .inspect(|e| warn!("{player} cannot be killed: {e}"));
                 None
+            }
+            Action::Look(player, worker) => {
+                let threads = self.pid_of(player).map(|pid| look(pid, player.role, worker));
+                Some(Event::Seen(player, worker, threads.unwrap_or_default()))
             }
             Action::Prepare(RoleName::Proxy, generation) => self.prepare_proxy(generation),
             Action::Prepare(RoleName::Vrrp, generation) => {
@@ -86,6 +92,10 @@ impl Supervisor {
                 None
             }
         }
+    }
+
+    fn pid_of(&self, player: Player) -> Option<u32> {
+        self.players.iter().find(|(_, p)| **p == player).map(|(pid, _)| *pid)
     }
 
     fn spawn(&mut self, player: Player) -> Option<Event> {
@@ -159,4 +169,25 @@ impl Supervisor {
         let incarnation = self.plan.view(role).incarnation;
         Some(Event::LinkLost(Player { role, incarnation }, why))
     }
+}
+
+/// The thread that beats, which is each role's first, and the one whose turns the proxy tells.
+fn look(pid: u32, role: RoleName, worker: usize) -> Vec<Thread> {
+    let name = match role {
+        RoleName::Proxy => Some(worker_thread(worker)),
+        RoleName::Vrrp | RoleName::Runner => None,
+    };
+    threads::of(pid, name.as_deref())
+        .inspect_err(|e| debug!("what process {pid} does cannot be seen: {e}"))
+        .unwrap_or_default()
+        .into_iter()
+        .map(|seen| Thread {
+            does: match seen.state {
+                State::Running => Doing::Runs,
+                State::Uninterruptible => Doing::Disk,
+                State::Other => Doing::Rests,
+            },
+            ran: seen.ran,
+        })
+        .collect()
 }
