@@ -6,5 +6,5 @@ mod persistent;
 mod run;
 mod target;
 
-pub use run::{Form, run};
+pub use run::{Form, Own, Seen, run, watch};
 pub use target::{Plan, PlanError, Target, Until};

@@ -34,114 +34,183 @@ pub enum Form {
 
 /// Sends requests until the plan ends or SIGINT or SIGTERM comes. `samples`: each sample gets a line, too.
 pub fn run(plan: Plan, form: Form, samples: bool, out: &mut dyn Write) -> io::Result<Report> {
-    raise_open_files();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async {
-        let address = plan.target.resolve().await?;
-        let mut run = Run {
-            plan: Rc::new(plan),
-            address,
-            began: Instant::now(),
-            began_unix_ns: 0,
-            timeline: Timeline::default(),
-            kept: probe::Kept::default(),
-            own_lateness: Duration::ZERO,
-            not_sent: 0,
-            out: Out { form, samples, to: out },
+    let mut run = Run {
+        timeline: Timeline::default(),
+        kept: probe::Kept::new(u64::from(plan.persistent)),
+        out: Out { form, samples, to: out },
+    };
+    let (url, persistent) = (plan.target.url.clone(), plan.persistent);
+    block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let told = async {
+            tokio::select! {
+                _ = interrupt.recv() => (),
+                _ = terminate.recv() => (),
+            }
         };
-        run.drive().await?;
-        run.close()
+        let address = plan.target.resolve().await?;
+        let began = Instant::now();
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let own = drive(Rc::new(plan), address, began, told, &mut |seen| run.handle(seen)).await?;
+        let length = began.elapsed();
+        let fresh = run.end()?.tally();
+        let report = Report {
+            url,
+            target: address.to_string(),
+            began_unix_ns: u64::try_from(since_1970.as_nanos()).unwrap_or(0),
+            length,
+            fresh,
+            persistent: (persistent > 0).then(|| run.kept.tally()),
+            not_sent: own.not_sent,
+            own_lateness: own.lateness,
+        };
+        run.out.report(&report)?;
+        Ok(report)
     })
 }
 
-struct Run<'a> {
+/// Hands everything that it sees to `see`, until the plan ends or it is told. Moments count from `began`.
+pub fn watch(
+    plan: Plan,
+    began: std::time::Instant,
+    told: impl Future<Output = ()>,
+    see: &mut dyn FnMut(Seen),
+) -> io::Result<Own> {
+    block_on(async {
+        let address = plan.target.resolve().await?;
+        let mut see = |seen| {
+            see(seen);
+            Ok(())
+        };
+        drive(Rc::new(plan), address, began.into(), told, &mut see).await
+    })
+}
+
+fn block_on<T>(what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, what)
+}
+
+/// What a run sees, as it comes.
+#[derive(Debug)]
+pub enum Seen {
+    /// Of a request with a connection of its own.
+    Fresh(Sample),
+    /// Of one on a connection that is kept; its number says nothing.
+    Kept(Sample),
+    /// A kept connection was closed in good order, and a new one stands.
+    Reopened,
+}
+
+/// What must not be held against the target.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Own {
+    pub lateness: Duration,
+    /// Requests that were due, while too many waited.
+    pub not_sent: u64,
+}
+
+async fn drive(
     plan: Rc<Plan>,
     address: SocketAddr,
     began: Instant,
-    began_unix_ns: u64,
+    told: impl Future<Output = ()>,
+    see: &mut dyn FnMut(Seen) -> io::Result<()>,
+) -> io::Result<Own> {
+    let (kept_to, mut kept_from) = mpsc::channel(KEPT_QUEUE);
+    let mut kept = JoinSet::new();
+    for _ in 0..plan.persistent {
+        kept.spawn_local(persistent::run(address, plan.clone(), kept_to.clone()));
+    }
+    tokio::pin!(told);
+    let mut is_told = false;
+    let first = Instant::now();
+    let mut tick = tokio::time::interval_at(first, plan.every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut flying: JoinSet<Sample> = JoinSet::new();
+    let mut own = Own::default();
+    let mut sent = 0;
+    let mut sending = true;
+    while sending || !flying.is_empty() {
+        tokio::select! {
+            biased;
+            () = &mut told, if !is_told => {
+                if plan.until != Until::Told {
+                    break;
+                }
+                (is_told, sending) = (true, false);
+            }
+            Some(ended) = flying.join_next() => see(Seen::Fresh(ended.map_err(io::Error::other)?))?,
+            Some(what) = kept_from.recv() => see(of_kept(what, began))?,
+            due = tick.tick(), if sending => {
+                own.lateness = own.lateness.max(due.elapsed());
+                if is_over(&plan, due.duration_since(first), sent) {
+                    sending = false;
+                } else if flying.len() < IN_FLIGHT_MAX {
+                    flying.spawn_local(request(plan.clone(), address, began, sent));
+                    sent += 1;
+                } else {
+                    own.not_sent += 1;
+                }
+            }
+        }
+    }
+    Ok(own)
+}
+
+fn is_over(plan: &Plan, elapsed: Duration, sent: u64) -> bool {
+    match plan.until {
+        Until::Elapsed(length) => elapsed >= length,
+        Until::Count(count) => sent >= count,
+        Until::Told => false,
+    }
+}
+
+async fn request(plan: Rc<Plan>, address: SocketAddr, began: Instant, sequence: u64) -> Sample {
+    let start = began.elapsed();
+    let asked = tokio::time::timeout(plan.timeout, exchange::fresh(address, &plan.target)).await;
+    let outcome = asked.unwrap_or(Outcome::Failed { how: Failure::Timeout });
+    Sample { sequence, start, end: began.elapsed(), outcome }
+}
+
+fn of_kept(what: Kept, began: Instant) -> Seen {
+    match what {
+        Kept::Request { start, end, outcome } => {
+            let (start, end) = (start.duration_since(began), end.duration_since(began));
+            Seen::Kept(Sample { sequence: 0, start, end, outcome })
+        }
+        Kept::Reopened => Seen::Reopened,
+    }
+}
+
+struct Run<'a> {
     timeline: Timeline,
     kept: probe::Kept,
-    own_lateness: Duration,
-    not_sent: u64,
     out: Out<'a>,
 }
 
 impl Run<'_> {
-    async fn drive(&mut self) -> io::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let (kept_to, mut kept_from) = mpsc::channel(KEPT_QUEUE);
-        let mut kept = JoinSet::new();
-        for _ in 0..self.plan.persistent {
-            kept.spawn_local(persistent::run(self.address, self.plan.clone(), kept_to.clone()));
-        }
-        self.kept = probe::Kept::new(u64::from(self.plan.persistent));
-
-        self.began = Instant::now();
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.began_unix_ns = u64::try_from(since_1970.as_nanos()).unwrap_or(0);
-        let mut tick = tokio::time::interval_at(self.began, self.plan.every);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let mut flying: JoinSet<Sample> = JoinSet::new();
-        let mut sent = 0;
-        let mut sending = true;
-        while sending || !flying.is_empty() {
-            tokio::select! {
-                biased;
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
-                Some(ended) = flying.join_next() => self.handle_ended(ended)?,
-                Some(what) = kept_from.recv() => self.handle_kept(what),
-                due = tick.tick(), if sending => {
-                    self.own_lateness = self.own_lateness.max(due.elapsed());
-                    if self.is_over(due, sent) {
-                        sending = false;
-                    } else if flying.len() < IN_FLIGHT_MAX {
-                        flying.spawn_local(self.request(sent));
-                        sent += 1;
-                    } else {
-                        self.not_sent += 1;
-                    }
+    fn handle(&mut self, seen: Seen) -> io::Result<()> {
+        match seen {
+            Seen::Fresh(sample) => {
+                if self.out.samples {
+                    self.out.sample(&sample)?;
                 }
+                self.timeline.handle_sample(sample);
+                return self.write_events();
             }
+            Seen::Kept(sample) => self.kept.handle_sample(&sample),
+            Seen::Reopened => self.kept.handle_reopened(),
         }
         Ok(())
     }
 
-    fn is_over(&self, due: Instant, sent: u64) -> bool {
-        match self.plan.until {
-            Until::Elapsed(length) => due.duration_since(self.began) >= length,
-            Until::Count(count) => sent >= count,
-        }
-    }
-
-    fn request(&self, sequence: u64) -> impl Future<Output = Sample> + use<> {
-        let (plan, address, began) = (self.plan.clone(), self.address, self.began);
-        async move {
-            let start = began.elapsed();
-            let asked = tokio::time::timeout(plan.timeout, exchange::fresh(address, &plan.target)).await;
-            let outcome = asked.unwrap_or(Outcome::Failed { how: Failure::Timeout });
-            Sample { sequence, start, end: began.elapsed(), outcome }
-        }
-    }
-
-    fn handle_ended(&mut self, ended: Result<Sample, tokio::task::JoinError>) -> io::Result<()> {
-        let sample = ended.map_err(io::Error::other)?;
-        if self.out.samples {
-            self.out.sample(&sample)?;
-        }
-        self.timeline.handle_sample(sample);
-        self.write_events()
-    }
-
-    fn handle_kept(&mut self, what: Kept) {
-        match what {
-            Kept::Request { start, end, outcome } => {
-                let (start, end) = (start.duration_since(self.began), end.duration_since(self.began));
-                self.kept.handle_sample(&Sample { sequence: 0, start, end, outcome });
-            }
-            Kept::Reopened => self.kept.handle_reopened(),
-        }
+    fn end(&mut self) -> io::Result<&Timeline> {
+        self.timeline.handle_end();
+        self.write_events()?;
+        Ok(&self.timeline)
     }
 
     fn write_events(&mut self) -> io::Result<()> {
@@ -149,24 +218,6 @@ impl Run<'_> {
             self.out.event(&event)?;
         }
         Ok(())
-    }
-
-    fn close(mut self) -> io::Result<Report> {
-        let length = self.began.elapsed();
-        self.timeline.handle_end();
-        self.write_events()?;
-        let report = Report {
-            url: self.plan.target.url.clone(),
-            target: self.address.to_string(),
-            began_unix_ns: self.began_unix_ns,
-            length,
-            fresh: self.timeline.tally(),
-            persistent: (self.plan.persistent > 0).then(|| self.kept.tally()),
-            not_sent: self.not_sent,
-            own_lateness: self.own_lateness,
-        };
-        self.out.report(&report)?;
-        Ok(report)
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Until {
     Elapsed(Duration),
     /// So many requests on fresh connections.
     Count(u64),
+    /// And then what is under way is waited for.
+    Told,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
