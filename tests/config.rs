@@ -88,7 +88,7 @@ webhooks:
     tries: 3
     ca_file: ca.pem
 resolver: {servers: [127.0.0.11, "10.0.0.2:5353"], valid: 3s, timeout: 1s}
-link: {port: 9113, key_file: keys/link}
+link: {port: 9113, key_file: keys/link, drill: true}
 vrrp:
   web:
     version: 3
@@ -181,7 +181,7 @@ servers:
             "servers": ["127.0.0.11:53", "10.0.0.2:5353"],
             "valid": {"secs": 3, "nanos": 0}, "timeout": {"secs": 1, "nanos": 0},
         },
-        "link": {"port": 9113, "key_file": "/etc/vipgate/keys/link"},
+        "link": {"port": 9113, "key_file": "/etc/vipgate/keys/link", "drill": true},
         "vrrp": [{
             "name": "web", "version": "3", "vrid": 51, "priority": 150, "advert_interval": 10, "preempt": true,
             "preempt_delay": {"secs": 5, "nanos": 0},

@@ -105,6 +105,9 @@ object! {
         /// white space, of which the first signs and both are accepted. It is read again when it changes. Left out, or
         /// where there is no such file: the variable `VIPGATE_LINK_KEY` holds the same.
         key_file: Option<FilePath>,
+        /// Take the orders of `vipgate drill`, from any address: to hand an address over, and to stand still for up to 10s.
+        /// Whoever has the key can give them.
+        drill: bool = "false",
     }
 }
 

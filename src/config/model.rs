@@ -165,6 +165,8 @@ pub struct PeerLink {
     pub port: u16,
     /// Absolute. The key itself is never in a `Config`, which goes to every role.
     pub key_file: Option<PathBuf>,
+    /// Whoever has the key may order a drill.
+    pub drill: bool,
 }
 
 /// Virtual routers that are master together or not at all (keepalived's `vrrp_sync_group`).

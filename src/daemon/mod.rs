@@ -7,6 +7,7 @@
 
 pub mod config_file;
 pub mod control;
+mod keys;
 pub mod link;
 mod loader;
 pub mod log;

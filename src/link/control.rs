@@ -82,6 +82,8 @@ pub enum HappeningKind {
     Role,
     /// Somebody could not be told.
     Notification,
+    /// Somebody has ordered something over the link.
+    Drill,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

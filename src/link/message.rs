@@ -3,7 +3,7 @@
 //! A configuration arrives in two phases: `Prepare` until both roles answered `Prepared`, then `Commit` for both;
 //! if either answers `Refused`, `Abort` for both, and the one in force stays.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -169,7 +169,22 @@ pub enum ToVrrp {
     Left {
         number: u64,
     },
+    /// What becomes of the order of that number: it was carried out, or will be; or why not.
+    Outcome {
+        number: u64,
+        outcome: Result<String, String>,
+    },
     Report,
+}
+
+/// What somebody with the key of the link orders.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordered {
+    /// As `Wish::Failover`.
+    HandOver { instance: String },
+    /// Let no role run for so long.
+    Freeze { length: Duration },
 }
 
 /// What a person asks of the virtual routers of a node.
@@ -246,6 +261,12 @@ pub enum FromVrrp {
     /// For the proxy: see `ToProxy::Keep`.
     Keep {
         number: u64,
+    },
+    /// Over the link to the peers. Answered by `Outcome` with the same number.
+    Ordered {
+        number: u64,
+        from: IpAddr,
+        what: Ordered,
     },
     Report(VrrpReport),
     Resigned {

@@ -87,6 +87,15 @@ pub fn kill_child(pid: u32) -> io::Result<()> {
     Ok(kill(pid_of(pid)?, Signal::SIGKILL)?)
 }
 
+/// It does not run until `resume_child`. For a child that has not been reaped.
+pub fn suspend_child(pid: u32) -> io::Result<()> {
+    Ok(kill(pid_of(pid)?, Signal::SIGSTOP)?)
+}
+
+pub fn resume_child(pid: u32) -> io::Result<()> {
+    Ok(kill(pid_of(pid)?, Signal::SIGCONT)?)
+}
+
 pub fn is_init() -> bool {
     getpid().as_raw() == 1
 }

@@ -16,20 +16,54 @@ const MAX_ROUTERS: usize = 255;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Does your event loop turn? At once, please.
-    Ask { id: u64 },
+    Ask {
+        id: u64,
+    },
     /// It does, and this node is master of these virtual routers.
-    Alive { id: u64, masters: Vec<u8> },
+    Alive {
+        id: u64,
+        masters: Vec<u8>,
+    },
     /// What there is to know about the sender; when something of it changes, and every second.
     State(Box<State>),
     /// The answer to the state of that number: how long the sender waits, at least, before it takes over each virtual
     /// router from its receiver.
-    Patience { id: u64, bounds: Vec<(u8, Duration)> },
+    Patience {
+        id: u64,
+        bounds: Vec<(u8, Duration)>,
+    },
     /// The link ends in good order, and this is why.
     Farewell(Farewell),
     /// Once a master gave that virtual router up in good order, and has no connection left.
-    Drained { vrid: u8 },
+    Drained {
+        vrid: u8,
+    },
     /// Open connections of clients, as they come and go.
     Clients(Change),
+    /// What somebody wants who is no peer, as the first word on a connection of his own, answered by a `State` or an
+    /// `Outcome`.
+    Order(Order),
+    Outcome(Outcome),
+}
+
+/// What a drill asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// How are you?
+    Look,
+    /// Hand this virtual router, of which you are master, over to a peer.
+    HandOver { vrid: u8 },
+    /// Stand still for so long, as if you were frozen.
+    Freeze { length: Duration },
+    /// A later version has more of them.
+    Other,
+}
+
+/// What became of an order, ready to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub done: bool,
+    pub text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +113,8 @@ const PATIENCE: u8 = 4;
 const FAREWELL: u8 = 5;
 const DRAINED: u8 = 6;
 const CLIENTS: u8 = 7;
+const ORDER: u8 = 8;
+const OUTCOME: u8 = 9;
 
 impl Message {
     /// Kind and payload of its frame.
@@ -100,6 +136,8 @@ impl Message {
             Self::Farewell(why) => (FAREWELL, vec![why.code()]),
             Self::Drained { vrid } => (DRAINED, vec![*vrid]),
             Self::Clients(change) => (CLIENTS, change.emit()),
+            Self::Order(order) => (ORDER, order.emit()),
+            Self::Outcome(outcome) => (OUTCOME, outcome.emit()),
         }
     }
 
@@ -126,6 +164,8 @@ impl Message {
             FAREWELL => Self::Farewell(Farewell::from_code(*payload.first().ok_or(Refusal::Malformed)?)),
             DRAINED => Self::Drained { vrid: *payload.first().ok_or(Refusal::Malformed)? },
             CLIENTS => Self::Clients(Change::parse(payload)?),
+            ORDER => Self::Order(Order::parse(payload)?),
+            OUTCOME => Self::Outcome(Outcome::parse(payload)?),
             _ => return Ok(None),
         }))
     }
@@ -149,6 +189,57 @@ impl Farewell {
             _ => Self::Other,
         }
     }
+}
+
+impl Order {
+    /// Longer shows nothing more, and has to be over before anybody loses patience.
+    pub const FREEZE_MOST: Duration = Duration::from_secs(10);
+    /// The kernel and the peer need a part of it to notice.
+    pub const FREEZE_LEAST: Duration = Duration::from_millis(200);
+
+    fn emit(self) -> Vec<u8> {
+        match self {
+            Self::Look => vec![1],
+            Self::HandOver { vrid } => vec![2, vrid],
+            Self::Freeze { length } => [&[3], &saturated(length.as_millis()).to_be_bytes()[..]].concat(),
+            Self::Other => vec![0],
+        }
+    }
+
+    fn parse(payload: &[u8]) -> Result<Self, Refusal> {
+        Ok(match payload {
+            [] => return Err(Refusal::Malformed),
+            [1, ..] => Self::Look,
+            [2, vrid, ..] => Self::HandOver { vrid: *vrid },
+            [3, a, b, c, d, ..] => {
+                Self::Freeze { length: Duration::from_millis(u32::from_be_bytes([*a, *b, *c, *d]).into()) }
+            }
+            [2 | 3, ..] => return Err(Refusal::Malformed),
+            [..] => Self::Other,
+        })
+    }
+}
+
+impl Outcome {
+    /// A reason may name every peer.
+    const MAX_TEXT: usize = 1000;
+
+    fn emit(&self) -> Vec<u8> {
+        let text: String = self.text.chars().take(Self::MAX_TEXT).collect();
+        [&[u8::from(self.done)], text.as_bytes()].concat()
+    }
+
+    fn parse(payload: &[u8]) -> Result<Self, Refusal> {
+        let (done, text) = payload.split_first().ok_or(Refusal::Malformed)?;
+        let text = std::str::from_utf8(text).map_err(|_| Refusal::Malformed)?;
+        Ok(Self { done: *done == 1, text: printable(text, Self::MAX_TEXT) })
+    }
+}
+
+/// A terminal must not obey what somebody else says.
+fn printable(text: &str, limit: usize) -> String {
+    let clean = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(limit).map(clean).collect()
 }
 
 impl State {
@@ -185,10 +276,8 @@ impl State {
         let texts = [&mut self.node, &mut self.version, &mut self.digest].into_iter();
         let routers = self.routers.iter_mut();
         for text in texts.chain(routers.flat_map(|r| [&mut r.state].into_iter().chain(&mut r.ineligible))) {
-            // A terminal must not obey what a peer says.
             if text.chars().any(char::is_control) || text.len() > MAX_TEXT {
-                let clean = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-                *text = text.chars().take(MAX_TEXT).map(clean).collect();
+                *text = printable(text, MAX_TEXT);
             }
         }
     }
@@ -200,8 +289,8 @@ fn number(payload: &[u8]) -> Result<(u64, &[u8]), Refusal> {
     Ok((u64::from_be_bytes(*number), rest))
 }
 
-fn saturated(micros: u128) -> u32 {
-    u32::try_from(micros).unwrap_or(u32::MAX)
+fn saturated(count: u128) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -255,6 +344,12 @@ mod tests {
                 closed: vec![client(3)],
             }),
             Message::Clients(Change::default()),
+            Message::Order(Order::Look),
+            Message::Order(Order::HandOver { vrid: 51 }),
+            Message::Order(Order::Freeze { length: Duration::from_millis(2_500) }),
+            Message::Order(Order::Other),
+            Message::Outcome(Outcome { done: true, text: "node 3 has taken over".into() }),
+            Message::Outcome(Outcome { done: false, text: String::new() }),
         ];
         for message in table {
             let (kind, payload) = message.emit();
@@ -264,7 +359,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused_and_what_is_new_is_passed_over() {
-        let refused: [(u8, &[u8]); 10] = [
+        let refused: [(u8, &[u8]); 15] = [
             (ASK, b"1234567"),
             (ALIVE, b""),
             (STATE, b"{"),
@@ -275,12 +370,20 @@ mod tests {
             (CLIENTS, &[0, 0]),
             (CLIENTS, &[0, 0, 1]),
             (CLIENTS, &[2, 0, 0]),
+            (ORDER, b""),
+            (ORDER, &[2]),
+            (ORDER, &[3, 0, 0, 7]),
+            (OUTCOME, b""),
+            (OUTCOME, &[1, 0xff]),
         ];
         for (kind, payload) in refused {
             assert_eq!(Message::parse(kind, payload), Err(Refusal::Malformed), "{kind} {payload:?}");
         }
         assert_eq!(Message::parse(200, b"whatever"), Ok(None));
         assert_eq!(Message::parse(FAREWELL, &[99]), Ok(Some(Message::Farewell(Farewell::Other))));
+        assert_eq!(Message::parse(ORDER, &[99, 1]), Ok(Some(Message::Order(Order::Other))));
+        let shown = Message::parse(OUTCOME, b"\x00red: \x1b[31m").unwrap().unwrap();
+        assert_eq!(shown, Message::Outcome(Outcome { done: false, text: "red: \u{fffd}[31m".into() }));
         let later = Message::parse(STATE, b"{\"node\": \"a\", \"mood\": 3}").unwrap().unwrap();
         assert_eq!(later, Message::State(Box::new(State { node: "a".into(), ..State::default() })));
     }

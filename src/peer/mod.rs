@@ -13,6 +13,6 @@ pub use clients::{Bereaved, Change, Client, MAX_CLIENTS, Remembered, Watched, pa
 pub use frame::{Frames, MAX_FRAME, Opener, Sealer, Session};
 pub use hello::{Accepted, Ends, Greeted, HELLO, Node, Nonce, Opening, Secret, accept, greet};
 pub use key::{Key, KeyFault, Keys, MAX_KEY_FILE};
-pub use message::{Farewell, Message, Router, State};
+pub use message::{Farewell, Message, Order, Outcome, Router, State};
 pub use pair::{Connection, Dialler, Failure, Output, Pair, Standing};
 pub use refusal::Refusal;

@@ -274,6 +274,8 @@ impl Pair {
             | Message::Patience { .. }
             | Message::Drained { .. }
             | Message::Clients(_) => true,
+            // They have connections of their own.
+            Message::Order(_) | Message::Outcome(_) => false,
         }
     }
 

@@ -16,7 +16,7 @@ pub enum RoleName {
 }
 
 impl RoleName {
-    pub(super) const ALL: [Self; 3] = [Self::Proxy, Self::Vrrp, Self::Runner];
+    pub const ALL: [Self; 3] = [Self::Proxy, Self::Vrrp, Self::Runner];
 }
 
 impl fmt::Display for RoleName {

@@ -2,6 +2,7 @@
 
 mod backoff;
 mod event;
+mod freeze;
 #[cfg(test)]
 mod hang_tests;
 pub mod heartbeat;
@@ -18,6 +19,7 @@ mod runner_tests;
 mod stop;
 
 pub use event::*;
+pub use freeze::{FREEZE_AFTER, FREEZES_APART, Freezes};
 pub use peers::{ASK_BOUND, SETTLE_TIME};
 pub use plan::{GRACE, Plan};
 pub use reload::PREPARE_BOUND;

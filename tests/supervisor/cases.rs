@@ -13,7 +13,7 @@ use vipgate::link::control::RoleState;
 use crate::edits::{admin, after_its_peer, held_back, without_a_file};
 use crate::node::{Node, Options, document, free_port, send, write};
 use crate::runner::{Case, Outcome, Skipped};
-use crate::{hooks, posts};
+use crate::{drill, hooks, posts};
 
 pub(crate) const ALL: &[Case] = &[
     ("a_proxy_that_dies_is_back_and_refuses_nobody", proxy_crash),
@@ -49,6 +49,9 @@ pub(crate) const ALL: &[Case] = &[
     ("a_webhook_is_tried_again_and_a_failure_is_told", posts::tried_again),
     ("a_change_of_state_is_mailed", posts::mailed),
     ("a_vrrp_role_that_dies_is_a_fault", hooks::vrrp_death),
+    ("a_node_stands_still_for_a_drill_where_it_is_allowed", drill::stands_still),
+    ("a_stop_ends_a_drill_s_freeze", drill::stop_ends_it),
+    ("an_order_to_hand_over_is_a_wish", drill::hands_over),
 ];
 
 pub(crate) const BOTH: Options =

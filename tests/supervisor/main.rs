@@ -9,6 +9,7 @@
 )]
 
 mod cases;
+mod drill;
 mod edits;
 mod hooks;
 mod node;

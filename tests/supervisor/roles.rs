@@ -16,8 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::AbortHandle;
 use vipgate::daemon::link::Link;
 use vipgate::link::{
-    Boottime, FenceQuery, FenceVerdict, FromProxy, FromVrrp, PeersAnswer, ProxyHealth, ProxyReport, ToProxy,
-    ToVrrp, Transition, VrrpReport, VrrpState,
+    Boottime, FenceQuery, FenceVerdict, FromProxy, FromVrrp, Ordered, PeersAnswer, ProxyHealth, ProxyReport,
+    ToProxy, ToVrrp, Transition, VrrpReport, VrrpState,
 };
 use vipgate::os::{process, signals};
 
@@ -214,6 +214,20 @@ fn moves(role: &Role) -> Vec<Transition> {
     text.lines().map(parse).collect()
 }
 
+/// What the test wants to have ordered: a virtual router to hand over, or milliseconds to stand still; said once.
+fn order(role: &Role) -> Option<Ordered> {
+    let file = role.folder.join("vrrp.order");
+    let text = fs::read_to_string(&file).ok()?;
+    fs::remove_file(file).unwrap();
+    let length = text.parse().map(Duration::from_millis);
+    Some(
+        length.map_or_else(
+            |_| Ordered::HandOver { instance: text.clone() },
+            |length| Ordered::Freeze { length },
+        ),
+    )
+}
+
 fn transition(instance: &str, to: VrrpState, is_end: bool) -> Transition {
     let from = if to == VrrpState::Backup { VrrpState::Fault } else { VrrpState::Backup };
     Transition { instance: instance.into(), from, to, reason: "told to".into(), priority: 150, is_end }
@@ -228,6 +242,10 @@ pub(crate) fn vrrp() -> ExitCode {
                 _ = beat.tick() => {
                     turns += 1;
                     link.send(&FromVrrp::Beat { turns }, None).await.unwrap();
+                    if let Some(what) = order(role) {
+                        let from = [192, 0, 2, 7].into();
+                        link.send(&FromVrrp::Ordered { number: turns, from, what }, None).await.unwrap();
+                    }
                     for transition in moves(role) {
                         link.send(&FromVrrp::Transition(transition), None).await.unwrap();
                     }
@@ -301,6 +319,10 @@ pub(crate) fn vrrp() -> ExitCode {
                         pending::<()>().await;
                     }
                     FromVrrp::Resigned { reason: "told to".into() }
+                }
+                ToVrrp::Outcome { outcome, .. } => {
+                    role.note(&format!("outcome {outcome:?}"));
+                    continue;
                 }
                 ToVrrp::Ended(_) => continue,
                 ToVrrp::Report => FromVrrp::Report(VrrpReport::default()),

@@ -22,7 +22,7 @@ pub(in crate::config) fn link(
     report: &mut Report<'_>,
 ) -> Result<PeerLink, Reported> {
     let (port_at, at) = (entry.port.at, entry.key_file.at);
-    let port = entry.port.take();
+    let (port, drill) = (entry.port.take(), entry.drill.take());
     let key_file = entry.key_file.take()?.map(|path| folder.join(path.0));
     if let Some(keys) = environment(KEY_VARIABLE).filter(|keys| !keys.trim().is_empty())
         && let Err(fault) = Keys::parse(keys.as_bytes())
@@ -34,7 +34,7 @@ pub(in crate::config) fn link(
     }
     let port =
         u16::try_from(port?.0).map_err(|error| report.error(port_at, error.to_string(), "report this bug"));
-    Ok(PeerLink { port: port?, key_file })
+    Ok(PeerLink { port: port?, key_file, drill: drill? })
 }
 
 /// Whether there is a key at this moment, so that the nodes can ask each other.

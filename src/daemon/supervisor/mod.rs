@@ -7,6 +7,7 @@ mod control;
 mod edition;
 mod loading;
 mod notices;
+mod orders;
 mod player;
 mod preflight;
 mod reload;

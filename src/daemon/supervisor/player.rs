@@ -30,6 +30,8 @@ pub(super) enum Heard {
     Proxy(Player, FromProxy),
     Vrrp(Player, FromVrrp),
     Runner(Player, FromRunner),
+    /// What became of the order of that number, for the vrrp role.
+    Outcome(Player, u64, Result<String, String>),
     Lost(Player, String),
 }
 

@@ -27,7 +27,7 @@ use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToP
 use crate::notification::history::History;
 use crate::os::process;
 use crate::os::snapshot::Snapshot;
-use crate::supervision::{Event, Plan, Player, RoleName, Saying};
+use crate::supervision::{Event, Freezes, Plan, Player, RoleName, Saying};
 
 /// Messages of both roles that wait for this loop; a role that says more waits.
 const MAX_HEARD: usize = 256;
@@ -56,6 +56,7 @@ pub(super) struct Supervisor {
     pub(super) generations: u64,
     pub(super) workers: usize,
     pub(super) wishes: Wishes,
+    pub(super) freezes: Freezes,
     pub(super) reports: Reports,
     /// The proxy's last word on what the vrrp role tracks, for one that starts later.
     pub(super) upstreams_down: Option<Vec<String>>,
@@ -118,7 +119,7 @@ impl Supervisor {
         }
     }
 
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         while let Some((pid, end)) = process::reap() {
             let Some(player) = self.players.remove(&pid) else {
                 debug!("process {pid} {end}");
@@ -148,6 +149,7 @@ impl Supervisor {
             Heard::Proxy(player, message) => self.hear_proxy(player, message),
             Heard::Vrrp(player, message) => self.hear_vrrp(player, message),
             Heard::Runner(player, message) => self.hear_runner(player, message),
+            Heard::Outcome(player, number, outcome) => self.outcome(player, number, outcome),
             Heard::Lost(player, why) => self.happen(Event::LinkLost(player, why)),
         }
     }
@@ -200,6 +202,7 @@ impl Supervisor {
             FromVrrp::Gap { what } => {
                 return self.record(HappeningKind::Gap, &format!("the vrrp role: {what}"));
             }
+            FromVrrp::Ordered { number, from, what } => return self.take_order(player, number, from, what),
             FromVrrp::Run(run) => return self.have_run(run),
             FromVrrp::SteppedDown { question, outcome } => return self.fulfilled(question, outcome),
             FromVrrp::Leave { number, addresses, bound, before } => {
@@ -301,6 +304,7 @@ impl Process1 {
             generations: 1,
             workers,
             wishes: Wishes::default(),
+            freezes: Freezes::default(),
             reports: Reports::default(),
             upstreams_down: None,
             refused: None,
@@ -315,6 +319,9 @@ impl Process1 {
         self.supervisor.start();
         while !self.supervisor.is_over {
             self.turn(&mut calls).await;
+            if let Some(call) = self.supervisor.stand_still(&mut calls).await {
+                self.answer(call);
+            }
             self.supervisor.answer_asks();
         }
         self.supervisor.reap();
@@ -330,17 +337,7 @@ impl Process1 {
             }
         };
         tokio::select! {
-            call = calls.next() => match call {
-                Call::Stop => {
-                    supervisor.record(HappeningKind::Role, "vipgate is told to stop");
-                    supervisor.happen(Event::Stop);
-                }
-                Call::Reap => supervisor.reap(),
-                Call::Reload => {
-                    supervisor.hang_up();
-                    self.look(Demand::Now);
-                }
-            },
+            call = calls.next() => self.answer(call),
             Some(heard) = self.hearing.recv() => supervisor.hear(heard),
             Some(sighting) = self.sightings.recv() => supervisor.sight(sighting),
             Some(loaded) = self.loaded.recv() => supervisor.take_loaded(loaded),
@@ -356,6 +353,20 @@ impl Process1 {
                 if supervisor.begin_try() {
                     self.look(Demand::Again);
                 }
+            }
+        }
+    }
+
+    fn answer(&mut self, call: Call) {
+        match call {
+            Call::Stop => {
+                self.supervisor.record(HappeningKind::Role, "vipgate is told to stop");
+                self.supervisor.happen(Event::Stop);
+            }
+            Call::Reap => self.supervisor.reap(),
+            Call::Reload => {
+                self.supervisor.hang_up();
+                self.look(Demand::Now);
             }
         }
     }

@@ -80,7 +80,7 @@ impl Supervisor {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let plan = self.plan.poll_timeout().map(|(at, _)| at);
         let asked = self.reports.asked.iter().map(|asked| asked.at + PATIENCE).min();
-        [plan, asked, self.next_try()].into_iter().flatten().min()
+        [plan, asked, self.next_try(), self.freezes.poll_timeout()].into_iter().flatten().min()
     }
 
     pub(super) fn take_ask(&mut self, ask: Ask) {

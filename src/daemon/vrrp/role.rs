@@ -308,6 +308,7 @@ impl Role {
                     instance.resign(bound, &mut self.shell, now);
                 }
             }
+            ToVrrp::Outcome { number, outcome } => self.peering.answer_order(number, outcome),
             ToVrrp::Ended(ended) => self.tracker.commands.handle_ended(ended),
             ToVrrp::Report => {
                 let (tracker, peering) = (&self.tracker, &self.peering);

@@ -1,14 +1,13 @@
 //! Where the keys of the link come from: a file that is read again and again, else the environment.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::task::spawn_blocking;
 
 use crate::config::{KEY_VARIABLE, PeerLink};
-use crate::os::snapshot;
-use crate::peer::{Keys, MAX_KEY_FILE};
+use crate::daemon::keys;
+use crate::peer::Keys;
 
 /// A read that takes longer is warned of.
 const STALLS_AFTER: Duration = Duration::from_secs(5);
@@ -55,7 +54,7 @@ impl KeySource {
         let file = self.file.clone();
         Some(async move {
             let path = file.clone();
-            let read = spawn_blocking(move || read(path.as_deref())).await;
+            let read = spawn_blocking(move || keys::read(path.as_deref())).await;
             Found { file, keys: read.unwrap_or_else(|error| Err(error.to_string())) }
         })
     }
@@ -112,32 +111,13 @@ impl KeySource {
     }
 }
 
-fn read(file: Option<&Path>) -> Result<Option<Keys>, String> {
-    let in_file = match file {
-        Some(file) => match snapshot::read_file(file, MAX_KEY_FILE as u64) {
-            Ok(text) => Some((file.display().to_string(), text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(format!("{} cannot be read: {error}", file.display())),
-        },
-        None => None,
-    };
-    let in_environment = || {
-        let text = std::env::var(KEY_VARIABLE).ok().filter(|text| !text.trim().is_empty())?;
-        Some((KEY_VARIABLE.to_owned(), text.into_bytes()))
-    };
-    match in_file.or_else(in_environment) {
-        None => Ok(None),
-        Some((whence, text)) => Keys::parse(&text).map(Some).map_err(|fault| format!("{whence}: {fault}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn one_file_is_read_at_a_time_and_another_one_at_once() {
-        let link = |file: &str| PeerLink { port: 1, key_file: Some(file.into()) };
+        let link = |file: &str| PeerLink { port: 1, key_file: Some(file.into()), drill: false };
         let found = |file: &str| {
             let keys = Keys::parse(&[b'k'; 32]).unwrap();
             Found { file: Some(file.into()), keys: Ok(Some(keys)) }

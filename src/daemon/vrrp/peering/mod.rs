@@ -6,6 +6,7 @@ mod connection;
 mod keys;
 mod news;
 mod node;
+mod orders;
 mod report;
 mod roster;
 mod words;

@@ -120,7 +120,7 @@ impl Peering {
             }
             Message::Clients(change) => self.remember_clients(pairing, change, instances),
             // The pair's own.
-            Message::Alive { .. } | Message::Farewell(_) => {}
+            Message::Alive { .. } | Message::Farewell(_) | Message::Order(_) | Message::Outcome(_) => {}
         }
     }
 

@@ -16,6 +16,7 @@ use super::super::shell::Shell;
 use super::clients::Clients;
 use super::connection::{self, Admitted, Credentials, Event, Meeting, Route};
 use super::keys::{Found, KeySource};
+use super::orders::Orders;
 use super::roster::{self, Pairing};
 use super::words::{About, Sent};
 use crate::config::{Config, PeerLink};
@@ -69,6 +70,7 @@ pub(in super::super) struct Peering {
     next_look: Instant,
     next_keys: Instant,
     next_listen: Instant,
+    pub(super) orders: Orders,
 }
 
 pub(super) struct Peer {
@@ -135,6 +137,7 @@ impl Peering {
             next_look: now,
             next_keys: now,
             next_listen: now,
+            orders: Orders::default(),
         };
         Ok((peering, received))
     }
@@ -184,6 +187,7 @@ impl Peering {
             Event::Quota(period) => self.lateness.set_quota(period, now),
             Event::Accepted { own, peer, stream } => self.greet_back((own, peer), stream),
             Event::Answered { own, peer, result } => {
+                let Some(result) = self.unless_order((own, peer), result, instances, shell) else { return };
                 if result.is_ok() && !self.peers.contains_key(&(own, peer)) {
                     let Some(interface) = roster::welcome(instances, (own, peer)) else { return };
                     self.peers.insert((own, peer), Peer::new((own, peer), interface, now));
@@ -340,7 +344,8 @@ impl Peering {
         let wanted = port.map(|_| roster::wanted(instances)).unwrap_or_default();
         let places = port.map(|_| roster::places(instances)).unwrap_or_default();
         self.listen(port, &places, shell, now);
-        let open = port.map(|_| roster::open_to_all(instances)).unwrap_or_default();
+        let drill = self.takes_orders();
+        let open = port.map(|_| roster::open_to_all(instances, drill)).unwrap_or_default();
         let admitted = Admitted { peers: wanted.keys().copied().collect(), open };
         self.admitted.send_if_modified(|before| {
             let is_new = *before != admitted;

@@ -34,10 +34,12 @@ pub(super) fn places(instances: &[Instance]) -> BTreeMap<Ipv4Addr, InterfaceName
     places.map(|place| (place.own, place.name.clone())).collect()
 }
 
-/// Own addresses that speak to a group: backups do not advertise, so that a master hears of one from its greeting.
-pub(super) fn open_to_all(instances: &[Instance]) -> BTreeSet<Ipv4Addr> {
-    let multicast = instances.iter().filter(|instance| instance.config.transport == Transport::Multicast);
-    multicast.filter_map(|instance| Some(instance.wire.as_ref()?.place.own)).collect()
+/// Own addresses that speak to a group: backups do not advertise, so that a master hears of one from its greeting. With
+/// `drill` all of them, for whoever has the key.
+pub(super) fn open_to_all(instances: &[Instance], drill: bool) -> BTreeSet<Ipv4Addr> {
+    let is_open = |instance: &&Instance| drill || instance.config.transport == Transport::Multicast;
+    let open = instances.iter().filter(is_open);
+    open.filter_map(|instance| Some(instance.wire.as_ref()?.place.own)).collect()
 }
 
 /// Somebody who has the key has come to a group.
