@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod dns;
+pub mod drill;
 pub mod gateway;
 pub mod health;
 pub mod http1;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::environment::Environment;
-use super::{check, drain, exit, failover, healthcheck, probe, role, run, schema, status};
+use super::{check, drain, drill, exit, failover, healthcheck, probe, role, run, schema, status};
 
 /// A floating-IP reverse proxy: nginx and keepalived's job, fenced.
 #[derive(Parser)]
@@ -25,6 +25,7 @@ enum Command {
     Failover(failover::Arguments),
     Drain(drain::Arguments),
     Probe(probe::Arguments),
+    Drill(drill::Arguments),
     Schema(schema::Arguments),
     #[command(hide = true)]
     Role(role::Arguments),
@@ -52,6 +53,7 @@ pub fn main(
         Command::Failover(arguments) => arguments.run(&environment),
         Command::Drain(arguments) => arguments.run(&environment),
         Command::Probe(arguments) => arguments.run(),
+        Command::Drill(arguments) => arguments.run(&environment),
         Command::Schema(arguments) => arguments.run(),
         Command::Role(arguments) => arguments.run(),
     }

@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod drain;
+mod drill;
 mod environment;
 pub mod exit;
 mod failover;

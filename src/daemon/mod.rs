@@ -7,6 +7,7 @@
 
 pub mod config_file;
 pub mod control;
+pub mod drill;
 mod keys;
 pub mod link;
 mod loader;

@@ -11,5 +11,6 @@ mod timeline;
 pub use kept::Kept;
 pub use latency::{Latencies, Latency};
 pub use report::{Persistent, Report, Tally};
+pub(crate) use sample::milliseconds;
 pub use sample::{Failure, Kinds, Outcome, Sample};
 pub use timeline::{Event, Outage, Stint, Timeline};

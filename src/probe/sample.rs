@@ -110,16 +110,16 @@ impl fmt::Display for Kinds {
 }
 
 /// A duration as milliseconds with a fraction, exact to the microsecond.
-pub(super) mod milliseconds {
+pub(crate) mod milliseconds {
     use super::{Deserialize, Duration};
     use serde::{Deserializer, Serializer, de};
 
     #[expect(clippy::cast_precision_loss, reason = "microseconds of a probe stay far below 2^53")]
-    pub(in crate::probe) fn serialize<S: Serializer>(d: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(d: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_f64(d.as_micros() as f64 / 1000.0)
     }
 
-    pub(in crate::probe) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let ms = f64::deserialize(from)?;
         let whole = Duration::try_from_secs_f64(ms / 1000.0).map_err(de::Error::custom)?;
         Ok(Duration::from_micros(u64::try_from((whole.as_nanos() + 500) / 1000).map_err(de::Error::custom)?))

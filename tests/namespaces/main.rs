@@ -10,6 +10,7 @@
 
 mod adverts;
 mod capture;
+mod drill;
 mod freeze;
 mod gate;
 mod handover;

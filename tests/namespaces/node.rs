@@ -139,7 +139,7 @@ fn write(folder: &std::path::Path, text: &str) {
     fs::rename(folder.join("new"), folder.join("etc/vipgate.yaml")).unwrap();
 }
 
-fn document(lan: &Lan, last: u8, vrid: u8, lines: &[&str]) -> String {
+pub(crate) fn document(lan: &Lan, last: u8, vrid: u8, lines: &[&str]) -> String {
     let lines: String = lines.iter().flat_map(|line| ["    ", line, "\n"]).collect();
     format!(
         "node: node{last}\nworkers: 1\naccess_log: off\nvrrp:\n  web:\n    vrid: {vrid}\n    virtual_addresses: [{}/24]\n{lines}servers:\n  \

@@ -4,10 +4,11 @@ use crate::Complaint;
 use crate::source::Source;
 
 /// Rooms without a clock, a socket, a file, a thread, async or a random source.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "balance",
     "config",
     "dns",
+    "drill",
     "gateway",
     "health",
     "http1",
@@ -20,12 +21,13 @@ const PURE: [&str; 14] = [
     "supervision",
     "vrrp",
 ];
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "balance",
     "cli",
     "config",
     "daemon",
     "dns",
+    "drill",
     "gateway",
     "health",
     "http1",
