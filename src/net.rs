@@ -1,7 +1,7 @@
 //! Network values as the RFCs name them, impossible to build wrong. No socket, no clock.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub enum ValueError {
     AdvertInterval(Duration),
     #[error("interface name must have 1 to 15 bytes without '/' or white space, not {0:?}")]
     InterfaceName(String),
-    #[error("{0:?} is not an IPv4 address with a prefix length, such as 172.20.0.0/16")]
+    #[error("{0:?} is not an IP address with a prefix length, such as 172.20.0.0/16 or 2001:db8::/64")]
     Cidr(String),
 }
 
@@ -133,27 +133,69 @@ impl From<Centiseconds> for u16 {
     }
 }
 
-/// An IPv4 address with the length of its network prefix.
+/// IPv4 or IPv6: a virtual router is of one of them, and has nothing to do with those of the other (RFC 9568 section 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Bits of an address.
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// Of IPv6, and known to its own link only (RFC 4291 section 2.5.6).
+pub const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// An IP address with the length of its network prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cidr {
-    address: Ipv4Addr,
+    address: IpAddr,
     prefix: u8,
 }
 
 impl Cidr {
-    pub fn try_new(address: Ipv4Addr, prefix: u8) -> Result<Self, ValueError> {
-        if prefix > 32 {
+    pub fn try_new(address: IpAddr, prefix: u8) -> Result<Self, ValueError> {
+        if prefix > Family::of(address).bits() {
             return Err(ValueError::Cidr(format!("{address}/{prefix}")));
         }
         Ok(Self { address, prefix })
     }
 
-    pub const fn host(address: Ipv4Addr) -> Self {
-        Self { address, prefix: 32 }
+    pub const fn host(address: IpAddr) -> Self {
+        Self { address, prefix: Family::of(address).bits() }
     }
 
-    pub const fn address(self) -> Ipv4Addr {
+    pub const fn address(self) -> IpAddr {
         self.address
     }
 
@@ -161,9 +203,19 @@ impl Cidr {
         self.prefix
     }
 
-    pub fn contains(self, other: Ipv4Addr) -> bool {
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-        self.address.to_bits() & mask == other.to_bits() & mask
+    pub fn contains(self, other: IpAddr) -> bool {
+        let prefix = u32::from(self.prefix);
+        match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+                own.to_bits() & mask == other.to_bits() & mask
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+                own.to_bits() & mask == other.to_bits() & mask
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
     }
 }
 
@@ -171,11 +223,13 @@ impl FromStr for Cidr {
     type Err = ValueError;
     fn from_str(s: &str) -> Result<Self, ValueError> {
         let error = || ValueError::Cidr(s.to_owned());
-        let (address, prefix) = match s.split_once('/') {
-            Some((address, prefix)) => (address, prefix.parse().map_err(|_| error())?),
-            None => (s, 32),
-        };
-        Self::try_new(address.parse().map_err(|_| error())?, prefix).map_err(|_| error())
+        match s.split_once('/') {
+            Some((address, prefix)) => {
+                let prefix = prefix.parse().map_err(|_| error())?;
+                Self::try_new(address.parse().map_err(|_| error())?, prefix).map_err(|_| error())
+            }
+            None => Ok(Self::host(s.parse().map_err(|_| error())?)),
+        }
     }
 }
 
@@ -280,12 +334,19 @@ mod tests {
             ("0.0.0.0/0", "8.8.8.8", true),
             ("10.0.0.1", "10.0.0.1", true),
             ("10.0.0.1", "10.0.0.2", false),
+            ("2001:db8::/64", "2001:db8::ffff:1", true),
+            ("2001:db8::/64", "2001:db8:0:1::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "10.0.0.1", false),
+            ("0.0.0.0/0", "::1", false),
+            ("fe80::1", "fe80::1", true),
+            ("fe80::1", "fe80::2", false),
         ];
         for (cidr, address, expect) in table {
             let cidr: Cidr = cidr.parse().unwrap();
             assert_eq!(cidr.contains(address.parse().unwrap()), expect, "{cidr} {address}");
         }
-        for bad in ["", "10.0.0.1/33", "10.0.0/8", "10.0.0.1/", "::1/64"] {
+        for bad in ["", "10.0.0.1/33", "10.0.0/8", "10.0.0.1/", "::1/129", "::1/", "fe80::1%eth0"] {
             assert!(bad.parse::<Cidr>().is_err(), "{bad}");
         }
     }

@@ -1,4 +1,4 @@
-//! Random and mutated packets against the VRRP and ARP codecs: they never panic, what they let pass is emitted again
+//! Random and mutated packets against the codecs of VRRP, ARP and neighbour discovery: they never panic, what they let pass is emitted again
 //! to the same meaning, and what was damaged is refused for the reason that the damage is.
 //!
 //! `FUZZ_ITERATIONS=1000000 cargo test --release --test fuzz_vrrp` for longer; `SEED=n` repeats one case.
@@ -10,15 +10,18 @@
 
 #[path = "fuzz/cases.rs"]
 mod cases;
+#[path = "fuzz/neighbours.rs"]
+mod neighbours;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cases::{Random, each};
 use vipgate::config::VrrpVersion;
-use vipgate::net::{Centiseconds, MacAddr, Vrid};
-use vipgate::vrrp::arp::{FRAME, Frame, Meaning, Operation};
+use vipgate::net::{Centiseconds, Family, Vrid};
+use vipgate::vrrp::arp::Frame;
+use vipgate::vrrp::ndp;
 use vipgate::vrrp::receive::{Datagram, Expectation, Received, Senders, check};
-use vipgate::vrrp::{Advert, AnnounceForm, ChecksumForm, Password, Refusal, packet_v2, packet_v3};
+use vipgate::vrrp::{Advert, ChecksumForm, Password, Refusal, packet_v2, packet_v3};
 
 const ITERATIONS: u64 = 20_000;
 
@@ -28,8 +31,8 @@ const IP_HEADER: usize = 20;
 
 /// An advert on its way, and one who waits for exactly this.
 struct Journey {
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
+    source: IpAddr,
+    destination: IpAddr,
     ttl: u8,
     form: ChecksumForm,
     advert: Advert,
@@ -40,8 +43,12 @@ struct Journey {
 impl Journey {
     fn draw(random: &mut Random) -> Self {
         let version = if random.chance(50) { VrrpVersion::V3 } else { VrrpVersion::V2 };
-        let [own, source] =
-            [1, 2].map(|last| Ipv4Addr::new(10, random.draw() as u8, random.draw() as u8, last));
+        // Version 2 knows IPv4 only.
+        let family = if version == VrrpVersion::V3 && random.chance(50) { Family::V6 } else { Family::V4 };
+        let [own, source] = [1, 2].map(|last| match family {
+            Family::V4 => IpAddr::from([10, random.draw() as u8, random.draw() as u8, last]),
+            Family::V6 => IpAddr::from([0xfe80, 0, 0, 0, 0, random.draw() as u16, 0, u16::from(last)]),
+        });
         let unicast = random.chance(50);
         let centiseconds = match version {
             VrrpVersion::V3 => random.between(1, 4095),
@@ -53,15 +60,18 @@ impl Journey {
             vrid: Vrid::try_from(random.between(1, 255) as i64).unwrap(),
             priority: random.draw() as u8,
             interval: Centiseconds::try_from(centiseconds as u16).unwrap(),
-            addresses: (0..count).map(|_| Ipv4Addr::from(random.draw() as u32)).collect(),
+            addresses: (0..count).map(|_| address(random, family)).collect(),
         };
         let password = (version == VrrpVersion::V2 && random.chance(50))
             .then(|| Password::try_new(random.pick(&["a", "1234", "secret12"])).unwrap());
         let mut journey = Self {
             source,
-            destination: if unicast { own } else { packet_v3::GROUP },
+            destination: if unicast { own } else { packet_v3::group(family) },
             ttl: packet_v3::TTL,
-            form: random.pick(&[ChecksumForm::PseudoHeader, ChecksumForm::Plain]),
+            form: match family {
+                Family::V4 => random.pick(&[ChecksumForm::PseudoHeader, ChecksumForm::Plain]),
+                Family::V6 => ChecksumForm::PseudoHeader,
+            },
             expect: Expectation {
                 version,
                 vrid: advert.vrid,
@@ -87,9 +97,10 @@ impl Journey {
 
     /// The payload as its sender would have summed it.
     fn sum_again(&mut self) {
+        // The padding of the one and the longer length of the other sum to the same.
         let pseudo_header = [
-            self.source.octets().as_slice(),
-            &self.destination.octets(),
+            octets(self.source).as_slice(),
+            &octets(self.destination),
             &[0, packet_v3::IP_PROTOCOL],
             &(self.payload.len() as u16).to_be_bytes(),
         ]
@@ -105,6 +116,10 @@ impl Journey {
 
     /// As a raw socket hands it out: with IP options sometimes, and behind it what the link has padded.
     fn packet(&self, random: &mut Random) -> Vec<u8> {
+        // IPv6 is handed out without its header.
+        if Family::of(self.source) == Family::V6 {
+            return self.payload.clone();
+        }
         let options = if random.chance(20) { 4 * random.below(11) } else { 0 };
         let total = IP_HEADER + options + self.payload.len();
         let mut bytes = vec![0; IP_HEADER + options];
@@ -112,15 +127,28 @@ impl Journey {
         bytes[2..4].copy_from_slice(&(total as u16).to_be_bytes());
         bytes[8] = self.ttl;
         bytes[9] = packet_v3::IP_PROTOCOL;
-        bytes[12..16].copy_from_slice(&self.source.octets());
-        bytes[16..20].copy_from_slice(&self.destination.octets());
+        bytes[12..16].copy_from_slice(&octets(self.source));
+        bytes[16..20].copy_from_slice(&octets(self.destination));
         bytes.extend_from_slice(&self.payload);
         bytes.resize(total + random.below(20), 0xa5);
         bytes
     }
 
     fn arrives(&self, random: &mut Random) -> Result<Received, Refusal> {
-        receive(&self.packet(random), &self.expect)
+        let packet = self.packet(random);
+        self.read(&packet).and_then(|datagram| check(&datagram, &self.expect))
+    }
+
+    fn read<'a>(&self, packet: &'a [u8]) -> Result<Datagram<'a>, Refusal> {
+        match Family::of(self.source) {
+            Family::V4 => Datagram::parse(packet),
+            Family::V6 => Ok(Datagram {
+                source: self.source,
+                destination: self.destination,
+                ttl: self.ttl,
+                payload: packet,
+            }),
+        }
     }
 
     /// What was accepted says the same when it is said again.
@@ -130,6 +158,24 @@ impl Journey {
             Datagram { source: self.source, destination: self.destination, ttl: self.ttl, payload: &payload };
         assert_eq!(check(&again, &self.expect).as_ref(), Ok(received));
     }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+fn address(random: &mut Random, family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::from(random.draw() as u32).into(),
+        Family::V6 => ipv6(random).into(),
+    }
+}
+
+fn ipv6(random: &mut Random) -> Ipv6Addr {
+    Ipv6Addr::from_bits(u128::from(random.draw()) << 64 | u128::from(random.draw()))
 }
 
 fn receive(packet: &[u8], expect: &Expectation) -> Result<Received, Refusal> {
@@ -184,7 +230,11 @@ fn damage(random: &mut Random, journey: &mut Journey) -> Refusal {
                     Refusal::Sender
                 }
                 Senders::Multicast => {
-                    journey.destination = Ipv4Addr::new(224, 0, 0, random.between(19, 255) as u8);
+                    let last = random.between(19, 255) as u8;
+                    journey.destination = match Family::of(journey.source) {
+                        Family::V4 => [224, 0, 0, last].into(),
+                        Family::V6 => [0xff02, 0, 0, 0, 0, 0, 0, u16::from(last)].into(),
+                    };
                     Refusal::Destination
                 }
             },
@@ -249,7 +299,7 @@ fn damage(random: &mut Random, journey: &mut Journey) -> Refusal {
                 Refusal::IntervalMismatch
             }
             13 if v2 && journey.advert.priority != 255 => {
-                journey.expect.addresses.push(Ipv4Addr::new(1, 2, 3, 4));
+                journey.expect.addresses.push([1, 2, 3, 4].into());
                 Refusal::AddressList
             }
             14 if v2 => {
@@ -332,82 +382,13 @@ fn whatever_is_accepted_says_the_same_again() {
         }
         let mut packet = journey.packet(random);
         mutate(random, &mut packet);
-        if let Ok(datagram) = Datagram::parse(&packet) {
-            assert!(datagram.payload.len() + IP_HEADER <= packet.len());
+        if let Ok(datagram) = journey.read(&packet) {
+            let header = if journey.source.is_ipv4() { IP_HEADER } else { 0 };
+            assert!(datagram.payload.len() + header <= packet.len());
             if let Ok(received) = check(&datagram, &journey.expect) {
                 assert_eq!((datagram.ttl, received.advert.vrid), (packet_v3::TTL, journey.expect.vrid));
             }
         }
-    });
-}
-
-fn mac(random: &mut Random) -> MacAddr {
-    MacAddr(std::array::from_fn(|_| random.draw() as u8))
-}
-
-/// Addresses repeat, so that something is meant.
-fn frame(random: &mut Random, macs: &[MacAddr], addresses: &[Ipv4Addr]) -> Frame {
-    let form = random.pick(&[AnnounceForm::Request, AnnounceForm::Reply]);
-    let (own, other) = (random.pick(macs), random.pick(macs));
-    let (address, asker) = (random.pick(addresses), random.pick(addresses));
-    match random.below(4) {
-        0 => Frame::announcement(own, address, form),
-        1 => Frame::probe(own, address),
-        2 => Frame::reply(own, address, other, asker),
-        _ => Frame {
-            destination: random.pick(macs),
-            operation: random.pick(&[Operation::Request, Operation::Reply]),
-            sender_mac: own,
-            sender: asker,
-            target_mac: other,
-            target: address,
-        },
-    }
-}
-
-#[test]
-fn every_frame_means_what_it_says_and_a_damaged_one_what_is_left_of_it() {
-    each(ITERATIONS, |random| {
-        let macs = [mac(random), mac(random), MacAddr::BROADCAST];
-        let addresses: Vec<_> = (0..4).map(|n| Ipv4Addr::new(10, 0, random.draw() as u8, n)).collect();
-        let sent = frame(random, &macs, &addresses);
-        let mut bytes = sent.emit();
-        assert_eq!(bytes.len(), FRAME);
-        bytes.resize(FRAME + random.below(20), random.draw() as u8);
-        assert_eq!(Frame::parse(&bytes), Ok(sent));
-
-        let (own, ours) = (macs[0], &addresses[..2]);
-        match sent.meaning(own, ours) {
-            Meaning::Own => assert_eq!(sent.sender_mac, own),
-            Meaning::Claim { address, mac } => {
-                assert!(ours.contains(&address));
-                assert_eq!((sent.sender, sent.sender_mac), (address, mac));
-            }
-            Meaning::Request { address, asker_mac, asker } => {
-                assert_eq!(sent.operation, Operation::Request);
-                // Its answer claims the address, to the one who asked and to nobody else.
-                let answer = Frame::parse(&Frame::reply(own, address, asker_mac, asker).emit()).unwrap();
-                assert_eq!(answer.destination, sent.sender_mac);
-                assert_eq!(answer.meaning(asker_mac, ours), Meaning::Claim { address, mac: own });
-            }
-            Meaning::Nothing => assert!(!ours.contains(&sent.sender)),
-        }
-
-        let at = random.below(FRAME);
-        bytes[at] ^= 1 << random.below(8);
-        match (at, Frame::parse(&bytes)) {
-            (12..20, outcome) => assert_eq!(outcome, Err(Refusal::NotArp), "byte {at}"),
-            (20..22, outcome) => assert_eq!(outcome, Err(Refusal::ArpOperation), "byte {at}"),
-            // The Ethernet header's source is the body's sender in what means anything.
-            (6..12, outcome) => assert_eq!(outcome, Ok(sent)),
-            (_, outcome) => {
-                let left = outcome.unwrap();
-                assert_ne!(left, sent, "byte {at}");
-                assert_eq!(Frame::parse(&left.emit()), Ok(left));
-            }
-        }
-        bytes.truncate(random.below(FRAME));
-        assert!(matches!(Frame::parse(&bytes), Err(Refusal::ArpLength | Refusal::NotArp)));
     });
 }
 
@@ -419,9 +400,12 @@ fn bytes_without_any_sense_are_survived() {
         // Whether one of them happens to be an advert is nobody's business here.
         let _ = receive(&bytes, &journey.expect);
         let _ = packet_v2::View::parse(&bytes).map(|view| view.addresses().count());
-        let _ = packet_v3::View::parse(&bytes).map(|view| view.addresses().count());
+        for family in [Family::V4, Family::V6] {
+            let _ = packet_v3::View::parse(&bytes, family).map(|view| view.addresses().count());
+        }
         if let Ok(frame) = Frame::parse(&bytes) {
             assert_eq!(Frame::parse(&frame.emit()), Ok(frame));
         }
+        let _ = ndp::Frame::parse(&bytes);
     });
 }

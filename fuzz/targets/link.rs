@@ -2,14 +2,20 @@
 #![no_main]
 
 #[allow(dead_code, unreachable_pub, reason = "what this target does not use, the daemon does")]
+#[path = "../../src/net.rs"]
+mod net;
+#[allow(dead_code, unreachable_pub, reason = "what this target does not use, the daemon does")]
 #[path = "../../src/peer/mod.rs"]
 mod peer;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use peer::{Ends, Frames, Greeted, HELLO, Keys, Message, Refusal, Secret, accept, greet};
 
-const ENDS: Ends = Ends { dialler: Ipv4Addr::new(10, 0, 0, 2), listener: Ipv4Addr::new(10, 0, 0, 3) };
+const ENDS: Ends = Ends {
+    dialler: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)),
+    listener: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3)),
+};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((mode, data)) = data.split_first() else { return };

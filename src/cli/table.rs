@@ -163,7 +163,8 @@ fn peer(page: &mut Page, peer: &PeerReport) {
     for router in &peer.routers {
         let why = router.ineligible.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let state = router.state.to_uppercase();
-        page.row("", &format!("vrid {} {state}, priority {}{why}", router.vrid, router.priority));
+        let family = if router.ipv6 { " (IPv6)" } else { "" };
+        page.row("", &format!("vrid {}{family} {state}, priority {}{why}", router.vrid, router.priority));
     }
     let connections = count(peer.clients, "connection");
     page.row("", &format!("{connections} of clients, at most {} late", span(peer.late)));
@@ -176,6 +177,7 @@ fn fence(fence: &FenceReport) -> String {
     let arp = match fence.arp {
         ArpFence::Nftables => "ARP in user space (nftables)",
         ArpFence::Sysctl => "ARP in user space (sysctl)",
+        ArpFence::Loopback => "neighbour discovery in user space (lo)",
         ArpFence::None => "NO ARP FENCE: the kernel answers",
     };
     let destroy = if fence.socket_destroy { "sockets destroyed" } else { "sockets are not destroyed" };
@@ -348,6 +350,7 @@ mod tests {
             clients: 8,
             routers: vec![PeerRouterReport {
                 vrid: 51,
+                ipv6: false,
                 state: "fault".into(),
                 priority: 100,
                 ineligible: Some("the proxy is down".into()),

@@ -2,7 +2,7 @@
 //! Built only by `config::load`; travels between the roles as JSON. No file, no environment.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::track::{Track, TrackCheckKind, Tracked};
 use crate::gateway::Template;
-use crate::net::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
+use crate::net::{Centiseconds, Cidr, Family, InterfaceName, Priority, Vrid, is_link_local};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
@@ -227,8 +227,22 @@ impl Hooks {
 }
 
 impl VrrpInstance {
-    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.virtual_addresses.iter().map(|c| c.address())
+    }
+
+    /// Its peers are found at link-local addresses: those of a group are, and those that are listed so.
+    pub fn speaks_link_local(&self) -> bool {
+        let at_link_local = |host: &Host| matches!(host, Host::Address(address) if is_link_local(*address));
+        match &self.transport {
+            Transport::Multicast => self.family() == Family::V6,
+            Transport::Unicast { peers } => peers.iter().all(at_link_local),
+        }
+    }
+
+    /// Of every one of its addresses.
+    pub fn family(&self) -> Family {
+        self.virtual_addresses.first().map_or(Family::V4, |c| Family::of(c.address()))
     }
 }
 

@@ -126,16 +126,14 @@ impl Scalar for Cidr {
         text_schema(r"[0-9]+(\.[0-9]+){3}(/[0-9]+)?")
     }
     fn parse(text: &str) -> Result<Self, Fault> {
-        text.parse().map_err(|_: ValueError| {
-            let v6 =
-                text.split('/').next().is_some_and(|address| matches!(address.parse(), Ok(IpAddr::V6(_))));
-            let what = if v6 {
-                "is IPv6, which virtual routers here do not carry"
-            } else {
-                "is not an IPv4 address"
-            };
-            Fault::new(format!("{} {what}", shown(text)), format!("write {}", Self::words()))
-        })
+        let fault = |what| Fault::new(format!("{} {what}", shown(text)), format!("write {}", Self::words()));
+        match text.parse::<Self>() {
+            Ok(cidr) if cidr.address().is_ipv6() => {
+                Err(fault("is IPv6, which virtual routers here do not carry"))
+            }
+            Ok(cidr) => Ok(cidr),
+            Err(_) => Err(fault("is not an IPv4 address")),
+        }
     }
 }
 
@@ -298,7 +296,7 @@ impl Scalar for Peer {
             Err(Fault::new(format!("{} {what}", shown(text)), format!("write {}", Self::words())))
         };
         match text.parse() {
-            Ok(IpAddr::V4(v4)) if is_node(v4) => Ok(Self(Host::Address(v4.into()))),
+            Ok(IpAddr::V4(v4)) if is_node(v4.into()) => Ok(Self(Host::Address(v4.into()))),
             Ok(IpAddr::V4(_)) => fault("is not the address of one node"),
             Ok(IpAddr::V6(_)) => fault("is IPv6, which virtual routers here do not speak"),
             Err(_) => match host_name(text) {
@@ -310,8 +308,9 @@ impl Scalar for Peer {
 }
 
 /// An address that one machine can have for itself.
-pub(super) fn is_node(address: Ipv4Addr) -> bool {
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast())
+pub(super) fn is_node(address: IpAddr) -> bool {
+    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_broadcast)
 }
 
 /// Where an upstream server listens.

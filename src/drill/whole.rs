@@ -73,7 +73,7 @@ pub fn whole(router: &str, vrid: u8, sights: &[Sight]) -> Result<Pair, Vec<Strin
 pub fn master_of(vrid: u8, sights: &[Sight]) -> Option<IpAddr> {
     let is_master = |sight: &&Sight| {
         let state = sight.found.as_ref().ok();
-        state.and_then(|state| of(vrid, state)).is_some_and(|router| router.state == "master")
+        state.and_then(|state| of(vrid, sight.address, state)).is_some_and(|router| router.state == "master")
     };
     let mut masters = sights.iter().filter(is_master);
     let first = masters.next()?;
@@ -82,13 +82,14 @@ pub fn master_of(vrid: u8, sights: &[Sight]) -> Option<IpAddr> {
 
 fn standing<'s>(router: &str, vrid: u8, sight: &'s Sight) -> Result<(&'s State, &'s Router), String> {
     let state = sight.found.as_ref().map_err(|why| format!("{}: {why}", sight.address))?;
-    let of = of(vrid, state);
+    let of = of(vrid, sight.address, state);
     let of = of.ok_or_else(|| format!("{} does not play {router} (vrid {vrid})", called(sight, state)))?;
     Ok((state, of))
 }
 
-fn of(vrid: u8, state: &State) -> Option<&Router> {
-    state.routers.iter().find(|router| router.vrid == vrid)
+/// The other family, to whose addresses nobody asked, has the same numbers.
+fn of(vrid: u8, at: IpAddr, state: &State) -> Option<&Router> {
+    state.routers.iter().find(|router| router.vrid == vrid && router.ipv6 == at.is_ipv6())
 }
 
 fn called(sight: &Sight, state: &State) -> String {
@@ -130,7 +131,7 @@ pub(super) mod tests {
                 let (state, why) = what.split_once(' ').map_or((what, None), |(s, why)| (s, Some(why)));
                 let vrid = if state == "other" { 7 } else { 51 };
                 let ineligible = why.map(str::to_owned);
-                let router = Router { vrid, state: state.to_owned(), priority: 100, ineligible };
+                let router = Router { vrid, ipv6: false, state: state.to_owned(), priority: 100, ineligible };
                 Ok(State { node: format!("n{last}"), routers: vec![router], ..State::default() })
             }
         };

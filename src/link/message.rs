@@ -3,7 +3,7 @@
 //! A configuration arrives in two phases: `Prepare` until both roles answered `Prepared`, then `Commit` for both;
 //! if either answers `Refused`, `Abort` for both, and the one in force stays.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ pub enum ToProxy {
     /// none is left. Else a peer has them, and relays what belongs to these connections.
     Leave {
         number: u64,
-        addresses: Vec<Ipv4Addr>,
+        addresses: Vec<IpAddr>,
         bound: Duration,
         before: bool,
     },
@@ -254,7 +254,7 @@ pub enum FromVrrp {
     /// For the proxy: see `ToProxy::Leave`.
     Leave {
         number: u64,
-        addresses: Vec<Ipv4Addr>,
+        addresses: Vec<IpAddr>,
         bound: Duration,
         before: bool,
     },
@@ -280,7 +280,7 @@ pub struct PeersAnswer {
     /// This node holds a virtual address that a peer could take over, so that it takes an edit after the peer.
     pub goes_last: bool,
     /// Unicast peers whose proxy has answered.
-    pub answered: Vec<Ipv4Addr>,
+    pub answered: Vec<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -330,7 +330,7 @@ pub struct LinkReport {
 /// A peer, by its own words and by how it behaves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerReport {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub link: PeerLinkState,
     /// Ready to be read.
     pub reason: String,
@@ -359,6 +359,7 @@ pub enum PeerLinkState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerRouterReport {
     pub vrid: u8,
+    pub ipv6: bool,
     pub state: String,
     pub priority: u8,
     pub ineligible: Option<String>,
@@ -376,10 +377,10 @@ pub struct InstanceReport {
     pub configured_priority: u8,
     /// What makes the difference.
     pub tracks: Vec<TrackReport>,
-    pub virtual_addresses: Vec<Ipv4Addr>,
+    pub virtual_addresses: Vec<IpAddr>,
     pub interface: Option<InterfaceName>,
     /// Address and priority of the master that was heard last.
-    pub master: Option<(Ipv4Addr, u8)>,
+    pub master: Option<(IpAddr, u8)>,
     pub peers: Vec<String>,
     pub fence: FenceReport,
     pub handover: HandoverReport,
@@ -409,7 +410,7 @@ pub struct HandoverReport {
     /// moves.
     pub relays: bool,
     /// The node that had the address before and still serves the connections that it has.
-    pub relays_to: Option<Ipv4Addr>,
+    pub relays_to: Option<IpAddr>,
     /// The address is a peer's, and this node still serves the connections that it has.
     pub lingers: bool,
 }
@@ -428,10 +429,13 @@ pub struct FenceReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ArpFence {
-    /// The kernel is kept silent by an nftables `arp` table; this process answers.
+    /// The kernel is kept silent by an nftables table; this process answers.
     Nftables,
     /// The kernel is kept silent by arp_ignore=1 and arp_announce=2; this process answers.
     Sysctl,
+    /// IPv6, whose kernel answers for an address on the interface that was asked only: it is silent about those on `lo`,
+    /// and not about a link-local one, which is nowhere else of use.
+    Loopback,
     /// The kernel answers: a frozen node goes on claiming the address until the lease ends.
     None,
 }

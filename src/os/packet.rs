@@ -1,50 +1,77 @@
-//! The ARP socket: whole Ethernet frames on one interface, past the kernel's own ARP and its filters. Needs NET_RAW.
+//! The socket for where addresses are on the link, ARP or neighbour discovery: whole Ethernet frames on one interface, past
+//! the kernel's own and its filters. Needs NET_RAW.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use super::raw::drain;
+use crate::net::Family;
 
-/// An ARP packet for IPv4 over Ethernet with the padding that the shortest Ethernet frame has.
-pub const BUFFER: usize = 64;
+/// An ARP packet with its padding (64), or an Ethernet header, an IPv6 header and neighbour discovery with more options
+/// than one has that is answered; what is longer arrives cut and is refused by its length.
+pub const BUFFER: usize = 256;
 /// Ethernet header (14) and ARP packet (28), RFC 826.
-pub const FRAME: u32 = 42;
+const ARP_FRAME: u32 = 42;
+/// Ethernet header (14), IPv6 header (40) and a solicitation without options (24), RFC 4861.
+const NDP_FRAME: u32 = 78;
 /// What may wait in the socket, in bytes.
 const QUEUE: usize = 64 * 1024;
 /// More than `QUEUE` can hold.
 const DRAIN_LIMIT: usize = 4096;
 const ETH_P_ARP: u16 = 0x0806;
+const ETH_P_IPV6: u16 = 0x86dd;
 /// Each address takes four instructions of the 4096 that the kernel admits.
 const MAX_ADDRESSES: usize = 1000;
 
-pub struct ArpSocket {
+pub struct NeighbourSocket {
     socket: Socket,
+    /// IPv6: keeps this interface in the groups that solicitations for the addresses go to, so that switches and network
+    /// cards let them through. The kernel is in none of them for an address on `lo`.
+    groups: Option<Groups>,
 }
 
-impl ArpSocket {
-    /// Receives ARP packets about `addresses` only, so that the chatter of a busy network wakes nobody. A socket for
-    /// one protocol is never given what this machine sends, and PACKET_IGNORE_OUTGOING has nothing to add.
-    pub fn open(index: u32, addresses: &[Ipv4Addr]) -> io::Result<Self> {
+struct Groups {
+    socket: Socket,
+    joined: Vec<Ipv6Addr>,
+    interface: u32,
+}
+
+impl NeighbourSocket {
+    /// Receives ARP or neighbour discovery about `addresses` only, so that the chatter of a busy network wakes nobody.
+    /// For IPv6 the filter sees each IPv6 packet of the interface, and lets most go at the second look. A socket for one
+    /// protocol is never given what this machine sends, and PACKET_IGNORE_OUTGOING has nothing to add.
+    pub fn open(index: u32, family: Family, addresses: &[IpAddr]) -> io::Result<Self> {
         // Protocol 0 receives nothing until `bind`, when the filter is in place.
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
         socket.set_nonblocking(true)?;
         socket.set_recv_buffer_size(QUEUE)?;
-        let this = Self { socket };
+        let (protocol, groups) = match family {
+            Family::V4 => (ETH_P_ARP, None),
+            Family::V6 => (ETH_P_IPV6, Some(Groups::new(index)?)),
+        };
+        let mut this = Self { socket, groups };
         this.watch(addresses)?;
-        this.socket.bind(&link_address(index, ETH_P_ARP)?)?;
+        this.socket.bind(&link_address(index, protocol)?)?;
         Ok(this)
     }
 
     /// Takes other addresses from now on.
-    pub fn watch(&self, addresses: &[Ipv4Addr]) -> io::Result<()> {
+    pub fn watch(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
         if addresses.len() > MAX_ADDRESSES {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many addresses for one ARP filter"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many addresses for one filter"));
         }
-        self.socket.attach_filter(&filter(addresses))
+        let filter = match &mut self.groups {
+            None => arp_filter(addresses),
+            Some(groups) => {
+                groups.join(addresses)?;
+                ndp_filter(addresses)
+            }
+        };
+        self.socket.attach_filter(&filter)
     }
 
     /// The next frame, longer ones cut. WouldBlock: the queue is empty. NetworkDown: the interface went down.
@@ -65,13 +92,46 @@ impl ArpSocket {
     }
 }
 
-impl AsRawFd for ArpSocket {
+impl Groups {
+    fn new(interface: u32) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+        Ok(Self { socket, joined: vec![], interface })
+    }
+
+    fn join(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
+        let mut wanted: Vec<Ipv6Addr> = addresses.iter().filter_map(|a| solicited_node(*a)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        for group in self.joined.iter().filter(|group| !wanted.contains(group)) {
+            self.socket.leave_multicast_v6(group, self.interface)?;
+        }
+        self.joined.retain(|group| wanted.contains(group));
+        for group in wanted {
+            if !self.joined.contains(&group) {
+                self.socket.join_multicast_v6(&group, self.interface)?;
+                self.joined.push(group);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// RFC 4291 section 2.7.1.
+fn solicited_node(address: IpAddr) -> Option<Ipv6Addr> {
+    const PREFIX: u128 = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).to_bits();
+    match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(PREFIX | address.to_bits() & 0x00ff_ffff)),
+    }
+}
+
+impl AsRawFd for NeighbourSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 }
 
-impl AsFd for ArpSocket {
+impl AsFd for NeighbourSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -104,24 +164,32 @@ fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {
     Ok(address)
 }
 
+const LOAD_LENGTH: u16 = 0x80;
+const LOAD_WORD: u16 = 0x20;
+const LOAD_HALF: u16 = 0x28;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_AT_LEAST: u16 = 0x35;
+const RETURN: u16 = 0x06;
+
+const fn refuse() -> SockFilter {
+    SockFilter::new(RETURN, 0, 0, 0)
+}
+
+const fn accept() -> SockFilter {
+    SockFilter::new(RETURN, 0, 0, u32::MAX)
+}
+
 /// Classic BPF: whole ARP packets of hardware type 1, protocol 0x0800, lengths 6 and 4, whose sender or target address
 /// is one of these.
-fn filter(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
-    const LOAD_LENGTH: u16 = 0x80;
-    const LOAD_WORD: u16 = 0x20;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const JUMP_IF_AT_LEAST: u16 = 0x35;
-    const RETURN: u16 = 0x06;
+fn arp_filter(addresses: &[IpAddr]) -> Vec<SockFilter> {
     const ETHERNET_AND_IPV4: u32 = 0x0001_0800;
     const HARDWARE_TYPE: u32 = 14;
     const LENGTHS_AND_OPERATION: u32 = 18;
     const SENDER: u32 = 28;
     const TARGET: u32 = 38;
-    let refuse = || SockFilter::new(RETURN, 0, 0, 0);
-    let accept = || SockFilter::new(RETURN, 0, 0, u32::MAX);
     let mut program = vec![
         SockFilter::new(LOAD_LENGTH, 0, 0, 0),
-        SockFilter::new(JUMP_IF_AT_LEAST, 1, 0, FRAME),
+        SockFilter::new(JUMP_IF_AT_LEAST, 1, 0, ARP_FRAME),
         refuse(),
         SockFilter::new(LOAD_WORD, 0, 0, HARDWARE_TYPE),
         SockFilter::new(JUMP_IF_EQUAL, 1, 0, ETHERNET_AND_IPV4),
@@ -132,10 +200,45 @@ fn filter(addresses: &[Ipv4Addr]) -> Vec<SockFilter> {
         SockFilter::new(JUMP_IF_EQUAL, 1, 0, 0x0604_0002),
         refuse(),
     ];
-    for field in [SENDER, TARGET] {
-        program.push(SockFilter::new(LOAD_WORD, 0, 0, field));
+    program.extend(about(&[SENDER, TARGET], addresses));
+    program
+}
+
+/// Classic BPF: whole solicitations and advertisements whose source or target ends as one of these addresses does. Whose
+/// it is in whole is looked at by whoever reads it.
+fn ndp_filter(addresses: &[IpAddr]) -> Vec<SockFilter> {
+    const NEXT_HEADER_AND_HOP_LIMIT: u32 = 20;
+    const TYPE_AND_CODE: u32 = 54;
+    const END_OF_SOURCE: u32 = 34;
+    const END_OF_TARGET: u32 = 74;
+    let mut program = vec![
+        // ICMPv6 that has come over no router.
+        SockFilter::new(LOAD_HALF, 0, 0, NEXT_HEADER_AND_HOP_LIMIT),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, 0x3aff),
+        refuse(),
+        SockFilter::new(LOAD_LENGTH, 0, 0, 0),
+        SockFilter::new(JUMP_IF_AT_LEAST, 1, 0, NDP_FRAME),
+        refuse(),
+        SockFilter::new(LOAD_HALF, 0, 0, TYPE_AND_CODE),
+        SockFilter::new(JUMP_IF_EQUAL, 2, 0, 0x8700),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, 0x8800),
+        refuse(),
+    ];
+    program.extend(about(&[END_OF_SOURCE, END_OF_TARGET], addresses));
+    program
+}
+
+/// Accepts what has one of these addresses (of IPv6, its last four bytes) in one of these fields, and nothing else.
+fn about(fields: &[u32], addresses: &[IpAddr]) -> Vec<SockFilter> {
+    let mut program = vec![];
+    for field in fields {
+        program.push(SockFilter::new(LOAD_WORD, 0, 0, *field));
         for address in addresses {
-            program.push(SockFilter::new(JUMP_IF_EQUAL, 0, 1, address.to_bits()));
+            let value = match address {
+                IpAddr::V4(address) => address.to_bits(),
+                IpAddr::V6(address) => (address.to_bits() & u128::from(u32::MAX)) as u32,
+            };
+            program.push(SockFilter::new(JUMP_IF_EQUAL, 0, 1, value));
             program.push(accept());
         }
     }
@@ -163,8 +266,9 @@ mod tests {
     fn only_sound_arp_about_the_addresses_arrives() {
         netns::with("only_sound_arp_about_the_addresses_arrives", || {
             let Some((left, right)) = netns::veth() else { return };
-            let from = ArpSocket::open(left.index, &[]).unwrap();
-            let to = ArpSocket::open(right.index, &[[10, 0, 0, 98].into(), VIP.into()]).unwrap();
+            let from = NeighbourSocket::open(left.index, Family::V4, &[]).unwrap();
+            let mut to =
+                NeighbourSocket::open(right.index, Family::V4, &[[10, 0, 0, 98].into(), VIP.into()]).unwrap();
             let (request, reply) = (frame(1, [10, 0, 0, 1], VIP), frame(2, VIP, [10, 0, 0, 1]));
             let mut wrong_type = request.clone();
             wrong_type[15] = 6;
@@ -199,9 +303,9 @@ mod tests {
     #[test]
     fn the_longest_filter_is_one_that_the_kernel_takes() {
         netns::with("the_longest_filter_is_one_that_the_kernel_takes", || {
-            let many = vec![Ipv4Addr::LOCALHOST; MAX_ADDRESSES + 1];
-            ArpSocket::open(1, &many[..MAX_ADDRESSES]).unwrap();
-            assert!(ArpSocket::open(1, &many).is_err());
+            let many = vec![IpAddr::from([127, 0, 0, 1]); MAX_ADDRESSES + 1];
+            NeighbourSocket::open(1, Family::V4, &many[..MAX_ADDRESSES]).unwrap();
+            assert!(NeighbourSocket::open(1, Family::V4, &many).is_err());
         });
     }
 }

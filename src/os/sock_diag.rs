@@ -2,7 +2,7 @@
 //! connection as well. Needs NET_ADMIN and CONFIG_INET_DIAG_DESTROY.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -46,7 +46,7 @@ pub struct Destroyed {
 
 /// Ends every TCP socket whose local address is one of `addresses`, in every state of `TO_BE_ENDED`. The other
 /// end is told only if the address is still there: a reset has it as its source. Stops after `patience`, some microseconds per socket.
-pub fn destroy_tcp(addresses: &[Ipv4Addr], patience: Duration) -> io::Result<Destroyed> {
+pub fn destroy_tcp(addresses: &[IpAddr], patience: Duration) -> io::Result<Destroyed> {
     let end = Instant::now() + patience;
     let mut socket = Socket::open(SockProtocol::NetlinkSockDiag)?;
     let mut outcome = Destroyed::default();
@@ -92,17 +92,18 @@ impl Connections {
         Ok(Self { socket: Socket::open(SockProtocol::NetlinkSockDiag)? })
     }
 
-    /// Hands the local and the remote address of every TCP connection over IPv4 whose other end may wait for an answer to
-    /// `each`. `port`: those of this local port only, which the kernel sees to. What IPv6 sockets have comes with `mapped`.
+    /// Hands the local and the remote address of every TCP connection whose other end may wait for an answer to `each`.
+    /// `port`: those of this local port only, which the kernel sees to. What IPv6 sockets have, which may speak IPv4 as
+    /// well, comes with `v6`.
     pub fn list(
         &mut self,
         port: Option<u16>,
-        mapped: bool,
-        mut each: impl FnMut(SocketAddrV4, SocketAddrV4),
+        v6: bool,
+        mut each: impl FnMut(SocketAddr, SocketAddr),
     ) -> io::Result<()> {
         let mut of_port = NO_SOCKET;
         of_port[..2].copy_from_slice(&port.unwrap_or_default().to_be_bytes());
-        for family in if mapped { &[AF_INET, AF_INET6][..] } else { &[AF_INET] } {
+        for family in if v6 { &[AF_INET, AF_INET6][..] } else { &[AF_INET] } {
             let request = request(SOCK_DIAG_BY_FAMILY, *family, ESTABLISHED | CLOSE_WAIT, &of_port);
             match self.socket.dump(&request, ends) {
                 Ok(found) => found.into_iter().for_each(|(local, remote)| each(local, remote)),
@@ -133,31 +134,28 @@ fn request(kind: u16, family: u8, states: u32, identity: &[u8; IDENTITY]) -> Mes
     Message::new(kind, 0, &header)
 }
 
-/// The local IPv4 address (also of an IPv6 socket that speaks IPv4) and what names the socket to the kernel.
-fn identity(received: &Received<'_>) -> Option<(Ipv4Addr, [u8; IDENTITY])> {
+/// The local address (IPv4's also of an IPv6 socket that speaks it) and what names the socket to the kernel.
+fn identity(received: &Received<'_>) -> Option<(IpAddr, [u8; IDENTITY])> {
     let identity: [u8; IDENTITY] =
         received.payload.get(IDENTITY_AT..IDENTITY_AT + IDENTITY)?.try_into().ok()?;
-    Some((*end(*received.payload.first()?, &identity, 0, 4)?.ip(), identity))
+    Some((end(*received.payload.first()?, &identity, 0, 4)?.ip(), identity))
 }
 
-/// Both ends of a connection over IPv4.
-fn ends(received: &Received<'_>) -> Option<(SocketAddrV4, SocketAddrV4)> {
+/// Both ends of a connection.
+fn ends(received: &Received<'_>) -> Option<(SocketAddr, SocketAddr)> {
     let identity = received.payload.get(IDENTITY_AT..IDENTITY_AT + IDENTITY)?;
     let family = *received.payload.first()?;
     Some((end(family, identity, 0, 4)?, end(family, identity, 2, 20)?))
 }
 
 /// One end, whose port and address are there in the identity.
-fn end(family: u8, identity: &[u8], port: usize, at: usize) -> Option<SocketAddrV4> {
+fn end(family: u8, identity: &[u8], port: usize, at: usize) -> Option<SocketAddr> {
     let address = match family {
-        AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(identity.get(at..at + 4)?).ok()?)),
-        AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(identity.get(at..at + 16)?).ok()?)),
+        AF_INET => IpAddr::from(<[u8; 4]>::try_from(identity.get(at..at + 4)?).ok()?),
+        AF_INET6 => IpAddr::from(<[u8; 16]>::try_from(identity.get(at..at + 16)?).ok()?),
         _ => return None,
     };
-    match SocketAddr::new(address.to_canonical(), be_u16_at(identity, port)?) {
-        SocketAddr::V4(end) => Some(end),
-        SocketAddr::V6(_) => None,
-    }
+    Some(SocketAddr::new(address.to_canonical(), be_u16_at(identity, port)?))
 }
 
 #[cfg(test)]
@@ -176,7 +174,7 @@ mod tests {
             netns::loopback_up();
             let _listener = TcpListener::bind("0.0.0.0:7000").unwrap();
             let _client = TcpStream::connect("127.9.9.9:7000").unwrap();
-            let destroy = |patience| destroy_tcp(&[Ipv4Addr::new(127, 9, 9, 9)], patience).unwrap();
+            let destroy = |patience| destroy_tcp(&[IpAddr::from([127, 9, 9, 9])], patience).unwrap();
             let outcome = destroy(Duration::ZERO);
             assert_eq!((outcome.destroyed, outcome.unfinished), (0, true));
             let outcome = destroy(LONG);
@@ -194,7 +192,7 @@ mod tests {
             drop(client);
             let Some(waiting) = netns::output("ss", &["-Htn", "state", "time-wait"]) else { return };
             assert!(waiting.contains("127.9.9.9:7000"), "{waiting}");
-            let outcome = destroy_tcp(&[Ipv4Addr::new(127, 9, 9, 9)], LONG).unwrap();
+            let outcome = destroy_tcp(&[IpAddr::from([127, 9, 9, 9])], LONG).unwrap();
             assert_eq!(outcome, Destroyed::default());
         });
     }
@@ -203,7 +201,7 @@ mod tests {
     fn only_sockets_of_the_address_end_and_listeners_stay() {
         netns::with("only_sockets_of_the_address_end_and_listeners_stay", || {
             netns::loopback_up();
-            let vip = Ipv4Addr::new(127, 9, 9, 9);
+            let vip = IpAddr::from([127, 9, 9, 9]);
             probe().unwrap();
             for listen in ["0.0.0.0:7000", "[::]:7001", "127.9.9.9:7002"] {
                 let listener = TcpListener::bind(listen).unwrap();
@@ -240,7 +238,7 @@ mod tests {
     fn connections_are_listed_with_both_ends_and_nothing_else_is() {
         netns::with("connections_are_listed_with_both_ends_and_nothing_else_is", || {
             netns::loopback_up();
-            let at = |port| SocketAddrV4::new(Ipv4Addr::new(127, 9, 9, 9), port);
+            let at = |port| SocketAddr::from(([127, 9, 9, 9], port));
             let listeners =
                 [TcpListener::bind("0.0.0.0:7000").unwrap(), TcpListener::bind("[::]:7001").unwrap()];
             let plain = TcpStream::connect(at(7000)).unwrap();
@@ -249,10 +247,7 @@ mod tests {
             ended.shutdown(std::net::Shutdown::Write).unwrap();
             drop(TcpStream::connect("[::1]:7001").unwrap());
             let accepted: Vec<_> = listeners.iter().map(|listener| listener.accept().unwrap()).collect();
-            let remote = |stream: &TcpStream| match stream.local_addr().unwrap() {
-                SocketAddr::V4(address) => address,
-                SocketAddr::V6(_) => unreachable!(),
-            };
+            let remote = |stream: &TcpStream| stream.local_addr().unwrap();
             let mut connections = Connections::open().unwrap();
             let mut list = |port, mapped| {
                 let mut found = vec![];
@@ -290,7 +285,7 @@ mod tests {
             let _client = TcpStream::connect("127.9.9.9:7003").unwrap();
             let half_open = || netns::output("ss", &["-Htn", "state", "syn-recv"]).unwrap_or_default();
             assert!(half_open().contains("7003"), "{}", half_open());
-            let outcome = destroy_tcp(&[Ipv4Addr::new(127, 9, 9, 9)], LONG).unwrap();
+            let outcome = destroy_tcp(&[IpAddr::from([127, 9, 9, 9])], LONG).unwrap();
             assert_eq!((outcome.destroyed, outcome.refused), (1, 0), "{outcome:?}");
             assert_eq!(half_open(), "");
         });

@@ -2,18 +2,22 @@
 //! ended after its master fell silent. No socket, no clock.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::frame::MAX_PAYLOAD;
 use super::message::Message;
 use super::refusal::Refusal;
+use crate::net::Family;
 
 /// Connections that the peers are told of, and that are remembered of all of them together.
 pub const MAX_CLIENTS: usize = 65_536;
-/// Bytes of a client in a frame.
-const CLIENT: usize = 12;
+/// Bytes of a client in a frame: two addresses and two ports.
+const fn client_bytes(family: Family) -> usize {
+    2 * (family.bits() as usize / 8 + 2)
+}
+
 /// Ahead of the clients of a frame: whether what was told before is void, and how many of them have come.
 const HEAD: usize = 3;
 
@@ -29,27 +33,40 @@ const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
 /// A TCP connection at a virtual address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client {
-    pub virtual_address: Ipv4Addr,
+    pub virtual_address: IpAddr,
     pub port: u16,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub client_port: u16,
 }
 
 impl Client {
     fn emit(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.virtual_address.octets());
-        bytes.extend_from_slice(&self.port.to_be_bytes());
-        bytes.extend_from_slice(&self.address.octets());
-        bytes.extend_from_slice(&self.client_port.to_be_bytes());
+        for (address, port) in [(self.virtual_address, self.port), (self.address, self.client_port)] {
+            match address {
+                IpAddr::V4(address) => bytes.extend_from_slice(&address.octets()),
+                IpAddr::V6(address) => bytes.extend_from_slice(&address.octets()),
+            }
+            bytes.extend_from_slice(&port.to_be_bytes());
+        }
     }
 
-    fn parse([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; CLIENT]) -> Self {
-        Self {
-            virtual_address: Ipv4Addr::new(a, b, c, d),
-            port: u16::from_be_bytes([e, f]),
-            address: Ipv4Addr::new(g, h, i, j),
-            client_port: u16::from_be_bytes([k, l]),
-        }
+    /// The halves of as many bytes as a client of the family has.
+    fn parse(family: Family, bytes: &[u8]) -> Option<Self> {
+        let end = |bytes: &[u8]| {
+            let (address, port) = bytes.split_last_chunk::<2>()?;
+            let address = match family {
+                Family::V4 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
+                Family::V6 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
+            };
+            Some((address, u16::from_be_bytes(*port)))
+        };
+        let (near, far) = bytes.split_at_checked(bytes.len() / 2)?;
+        let ((virtual_address, port), (address, client_port)) = (end(near)?, end(far)?);
+        Some(Self { virtual_address, port, address, client_port })
+    }
+
+    fn is_of(&self, family: Family) -> bool {
+        [self.virtual_address, self.address].into_iter().all(|address| Family::of(address) == family)
     }
 }
 
@@ -64,7 +81,15 @@ pub struct Change {
 
 impl Change {
     /// Clients of one frame.
-    pub const MAX_CLIENTS: usize = (MAX_PAYLOAD - HEAD) / CLIENT;
+    pub const fn max_clients(family: Family) -> usize {
+        (MAX_PAYLOAD - HEAD) / client_bytes(family)
+    }
+
+    /// A frame has clients of one family; what has none is as good for either.
+    pub(super) fn family(&self) -> Family {
+        let first = self.opened.first().or_else(|| self.closed.first());
+        first.map_or(Family::V4, |client| Family::of(client.virtual_address))
+    }
 
     /// What closed goes first, so that there is room for what has opened.
     pub fn messages(self) -> Vec<Message> {
@@ -77,31 +102,42 @@ impl Change {
         if self.anew && self.opened.is_empty() {
             say(&[], &[]);
         }
-        self.closed.chunks(Self::MAX_CLIENTS).for_each(|closed| say(&[], closed));
-        self.opened.chunks(Self::MAX_CLIENTS).for_each(|opened| say(opened, &[]));
+        for family in [Family::V4, Family::V6] {
+            let of_family = |clients: &[Client]| -> Vec<Client> {
+                clients.iter().filter(|client| client.is_of(family)).copied().collect()
+            };
+            let most = Self::max_clients(family);
+            of_family(&self.closed).chunks(most).for_each(|closed| say(&[], closed));
+            of_family(&self.opened).chunks(most).for_each(|opened| say(opened, &[]));
+        }
         messages
     }
 
     pub(super) fn emit(&self) -> Vec<u8> {
-        let opened = self.opened.iter().take(Self::MAX_CLIENTS);
-        let count = u16::try_from(opened.len()).unwrap_or(u16::MAX);
-        let closed = self.closed.iter().take(Self::MAX_CLIENTS - opened.len());
+        let family = self.family();
+        let most = Self::max_clients(family);
+        let of_family = |client: &&Client| client.is_of(family);
+        let opened: Vec<&Client> = self.opened.iter().filter(of_family).take(most).collect();
+        let closed = self.closed.iter().filter(of_family).take(most - opened.len());
         let mut bytes = vec![u8::from(self.anew)];
-        bytes.extend_from_slice(&count.to_be_bytes());
-        opened.chain(closed).for_each(|client| client.emit(&mut bytes));
+        bytes.extend_from_slice(&u16::try_from(opened.len()).unwrap_or(u16::MAX).to_be_bytes());
+        opened.into_iter().chain(closed).for_each(|client| client.emit(&mut bytes));
         bytes
     }
 
-    pub(super) fn parse(payload: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn parse(family: Family, payload: &[u8]) -> Result<Self, Refusal> {
         let ([anew, count @ ..], clients) = payload.split_first_chunk::<HEAD>().ok_or(Refusal::Malformed)?;
-        let (clients, rest) = clients.as_chunks::<CLIENT>();
+        let length = client_bytes(family);
         let opened = usize::from(u16::from_be_bytes(*count));
-        if !rest.is_empty() || opened > clients.len() || *anew > 1 {
+        if clients.len() % length != 0 || opened > clients.len() / length || *anew > 1 {
             return Err(Refusal::Malformed);
         }
-        let (opened, closed) = clients.split_at(opened);
-        let parse = |clients: &[[u8; CLIENT]]| clients.iter().map(|bytes| Client::parse(*bytes)).collect();
-        Ok(Self { anew: *anew == 1, opened: parse(opened), closed: parse(closed) })
+        let parse = |bytes: &[u8]| -> Result<Vec<Client>, Refusal> {
+            let clients = bytes.chunks_exact(length);
+            clients.map(|bytes| Client::parse(family, bytes).ok_or(Refusal::Malformed)).collect()
+        };
+        let (opened, closed) = clients.split_at_checked(opened * length).ok_or(Refusal::Malformed)?;
+        Ok(Self { anew: *anew == 1, opened: parse(opened)?, closed: parse(closed)? })
     }
 }
 
@@ -181,7 +217,7 @@ impl Remembered {
     }
 
     /// Those of these addresses, which are forgotten here.
-    pub fn take(&mut self, addresses: &[Ipv4Addr]) -> BTreeSet<Client> {
+    pub fn take(&mut self, addresses: &[IpAddr]) -> BTreeSet<Client> {
         let found: BTreeSet<Client> =
             addresses.iter().flat_map(|address| self.clients.range(all_of(*address))).copied().collect();
         if found.len() == self.clients.len() {
@@ -195,10 +231,10 @@ impl Remembered {
 }
 
 /// In the order of clients those of an address are together.
-fn all_of(virtual_address: Ipv4Addr) -> RangeInclusive<Client> {
-    let first = Client { virtual_address, port: 0, address: Ipv4Addr::UNSPECIFIED, client_port: 0 };
-    let last =
-        Client { virtual_address, port: u16::MAX, address: Ipv4Addr::BROADCAST, client_port: u16::MAX };
+fn all_of(virtual_address: IpAddr) -> RangeInclusive<Client> {
+    let (lowest, highest) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::from_bits(u128::MAX).into());
+    let first = Client { virtual_address, port: 0, address: lowest, client_port: 0 };
+    let last = Client { virtual_address, port: u16::MAX, address: highest, client_port: u16::MAX };
     first..=last
 }
 
@@ -230,7 +266,7 @@ impl Bereaved {
     }
 
     /// The address is not this node's any more.
-    pub fn forget(&mut self, address: Ipv4Addr) {
+    pub fn forget(&mut self, address: IpAddr) {
         self.waiting.retain(|client| client.virtual_address != address);
     }
 }

@@ -4,14 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 99);
+const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
 
 fn client(n: u32) -> Client {
     let [a, b, c, d] = n.to_be_bytes();
     Client {
         virtual_address: VIP,
         port: 80,
-        address: Ipv4Addr::new(10, 1, a, b),
+        address: IpAddr::V4(Ipv4Addr::new(10, 1, a, b)),
         client_port: u16::from_be_bytes([c, d]),
     }
 }
@@ -67,7 +67,7 @@ fn no_more_are_told_of_than_the_list_holds() {
 
     let messages = watched.all().messages();
     let Message::Clients(first) = &messages[0] else { panic!() };
-    assert_eq!((first.anew, first.opened.len()), (true, Change::MAX_CLIENTS));
+    assert_eq!((first.anew, first.opened.len()), (true, Change::max_clients(Family::V4)));
     let mut remembered = Remembered::default();
     remembered.apply(&opened([1_000_000]), MAX_CLIENTS, |_| true);
     for message in &messages {
@@ -94,7 +94,7 @@ fn who_says_too_much_is_not_remembered_beyond_the_bound() {
     remembered.apply(&all, usize::MAX - MAX_CLIENTS, |_| true);
     assert_eq!(remembered.len(), MAX_CLIENTS);
 
-    assert_eq!(remembered.take(&[Ipv4Addr::new(10, 0, 0, 98)]).len(), 0);
+    assert_eq!(remembered.take(&[IpAddr::V4(Ipv4Addr::new(10, 0, 0, 98))]).len(), 0);
     assert_eq!(remembered.take(&[VIP]).len(), MAX_CLIENTS);
     assert!(remembered.is_empty());
 }

@@ -10,7 +10,7 @@
 //! The signature of the answer covers the question, so that neither can be used again, and the side, so that none comes
 //! back to its sender. The dialler is not known to live before its first frame: a question can be repeated by anybody.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hmac::Mac;
 
@@ -43,16 +43,18 @@ pub(super) enum Side {
 /// The addresses of a connection. There is no translation between nodes of one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    pub dialler: Ipv4Addr,
-    pub listener: Ipv4Addr,
+    pub dialler: IpAddr,
+    pub listener: IpAddr,
 }
 
 impl Ends {
-    fn bytes(self) -> [u8; 8] {
-        let mut bytes = [0; 8];
-        bytes[..4].copy_from_slice(&self.dialler.octets());
-        bytes[4..].copy_from_slice(&self.listener.octets());
-        bytes
+    /// Eight bytes of IPv4, 32 of IPv6.
+    fn bytes(self) -> Vec<u8> {
+        let octets = |address| match address {
+            IpAddr::V4(address) => Ipv4Addr::octets(&address).to_vec(),
+            IpAddr::V6(address) => Ipv6Addr::octets(&address).to_vec(),
+        };
+        [octets(self.dialler), octets(self.listener)].concat()
     }
 }
 
@@ -212,8 +214,10 @@ pub(super) mod tests {
     use super::super::key::tests::keys;
     use super::*;
 
-    pub(crate) const ENDS: Ends =
-        Ends { dialler: Ipv4Addr::new(10, 0, 0, 2), listener: Ipv4Addr::new(10, 0, 0, 3) };
+    pub(crate) const ENDS: Ends = Ends {
+        dialler: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)),
+        listener: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3)),
+    };
 
     fn secret(keys: &Keys, number: u8) -> Secret<'_> {
         Secret { keys, node: [number; 16], nonce: [number ^ 0x80; 32] }
@@ -259,7 +263,7 @@ pub(super) mod tests {
         let (question, opening) = greet(&a, ENDS).unwrap();
         let answer = accept(&b, ENDS, &question).unwrap().answer;
 
-        let other = Ends { listener: Ipv4Addr::new(10, 0, 0, 4), ..ENDS };
+        let other = Ends { listener: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 4)), ..ENDS };
         assert_eq!(accept(&b, other, &question).unwrap_err(), Refusal::Key, "meant for another node");
         assert_eq!(accept(&a, ENDS, &question).unwrap_err(), Refusal::Own);
         assert_eq!(accept(&b, ENDS, &answer).unwrap_err(), Refusal::Greeting, "an answer is no question");

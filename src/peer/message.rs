@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::clients::Change;
 use super::frame::MAX_PAYLOAD;
 use super::refusal::Refusal;
+use crate::net::Family;
 
 /// Characters of a text that a peer says.
 const MAX_TEXT: usize = 200;
@@ -99,6 +100,9 @@ pub struct State {
 #[serde(default)]
 pub struct Router {
     pub vrid: u8,
+    /// The other family has the same numbers.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ipv6: bool,
     /// "master", "backup", "fault".
     pub state: String,
     pub priority: u8,
@@ -115,6 +119,7 @@ const DRAINED: u8 = 6;
 const CLIENTS: u8 = 7;
 const ORDER: u8 = 8;
 const OUTCOME: u8 = 9;
+const CLIENTS_V6: u8 = 10;
 
 impl Message {
     /// Kind and payload of its frame.
@@ -135,7 +140,10 @@ impl Message {
             }
             Self::Farewell(why) => (FAREWELL, vec![why.code()]),
             Self::Drained { vrid } => (DRAINED, vec![*vrid]),
-            Self::Clients(change) => (CLIENTS, change.emit()),
+            Self::Clients(change) => match change.family() {
+                Family::V4 => (CLIENTS, change.emit()),
+                Family::V6 => (CLIENTS_V6, change.emit()),
+            },
             Self::Order(order) => (ORDER, order.emit()),
             Self::Outcome(outcome) => (OUTCOME, outcome.emit()),
         }
@@ -163,7 +171,8 @@ impl Message {
             }
             FAREWELL => Self::Farewell(Farewell::from_code(*payload.first().ok_or(Refusal::Malformed)?)),
             DRAINED => Self::Drained { vrid: *payload.first().ok_or(Refusal::Malformed)? },
-            CLIENTS => Self::Clients(Change::parse(payload)?),
+            CLIENTS => Self::Clients(Change::parse(Family::V4, payload)?),
+            CLIENTS_V6 => Self::Clients(Change::parse(Family::V6, payload)?),
             ORDER => Self::Order(Order::parse(payload)?),
             OUTCOME => Self::Outcome(Outcome::parse(payload)?),
             _ => return Ok(None),
@@ -320,6 +329,7 @@ mod tests {
             quota_ns: 100_000_000,
             routers: vec![Router {
                 vrid: 51,
+                ipv6: true,
                 state: "fault".into(),
                 priority: 100,
                 ineligible: Some("the proxy is down".into()),
@@ -350,6 +360,15 @@ mod tests {
             Message::Order(Order::Other),
             Message::Outcome(Outcome { done: true, text: "node 3 has taken over".into() }),
             Message::Outcome(Outcome { done: false, text: String::new() }),
+            Message::Clients(Change {
+                anew: false,
+                opened: vec![Client {
+                    virtual_address: [0x2001_u16, 0xdb8, 0, 0, 0, 0, 0, 0x99].into(),
+                    address: [0x2001_u16, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
+                    ..client(4)
+                }],
+                closed: vec![],
+            }),
         ];
         for message in table {
             let (kind, payload) = message.emit();
@@ -359,7 +378,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused_and_what_is_new_is_passed_over() {
-        let refused: [(u8, &[u8]); 15] = [
+        let refused: [(u8, &[u8]); 17] = [
             (ASK, b"1234567"),
             (ALIVE, b""),
             (STATE, b"{"),
@@ -375,6 +394,8 @@ mod tests {
             (ORDER, &[3, 0, 0, 7]),
             (OUTCOME, b""),
             (OUTCOME, &[1, 0xff]),
+            (CLIENTS_V6, &[0, 0, 1]),
+            (CLIENTS_V6, &[0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
         ];
         for (kind, payload) in refused {
             assert_eq!(Message::parse(kind, payload), Err(Refusal::Malformed), "{kind} {payload:?}");

@@ -5,7 +5,7 @@
 //! it. The peer is dialled at once. Where nobody listens any more, its process is gone; where it answers, nothing was.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::hello::Node;
@@ -129,8 +129,8 @@ pub enum Standing {
 
 #[derive(Debug)]
 pub struct Pair {
-    own: Ipv4Addr,
-    peer: Ipv4Addr,
+    own: IpAddr,
+    peer: IpAddr,
     /// Of the peer's process.
     node: Option<Node>,
     current: Option<Current>,
@@ -150,7 +150,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub fn new(own: Ipv4Addr, peer: Ipv4Addr, now: Instant) -> Self {
+    pub fn new(own: IpAddr, peer: IpAddr, now: Instant) -> Self {
         Self {
             own,
             peer,

@@ -1,11 +1,13 @@
 //! Stories of one link, and two that dial each other at once.
 
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 
 use super::*;
 
-const LOW: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-const HIGH: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+const LOW: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+const HIGH: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3));
 const NODE: Node = [7; 16];
 
 fn ms(n: u64) -> Duration {

@@ -1,7 +1,7 @@
 //! What can happen to a supervisor, and what it can do about it.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::heartbeat::Thread;
@@ -117,7 +117,7 @@ pub enum Action {
     /// Of the vrrp role: who answers on one of these ports? The number comes back with the answer.
     AskPeers(u64, Vec<SocketAddr>),
     /// This generation could be applied, and is once these peers have had time to take it and answer.
-    Wait(Generation, Vec<Ipv4Addr>),
+    Wait(Generation, Vec<IpAddr>),
     /// For the vrrp role.
     Tell(ProxyHealth),
     Resign(Duration),

@@ -2,7 +2,7 @@
 //! and wrong must not take both at once. The nodes do not talk about it. Both are shown the same folder, so the master
 //! asks at the peer's front door before the edit and again when the peer must have taken it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::reload::{Reload, Step};
@@ -37,16 +37,16 @@ struct Before {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Suspicion {
     digest: [u8; 32],
-    witnesses: Vec<Ipv4Addr>,
+    witnesses: Vec<IpAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Turn {
     Now,
     /// After these.
-    After(Vec<Ipv4Addr>),
+    After(Vec<IpAddr>),
     /// These do not answer.
-    Never(Vec<Ipv4Addr>),
+    Never(Vec<IpAddr>),
 }
 
 impl Peers {
@@ -83,7 +83,7 @@ impl Peers {
     }
 }
 
-fn silent(witnesses: &[Ipv4Addr], answer: &PeersAnswer) -> Vec<Ipv4Addr> {
+fn silent(witnesses: &[IpAddr], answer: &PeersAnswer) -> Vec<IpAddr> {
     witnesses.iter().filter(|witness| !answer.answered.contains(witness)).copied().collect()
 }
 
@@ -171,8 +171,8 @@ impl Plan {
         }
     }
 
-    fn hold(&mut self, silent: &[Ipv4Addr]) {
-        let names: Vec<_> = silent.iter().map(Ipv4Addr::to_string).collect();
+    fn hold(&mut self, silent: &[IpAddr]) {
+        let names: Vec<_> = silent.iter().map(ToString::to_string).collect();
         let names = names.join(" and ");
         self.abort(Rejection::Held(format!(
             "{names} stopped answering after this edit, so that it is not applied here: it is once {names} answers \

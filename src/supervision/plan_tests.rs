@@ -1,6 +1,6 @@
 //! The table of the plan: what happened when, and what is to be done about it.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use super::heartbeat::{Doing, Thread};
@@ -101,7 +101,10 @@ fn parse(text: &str) -> Event {
             words[2].parse().unwrap(),
             PeersAnswer {
                 goes_last: words[3] == "last",
-                answered: words[4..].iter().map(|n| Ipv4Addr::new(192, 0, 2, n.parse().unwrap())).collect(),
+                answered: words[4..]
+                    .iter()
+                    .map(|n| IpAddr::V4(Ipv4Addr::new(192, 0, 2, n.parse().unwrap())))
+                    .collect(),
             },
         )),
         "ends-connections" => said(Saying::EndsConnections(Duration::from_millis(words[2].parse().unwrap()))),
@@ -123,7 +126,7 @@ fn show(action: &Action) -> String {
         Action::Abort(role, g) => format!("abort {role} {}", g.0),
         Action::AskPeers(question, _) => format!("ask peers {question}"),
         Action::Wait(g, peers) => {
-            let peers: Vec<_> = peers.iter().map(|peer| peer.octets()[3].to_string()).collect();
+            let peers: Vec<_> = peers.iter().map(|peer| peer.to_string().replace("192.0.2.", "")).collect();
             format!("wait {} for {}", g.0, peers.join(" "))
         }
         Action::Tell(ProxyHealth::Serving { incarnation, .. }) => format!("tell serving#{incarnation}"),

@@ -1,6 +1,6 @@
 //! A configuration is taken by all roles or by none: asked, then told.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::role::{Phase, SETTLE_BOUND};
@@ -27,9 +27,9 @@ pub(super) enum Step {
     /// All have agreed; who was there before the edit is not known yet.
     Asking,
     /// These peers take it first.
-    Waiting(Vec<Ipv4Addr>),
+    Waiting(Vec<IpAddr>),
     /// Have they survived it?
-    AskingAgain { question: u64, witnesses: Vec<Ipv4Addr> },
+    AskingAgain { question: u64, witnesses: Vec<IpAddr> },
 }
 
 impl Reload {
@@ -47,7 +47,7 @@ impl Reload {
     }
 
     /// Peers that must answer again.
-    pub(super) fn witnesses(&self) -> &[Ipv4Addr] {
+    pub(super) fn witnesses(&self) -> &[IpAddr] {
         match &self.step {
             Step::Voting(_) | Step::Asking => &[],
             Step::Waiting(witnesses) | Step::AskingAgain { witnesses, .. } => witnesses,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::config::VrrpVersion;
 use crate::net::{Centiseconds, Vrid};
@@ -18,7 +18,7 @@ pub struct Advert {
     /// Version 2 carries its whole seconds (RFC 3768 section 5.3.7).
     pub interval: Centiseconds,
     /// At most `MAX_ADDRESSES` of them fit.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Advert {
@@ -78,7 +78,7 @@ pub enum ChecksumForm {
 /// Which form each peer sends: it is answered in its own.
 #[derive(Clone, Debug, Default)]
 pub struct ChecksumForms {
-    learnt: BTreeMap<Ipv4Addr, ChecksumForm>,
+    learnt: BTreeMap<IpAddr, ChecksumForm>,
 }
 
 impl ChecksumForms {
@@ -86,14 +86,14 @@ impl ChecksumForms {
     pub const MAX_PEERS: usize = 64;
 
     /// Called with accepted adverts only. True if the peer's form is news.
-    pub fn learn(&mut self, peer: Ipv4Addr, form: ChecksumForm) -> bool {
+    pub fn learn(&mut self, peer: IpAddr, form: ChecksumForm) -> bool {
         if !self.learnt.contains_key(&peer) && self.learnt.len() >= Self::MAX_PEERS {
             return false;
         }
         self.learnt.insert(peer, form) != Some(form)
     }
 
-    pub fn for_peer(&self, peer: Ipv4Addr) -> ChecksumForm {
+    pub fn for_peer(&self, peer: IpAddr) -> ChecksumForm {
         self.learnt.get(&peer).copied().unwrap_or_default()
     }
 
@@ -109,6 +109,8 @@ impl ChecksumForms {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn each_peer_is_answered_in_its_own_form() {
         use ChecksumForm::{Plain, PseudoHeader};
-        let [a, b] = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
+        let [a, b] = [IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))];
         let mut forms = ChecksumForms::default();
         assert_eq!((forms.for_peer(a), forms.for_group()), (PseudoHeader, PseudoHeader));
         assert!(forms.learn(a, Plain));
@@ -144,7 +146,7 @@ mod tests {
     fn strangers_cannot_fill_the_memory() {
         let mut forms = ChecksumForms::default();
         for n in 0..1000 {
-            forms.learn(Ipv4Addr::from_bits(n), ChecksumForm::Plain);
+            forms.learn(IpAddr::V4(Ipv4Addr::from_bits(n)), ChecksumForm::Plain);
         }
         assert_eq!(forms.learnt.len(), ChecksumForms::MAX_PEERS);
     }

@@ -1,7 +1,7 @@
 //! Announcing the addresses after a takeover: gratuitous ARP in both forms, on a schedule that outlives a lost frame and
 //! a switch that is slow to learn. No socket, no clock.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::machine::{Machine, Role};
@@ -55,14 +55,23 @@ impl Machine {
 
     pub(super) fn announce_all(&mut self) {
         for address in self.settings.addresses.clone() {
-            self.announce(address, AnnounceForm::Request);
-            self.announce(address, AnnounceForm::Reply);
+            for form in forms(address) {
+                self.announce(address, *form);
+            }
         }
     }
 
-    pub(super) fn announce(&mut self, address: Ipv4Addr, form: AnnounceForm) {
+    pub(super) fn announce(&mut self, address: IpAddr, form: AnnounceForm) {
         self.output(Output::Announce { address, form });
         self.count("announcement");
+    }
+}
+
+/// Neighbour discovery has one.
+const fn forms(address: IpAddr) -> &'static [AnnounceForm] {
+    match address {
+        IpAddr::V4(_) => &[AnnounceForm::Request, AnnounceForm::Reply],
+        IpAddr::V6(_) => &[AnnounceForm::Reply],
     }
 }
 

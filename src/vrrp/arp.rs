@@ -1,7 +1,7 @@
 //! ARP over Ethernet (RFC 826, RFC 5227): what a frame means for one who may hold an address, and the frames that this
 //! program sends. No socket, no policy: whether a request is answered is the machine's business.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use pnet_packet::Packet;
 use pnet_packet::arp::{ArpHardwareTypes, ArpOperations, ArpPacket, MutableArpPacket};
@@ -9,6 +9,7 @@ use pnet_packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
 
 use crate::net::MacAddr;
 
+use super::neighbour::Meaning;
 use super::output::AnnounceForm;
 use super::refusal::Refusal;
 
@@ -134,39 +135,24 @@ impl Frame {
     }
 
     /// What it says to one with this MAC address and these virtual addresses.
-    pub fn meaning(&self, own_mac: MacAddr, addresses: &[Ipv4Addr]) -> Meaning {
+    pub fn meaning(&self, own_mac: MacAddr, addresses: &[IpAddr]) -> Meaning {
+        let ours = |address: Ipv4Addr| addresses.contains(&IpAddr::V4(address));
         if self.sender_mac == own_mac {
             return Meaning::Own;
         }
         // RFC 5227 section 2.4: request or reply, its sender address is what it claims.
-        if addresses.contains(&self.sender) {
-            return Meaning::Claim { address: self.sender, mac: self.sender_mac };
+        if ours(self.sender) {
+            return Meaning::Claim { address: self.sender.into(), mac: self.sender_mac };
         }
         match self.operation {
-            Operation::Request if addresses.contains(&self.target) => {
-                Meaning::Request { address: self.target, asker_mac: self.sender_mac, asker: self.sender }
-            }
+            Operation::Request if ours(self.target) => Meaning::Request {
+                address: self.target.into(),
+                asker_mac: self.sender_mac,
+                asker: self.sender.into(),
+            },
             Operation::Request | Operation::Reply => Meaning::Nothing,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
-    /// Our own frame came back.
-    Own,
-    /// Somebody asks for a virtual address; `asker` is 0.0.0.0 in a probe.
-    Request {
-        address: Ipv4Addr,
-        asker_mac: MacAddr,
-        asker: Ipv4Addr,
-    },
-    /// Somebody else says that a virtual address is at its MAC address.
-    Claim {
-        address: Ipv4Addr,
-        mac: MacAddr,
-    },
-    Nothing,
 }
 
 #[cfg(test)]
@@ -192,7 +178,7 @@ mod tests {
         let frame = Frame::parse(&KEEPALIVED).unwrap();
         assert_eq!(frame, Frame::announcement(OTHER, VIP, AnnounceForm::Request));
         assert_eq!(frame.emit(), KEEPALIVED);
-        assert_eq!(frame.meaning(OWN, &[VIP]), Meaning::Claim { address: VIP, mac: OTHER });
+        assert_eq!(frame.meaning(OWN, &[VIP.into()]), Meaning::Claim { address: VIP.into(), mac: OTHER });
     }
 
     #[test]
@@ -205,8 +191,9 @@ mod tests {
             target_mac: MacAddr::ZERO,
             target: VIP,
         };
-        let asked = |asker| Meaning::Request { address: VIP, asker_mac: OTHER, asker };
-        let claim = Meaning::Claim { address: VIP, mac: OTHER };
+        let asked =
+            |asker: Ipv4Addr| Meaning::Request { address: VIP.into(), asker_mac: OTHER, asker: asker.into() };
+        let claim = Meaning::Claim { address: VIP.into(), mac: OTHER };
         let table = [
             ("who has", request, asked(ASKER)),
             ("unicast refresh", Frame { destination: OWN, ..request }, asked(ASKER)),
@@ -222,7 +209,7 @@ mod tests {
         for (case, frame, expect) in table {
             let read = Frame::parse(&frame.emit()).unwrap();
             assert_eq!(read, frame, "{case}");
-            assert_eq!(read.meaning(OWN, &[VIP]), expect, "{case}");
+            assert_eq!(read.meaning(OWN, &[VIP.into()]), expect, "{case}");
         }
     }
 

@@ -2,7 +2,7 @@
 //! means something, and asking before taking over. No socket, no clock: the link brings the news, if there is one.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::advert::Advert;
@@ -103,8 +103,8 @@ impl Peer {
 #[derive(Debug, Default)]
 pub(super) struct Detector {
     /// Everybody else who plays this virtual router; `None`: there may be others.
-    all: Option<Vec<Ipv4Addr>>,
-    peers: BTreeMap<Ipv4Addr, Peer>,
+    all: Option<Vec<IpAddr>>,
+    peers: BTreeMap<IpAddr, Peer>,
     /// The master has been asked, and the down timer runs for its answer.
     asking: bool,
     /// Answers since its last advert.
@@ -114,7 +114,7 @@ pub(super) struct Detector {
 }
 
 impl Detector {
-    fn peer(&mut self, address: Ipv4Addr) -> Option<&mut Peer> {
+    fn peer(&mut self, address: IpAddr) -> Option<&mut Peer> {
         if !self.peers.contains_key(&address) && self.peers.len() >= MAX_PEERS {
             return None;
         }
@@ -122,7 +122,7 @@ impl Detector {
     }
 
     /// Whoever advertises runs, whatever the link says.
-    pub(super) fn note_advert(&mut self, source: Ipv4Addr, now: Instant) {
+    pub(super) fn note_advert(&mut self, source: IpAddr, now: Instant) {
         self.answers = 0;
         if let Some(peer) = self.peer(source) {
             peer.gone = false;
@@ -139,7 +139,7 @@ impl Detector {
         }
     }
 
-    pub(super) fn is_gone(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn is_gone(&self, address: IpAddr) -> bool {
         self.peers.get(&address).is_some_and(|peer| peer.gone)
     }
 
@@ -152,7 +152,7 @@ impl Detector {
 impl Machine {
     /// Everybody else who plays this virtual router. `None`: that is not known for sure, as in a multicast group, or while
     /// a name is not resolved.
-    pub fn handle_peers(&mut self, all: Option<Vec<Ipv4Addr>>, now: Instant) {
+    pub fn handle_peers(&mut self, all: Option<Vec<IpAddr>>, now: Instant) {
         self.wake(now);
         if let Some(all) = &all {
             self.detector.peers.retain(|address, _| all.contains(address));
@@ -161,7 +161,7 @@ impl Machine {
     }
 
     /// Those of whom nothing is to be found on the link, not even a frozen kernel. Everybody else may take over.
-    pub fn handle_absent(&mut self, absent: &[Ipv4Addr], now: Instant) {
+    pub fn handle_absent(&mut self, absent: &[IpAddr], now: Instant) {
         self.wake(now);
         for (address, peer) in &mut self.detector.peers {
             peer.absent = absent.contains(address);
@@ -173,7 +173,7 @@ impl Machine {
         }
     }
 
-    pub fn handle_peer(&mut self, source: Ipv4Addr, news: PeerNews, now: Instant) {
+    pub fn handle_peer(&mut self, source: IpAddr, news: PeerNews, now: Instant) {
         let waited = self.wake(now);
         let Some(peer) = self.detector.peer(source) else { return };
         match news {
@@ -210,7 +210,7 @@ impl Machine {
 
     /// How long this node waits, at least, before it takes over from that peer, which has just reported: to be told to it
     /// as `PeerNews::Patient`. Holds for `PATIENCE_KEPT`; what holds for less is not promised.
-    pub fn patience(&self, peer: Ipv4Addr, now: Instant) -> Duration {
+    pub fn patience(&self, peer: IpAddr, now: Instant) -> Duration {
         self.detector.peers.get(&peer).map_or(Duration::ZERO, |peer| peer.lasting_patience(now))
     }
 
@@ -222,7 +222,7 @@ impl Machine {
             let stall = self.settings.lease.min(PATIENCE_MAX);
             return stall.max(timing::takeover_bound(self.own_interval()));
         }
-        let patient = |address: &Ipv4Addr| {
+        let patient = |address: &IpAddr| {
             let (bound, until) = self.detector.peers.get(address)?.patient?;
             (now < until).then_some(bound)
         };
@@ -267,7 +267,7 @@ impl Machine {
 
     /// Arms the down timer for an answer, if the silent master can give one. It is asked once per silence, and again
     /// after each answer.
-    pub(super) fn asks_first(&mut self, from: Ipv4Addr, now: Instant) -> bool {
+    pub(super) fn asks_first(&mut self, from: IpAddr, now: Instant) -> bool {
         let askable = self.detector.peers.get(&from).is_some_and(|peer| peer.askable);
         if !askable || self.detector.asking || self.detector.answers >= ANSWERS_BELIEVED {
             return false;
@@ -280,7 +280,7 @@ impl Machine {
     }
 
     /// Why a silent master is taken for dead.
-    pub(super) fn silence_of(&self, from: Ipv4Addr, now: Instant) -> String {
+    pub(super) fn silence_of(&self, from: IpAddr, now: Instant) -> String {
         let silent = self.advert_of(from).map_or(self.down_interval(now), |at| now - at);
         if self.detector.is_gone(from) {
             format!("the link to {from} has broken off, and it is silent for {silent:.0?}")
@@ -298,7 +298,7 @@ impl Machine {
         self.timers.arm(Timer::Down, at);
     }
 
-    fn has_answered(&mut self, source: Ipv4Addr, now: Instant) {
+    fn has_answered(&mut self, source: IpAddr, now: Instant) {
         if self.detector.asking && self.heard.is_some_and(|heard| heard.from == source) {
             self.detector.answers += 1;
             self.count("peer_answered");
@@ -309,7 +309,7 @@ impl Machine {
     /// One interval without an advert is enough, and half of one for the way of the next: it can be neither late nor
     /// unheard. The skew still parts two backups.
     /// News that waited while this process did not run says nothing about who is master by now.
-    fn is_gone(&mut self, source: Ipv4Addr, now: Instant) {
+    fn is_gone(&mut self, source: IpAddr, now: Instant) {
         let Some(advert_at) = self.advert_of(source).filter(|_| self.waits_for(source)) else { return };
         self.count("peer_gone");
         let at = now.max(advert_at + self.master_interval * 3 / 2) + self.skew();
@@ -319,7 +319,7 @@ impl Machine {
     }
 
     /// It relies on it from now on, and not from its next advert on.
-    fn be_patient(&mut self, source: Ipv4Addr, now: Instant) {
+    fn be_patient(&mut self, source: IpAddr, now: Instant) {
         let outranked = self.heard.is_some_and(|heard| self.preempts(heard.priority, now));
         // As long as nobody is heard, it may be anybody.
         let unheard = self.role == Role::Backup && self.heard.is_none();
@@ -335,18 +335,18 @@ impl Machine {
         }
     }
 
-    fn is_back(&mut self, source: Ipv4Addr, now: Instant) {
+    fn is_back(&mut self, source: IpAddr, now: Instant) {
         if let Some(since) = self.advert_of(source).filter(|_| self.waits_for(source)) {
             self.arm_down(now.max(since + self.down_interval(now)));
         }
     }
 
-    fn advert_of(&self, source: Ipv4Addr) -> Option<Instant> {
+    fn advert_of(&self, source: IpAddr) -> Option<Instant> {
         self.detector.peers.get(&source)?.advert_at
     }
 
     /// It is the master whose silence would make this node one.
-    fn waits_for(&self, source: Ipv4Addr) -> bool {
+    fn waits_for(&self, source: IpAddr) -> bool {
         let is_master = |heard: Heard| heard.from == source && heard.priority != Advert::RELEASE;
         self.role == Role::Backup && self.heard.is_some_and(is_master)
     }

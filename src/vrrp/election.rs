@@ -1,6 +1,6 @@
 //! The election: RFC 9568 section 6.4 (and RFC 3768's, where version 2 differs), arm by arm. No socket, no clock.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::advert::Advert;
@@ -14,7 +14,7 @@ const ANSWER_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 
 impl Machine {
     /// An advert that passed `receive::check`.
-    pub fn handle_advert(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+    pub fn handle_advert(&mut self, source: IpAddr, advert: &Advert, now: Instant) {
         if self.wake(now) {
             // It may have waited while this process did not run.
             return;
@@ -53,7 +53,7 @@ impl Machine {
     }
 
     /// Section 6.4.2, Backup.
-    fn advert_as_backup(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+    fn advert_as_backup(&mut self, source: IpAddr, advert: &Advert, now: Instant) {
         self.stranger = None;
         self.timers.disarm(&[Timer::Probe]);
         self.heard = heard(source, advert);
@@ -72,7 +72,7 @@ impl Machine {
     }
 
     /// Section 6.4.3, Active.
-    fn advert_as_master(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+    fn advert_as_master(&mut self, source: IpAddr, advert: &Advert, now: Instant) {
         // "If the Priority in the ADVERTISEMENT is zero: send an ADVERTISEMENT, reset the Adver_Timer".
         if advert.releases() {
             self.advertise(self.settings.priority.get(), now);
@@ -97,7 +97,7 @@ impl Machine {
     }
 
     /// Nobody should be master, and here is one: it is no stranger that answers for the addresses.
-    fn advert_while_blocked(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+    fn advert_while_blocked(&mut self, source: IpAddr, advert: &Advert, now: Instant) {
         if advert.releases() {
             return;
         }
@@ -124,7 +124,7 @@ impl Machine {
     }
 
     /// An orderly loss: silence at once, but the address stays for the connections that this node has.
-    fn yield_to(&mut self, source: Ipv4Addr, advert: &Advert, now: Instant) {
+    fn yield_to(&mut self, source: IpAddr, advert: &Advert, now: Instant) {
         if self.stepping_down.is_some() {
             self.heard = heard(source, advert);
             self.learn_interval(advert);
@@ -167,7 +167,7 @@ impl Machine {
         self.take_over(reason, now);
     }
 
-    fn block(&mut self, address: Ipv4Addr, mac: crate::net::MacAddr, now: Instant) {
+    fn block(&mut self, address: IpAddr, mac: crate::net::MacAddr, now: Instant) {
         let text = format!("{address} is answered by {mac}, which is no configured peer");
         self.drop_addresses();
         self.timers.clear();
@@ -201,6 +201,6 @@ impl Machine {
     }
 }
 
-fn heard(source: Ipv4Addr, advert: &Advert) -> Option<Heard> {
+fn heard(source: IpAddr, advert: &Advert) -> Option<Heard> {
     Some(Heard { from: source, priority: advert.priority })
 }

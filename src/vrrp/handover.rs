@@ -2,7 +2,7 @@
 //! priority 0, serves on until a peer has taken over, and then keeps the address for the connections that it has, silent
 //! in ARP; the new owner relays their segments to it. No socket, no clock.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::advert::Advert;
@@ -119,7 +119,7 @@ impl Machine {
     }
 
     /// A peer says that it serves no connection of these addresses any more: there is nothing to relay to it.
-    pub fn handle_drained(&mut self, peer: Ipv4Addr, now: Instant) {
+    pub fn handle_drained(&mut self, peer: IpAddr, now: Instant) {
         self.wake(now);
         if self.relays_to == Some(peer) {
             self.end_relay();
@@ -137,7 +137,7 @@ impl Machine {
     }
 
     /// Where segments of connections go that this node does not know.
-    pub fn relays_to(&self) -> Option<Ipv4Addr> {
+    pub fn relays_to(&self) -> Option<IpAddr> {
         self.relays_to
     }
 
@@ -275,7 +275,7 @@ impl Machine {
     }
 
     /// Whom this node replaces, and whether that one goes on serving the connections that it has.
-    fn predecessor(&self, now: Instant) -> Option<(Ipv4Addr, bool)> {
+    fn predecessor(&self, now: Instant) -> Option<(IpAddr, bool)> {
         let Heard { from, priority } = self.heard?;
         let lives_on = priority == Advert::RELEASE || self.preempts(priority, now);
         Some((from, lives_on && !self.detector.is_gone(from)))

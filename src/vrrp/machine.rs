@@ -6,7 +6,7 @@
 //! arrived, and only then serves timers: an advert that is there must count. Timers that fire early or late are harmless.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::link::{Transition, VrrpState};
@@ -60,7 +60,7 @@ impl Role {
 /// The last advert that came from a master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heard {
-    pub(super) from: Ipv4Addr,
+    pub(super) from: IpAddr,
     /// 0: it has given up.
     pub(super) priority: u8,
 }
@@ -73,7 +73,7 @@ pub struct Machine {
     pub(super) role: Role,
     reason: String,
     since: Instant,
-    pub(super) primary: Option<Ipv4Addr>,
+    pub(super) primary: Option<IpAddr>,
     eligible: Result<(), String>,
     pub(super) heard: Option<Heard>,
     /// It becomes master only with the others of its sync group.
@@ -85,7 +85,7 @@ pub struct Machine {
     /// RFC 9568's Active_Adver_Interval: the master's, or ours until one is heard.
     pub(super) master_interval: Duration,
     /// What the kernel was last told to hold.
-    held: Vec<Ipv4Addr>,
+    held: Vec<IpAddr>,
     held_since: Option<Instant>,
     /// Of the last renewal.
     pub(super) held_at: Option<Instant>,
@@ -99,7 +99,7 @@ pub struct Machine {
     pub(super) defence: Defence,
     pub(super) detector: Detector,
     /// Segments of the old owner's connections are being handed to it.
-    pub(super) relays_to: Option<Ipv4Addr>,
+    pub(super) relays_to: Option<IpAddr>,
     /// This kernel can do that.
     pub(super) relays: bool,
     pub(super) stepping_down: Option<StepDown>,
@@ -109,7 +109,7 @@ pub struct Machine {
     pub(super) lingering: bool,
     /// Told to stay out of the election.
     pub(super) stands_back: bool,
-    pub(super) stranger: Option<(Ipv4Addr, MacAddr)>,
+    pub(super) stranger: Option<(IpAddr, MacAddr)>,
     /// The down timer was late once and has been given that time back.
     pub(super) excused: bool,
     warned: BTreeMap<WarningKind, String>,
@@ -170,7 +170,7 @@ impl Machine {
     }
 
     /// Address and priority of the master that was heard last, unless it has given up.
-    pub fn heard_master(&self) -> Option<(Ipv4Addr, u8)> {
+    pub fn heard_master(&self) -> Option<(IpAddr, u8)> {
         self.heard.filter(|heard| heard.priority != Advert::RELEASE).map(|heard| (heard.from, heard.priority))
     }
 
@@ -192,7 +192,7 @@ impl Machine {
 
     /// `primary`: the own address on the interface that carries the virtual addresses; `None`: there is none. An
     /// interface that was exchanged for another is first lost, then found, even if its address is the same.
-    pub fn handle_interface(&mut self, primary: Option<Ipv4Addr>, now: Instant) {
+    pub fn handle_interface(&mut self, primary: Option<IpAddr>, now: Instant) {
         self.wake(now);
         let before = std::mem::replace(&mut self.primary, primary);
         match (before, primary) {
@@ -418,7 +418,7 @@ impl Machine {
     }
 
     /// What the kernel was last told to hold.
-    pub(super) fn held(&self) -> &[Ipv4Addr] {
+    pub(super) fn held(&self) -> &[IpAddr] {
         &self.held
     }
 

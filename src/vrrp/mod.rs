@@ -1,4 +1,4 @@
-//! VRRP without a socket: the wire codecs of both versions, ARP frames, timing, and the state machine of one virtual
+//! VRRP without a socket: the wire codecs of both versions, ARP and neighbour discovery, timing, and the state machine of one virtual
 //! router with its announcements, its ARP defence and its resume fence.
 //!
 //! No socket, no clock, no thread, no random source: time comes in as `now`, everything to be done goes out through
@@ -13,6 +13,8 @@ mod election;
 mod fence;
 mod handover;
 mod machine;
+pub mod ndp;
+pub mod neighbour;
 mod output;
 mod pace;
 pub mod packet_v2;

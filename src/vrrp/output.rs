@@ -1,6 +1,6 @@
 //! What goes into a `Machine` beside adverts, and everything that comes out of it. Data only.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::link::Transition;
@@ -15,16 +15,16 @@ pub enum Output {
     SendAdvert(Advert),
     /// Add these addresses, or renew them, so that the kernel keeps them for `lease`.
     Hold {
-        addresses: Vec<Ipv4Addr>,
+        addresses: Vec<IpAddr>,
         lease: Duration,
     },
     /// Remove these addresses. Those that are not there count as removed.
     Release {
-        addresses: Vec<Ipv4Addr>,
+        addresses: Vec<IpAddr>,
     },
     /// SOCK_DESTROY for every socket bound to these addresses. Comes after the ARP side is silent.
     DestroySockets {
-        addresses: Vec<Ipv4Addr>,
+        addresses: Vec<IpAddr>,
     },
     /// Read and forget what waits in the advert and ARP sockets: it is older than what is known.
     DiscardReceived,
@@ -32,35 +32,35 @@ pub enum Output {
     AnswerArp(bool),
     /// One gratuitous ARP.
     Announce {
-        address: Ipv4Addr,
+        address: IpAddr,
         form: AnnounceForm,
     },
     /// Segments of these addresses that no socket of this node knows go on to `old`, which still serves the connections
     /// that it had. Comes before the announcement that brings them here.
     Relay {
-        addresses: Vec<Ipv4Addr>,
-        old: Ipv4Addr,
+        addresses: Vec<IpAddr>,
+        old: IpAddr,
     },
     EndRelay,
     /// `old` was master and serves nothing any more: clients that have a connection with it at these addresses wait for
     /// an answer that never comes, and are to be told. Comes after the announcement, so that theirs comes here.
     TellClients {
-        addresses: Vec<Ipv4Addr>,
-        old: Ipv4Addr,
+        addresses: Vec<IpAddr>,
+        old: IpAddr,
     },
     /// One ARP probe (RFC 5227 section 2.1.1): who answers, claims the address.
     Probe {
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// Ask this peer over its link whether it lives; an answer is `PeerNews::Alive`.
     Ask {
-        peer: Ipv4Addr,
+        peer: IpAddr,
     },
     /// The connections of these addresses are to end within `bound`; `handle_emptied` tells that none is left. `first`:
     /// before the addresses move, since what is open by then is lost. Else a peer has them, and relays what belongs to
     /// this node's connections.
     Drain {
-        addresses: Vec<Ipv4Addr>,
+        addresses: Vec<IpAddr>,
         bound: Duration,
         first: bool,
     },
@@ -112,7 +112,7 @@ pub struct Gap {
 /// An ARP frame with one of our virtual addresses as its sender and a foreign MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub mac: MacAddr,
     pub by: Claimant,
 }

@@ -9,7 +9,7 @@
 //! |                 authentication data, always 8 bytes            |
 //! ```
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use pnet_packet::util;
 
@@ -71,10 +71,9 @@ impl<'a> View<'a> {
         self.header[5]
     }
 
-    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + 'a {
-        self.addresses
-            .chunks_exact(4)
-            .map(|four| four.iter().fold(0, |n, byte| n << 8 | u32::from(*byte)).into())
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + 'a {
+        let (addresses, _) = self.addresses.as_chunks::<4>();
+        addresses.iter().map(|octets| IpAddr::from(*octets))
     }
 
     /// RFC 2338 section 7.1: the authentication type must be the configured one, and the password must match. The data
@@ -91,7 +90,7 @@ impl<'a> View<'a> {
 
 /// The interval is sent in whole seconds, as version 2 has it; less than one is sent as one.
 pub fn emit(advert: &Advert, password: Option<&Password>) -> Vec<u8> {
-    let addresses = || advert.addresses.iter().take(Advert::MAX_ADDRESSES);
+    let addresses = || advert.addresses.iter().filter_map(version_2_has).take(Advert::MAX_ADDRESSES);
     let count = addresses().fold(0_u8, |n, _| n.saturating_add(1));
     let seconds = u8::try_from(advert.interval.get() / CENTISECONDS_PER_SECOND).unwrap_or(u8::MAX).max(1);
     let (auth_type, auth_data) = match password {
@@ -100,10 +99,18 @@ pub fn emit(advert: &Advert, password: Option<&Password>) -> Vec<u8> {
     };
     let head =
         [VERSION << 4 | TYPE_ADVERTISEMENT, advert.vrid.get(), advert.priority, count, auth_type, seconds];
-    let tail: Vec<u8> = addresses().flat_map(Ipv4Addr::octets).chain(auth_data).collect();
+    let tail: Vec<u8> = addresses().flat_map(|address| address.octets()).chain(auth_data).collect();
     let message = |sum: [u8; 2]| [head.as_slice(), sum.as_slice(), tail.as_slice()].concat();
     let sum = util::checksum(&message([0, 0]), CHECKSUM_WORD);
     message(sum.to_be_bytes())
+}
+
+/// Version 2 knows IPv4 only, and no configuration has another one.
+const fn version_2_has(address: &IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -114,9 +121,9 @@ mod tests {
     use crate::config::VrrpVersion;
     use crate::net::{Centiseconds, Vrid};
 
-    const VIP: Ipv4Addr = Ipv4Addr::new(172, 20, 128, 4);
+    const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 20, 128, 4));
 
-    fn advert(priority: u8, seconds: u16, addresses: Vec<Ipv4Addr>) -> Advert {
+    fn advert(priority: u8, seconds: u16, addresses: Vec<IpAddr>) -> Advert {
         Advert {
             version: VrrpVersion::V2,
             vrid: Vrid::try_from(51).unwrap(),
@@ -205,7 +212,7 @@ mod tests {
         #[test]
         fn what_is_emitted_is_read_back(
             vrid in 1..=255_i64, priority: u8, seconds in 1..=40_u16, text in "[a-z]{0,8}",
-            addresses in proptest::collection::vec(any::<u32>().prop_map(Ipv4Addr::from), 0..=255),
+            addresses in proptest::collection::vec(any::<[u8; 4]>().prop_map(IpAddr::from), 0..=255),
         ) {
             let sent = Advert { vrid: Vrid::try_from(vrid).unwrap(), ..advert(priority, seconds, addresses) };
             let password = Password::try_new(&text);

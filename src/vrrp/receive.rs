@@ -1,29 +1,30 @@
 //! What RFC 9568 section 7.1 (and RFC 3768 section 7.1) checks before an advert reaches the state machine. No socket, no
 //! clock, no state: the same datagram always gets the same answer.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use pnet_packet::ipv4::Ipv4Packet;
 
 use crate::config::VrrpVersion;
-use crate::net::{Centiseconds, Vrid};
+use crate::net::{Centiseconds, Family, Vrid};
 
 use super::advert::{Advert, ChecksumForm, Password};
-use super::packet_v3::{GROUP, TTL};
+use super::packet_v3::{TTL, group};
 use super::refusal::Refusal;
 use super::{packet_v2, packet_v3};
 
-/// A datagram as a raw socket hands it out.
+/// A datagram as a raw socket hands it out. That of IPv6 has no header with it, and tells the rest beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    pub source: Ipv4Addr,
-    pub destination: Ipv4Addr,
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    /// IPv6: the hop limit.
     pub ttl: u8,
     pub payload: &'a [u8],
 }
 
 impl<'a> Datagram<'a> {
-    /// From the IP header on. A payload shorter than the header says is refused; padding behind it is cut off.
+    /// From the IPv4 header on. A payload shorter than the header says is refused; padding behind it is cut off.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Refusal> {
         let packet = Ipv4Packet::new(bytes).ok_or(Refusal::IpHeader)?;
         let header = usize::from(packet.get_header_length()) * 4;
@@ -33,8 +34,8 @@ impl<'a> Datagram<'a> {
         }
         let payload = bytes.get(header..total).ok_or(Refusal::IpHeader)?;
         Ok(Self {
-            source: packet.get_source(),
-            destination: packet.get_destination(),
+            source: packet.get_source().into(),
+            destination: packet.get_destination().into(),
             ttl: packet.get_ttl(),
             payload,
         })
@@ -52,7 +53,7 @@ pub enum Senders {
     /// Anybody on the link, through the group.
     Multicast,
     /// These peers only, at our own address.
-    Unicast(Vec<Ipv4Addr>),
+    Unicast(Vec<IpAddr>),
 }
 
 /// What one virtual router expects of an advert.
@@ -61,11 +62,11 @@ pub struct Expectation {
     pub version: VrrpVersion,
     pub vrid: Vrid,
     pub interval: Centiseconds,
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     pub password: Option<Password>,
     pub senders: Senders,
     /// The interface's own address, from which this node sends.
-    pub own: Option<Ipv4Addr>,
+    pub own: Option<IpAddr>,
 }
 
 /// An advert that passed, and what is worth counting about it.
@@ -91,7 +92,9 @@ pub fn check(datagram: &Datagram<'_>, expect: &Expectation) -> Result<Received, 
         return Err(Refusal::Own);
     }
     match &expect.senders {
-        Senders::Multicast if datagram.destination != GROUP => return Err(Refusal::Destination),
+        Senders::Multicast if datagram.destination != group(Family::of(datagram.source)) => {
+            return Err(Refusal::Destination);
+        }
         Senders::Unicast(_) if datagram.destination.is_multicast() => return Err(Refusal::Destination),
         Senders::Unicast(peers) if !peers.contains(&datagram.source) => return Err(Refusal::Sender),
         Senders::Multicast | Senders::Unicast(_) => {}
@@ -107,7 +110,7 @@ pub fn check(datagram: &Datagram<'_>, expect: &Expectation) -> Result<Received, 
 }
 
 fn check_v3(datagram: &Datagram<'_>, expect: &Expectation) -> Result<Received, Refusal> {
-    let view = packet_v3::View::parse(datagram.payload)?;
+    let view = packet_v3::View::parse(datagram.payload, Family::of(datagram.source))?;
     let form = view.checksum_form(datagram.source, datagram.destination).ok_or(Refusal::Checksum)?;
     if view.vrid() != expect.vrid.get() {
         return Err(Refusal::Vrid);
@@ -169,8 +172,8 @@ fn check_v2(datagram: &Datagram<'_>, expect: &Expectation) -> Result<Received, R
 }
 
 /// Their order means nothing.
-fn same_addresses(a: &[Ipv4Addr], b: &[Ipv4Addr]) -> bool {
-    let sorted = |list: &[Ipv4Addr]| {
+fn same_addresses(a: &[IpAddr], b: &[IpAddr]) -> bool {
+    let sorted = |list: &[IpAddr]| {
         let mut list = list.to_vec();
         list.sort_unstable();
         list.dedup();
@@ -181,12 +184,16 @@ fn same_addresses(a: &[Ipv4Addr], b: &[Ipv4Addr]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use proptest::prelude::*;
 
+    use super::packet_v3::GROUP;
     use super::*;
 
-    const PEER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
-    const OWN: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 0, 1));
+    const OWN_OCTETS: [u8; 4] = [10, 99, 0, 2];
+    const OWN: IpAddr = IpAddr::V4(Ipv4Addr::from_octets(OWN_OCTETS));
 
     // Sent by keepalived 2.2.7 (vrid 51, priority 100, addresses 10.99.0.9 and .10, one second), taken with tcpdump.
     const KEEPALIVED_V2_PASS: &str = "45c0002c00010000ff70d02a0a630001e0000012 \
@@ -216,7 +223,10 @@ mod tests {
             version,
             vrid: Vrid::try_from(51).unwrap(),
             interval: Centiseconds::try_from(100).unwrap(),
-            addresses: vec![Ipv4Addr::new(10, 99, 0, 10), Ipv4Addr::new(10, 99, 0, 9)],
+            addresses: vec![
+                IpAddr::V4(Ipv4Addr::new(10, 99, 0, 10)),
+                IpAddr::V4(Ipv4Addr::new(10, 99, 0, 9)),
+            ],
             password: None,
             senders: Senders::Multicast,
             own: Some(OWN),
@@ -276,18 +286,18 @@ mod tests {
                 "TTL 64 from a listed peer",
                 |b, e| {
                     b[8] = 64;
-                    b[16..20].copy_from_slice(&OWN.octets());
+                    b[16..20].copy_from_slice(&OWN_OCTETS);
                     e.senders = Senders::Unicast(vec![PEER]);
                 },
                 Refusal::Ttl,
             ),
             ("our own", |_, e| e.own = Some(PEER), Refusal::Own),
             ("to the group", |_, e| e.senders = Senders::Unicast(vec![PEER]), Refusal::Destination),
-            ("to an address", |b, _| b[16..20].copy_from_slice(&OWN.octets()), Refusal::Destination),
+            ("to an address", |b, _| b[16..20].copy_from_slice(&OWN_OCTETS), Refusal::Destination),
             (
                 "from nobody we know",
                 |b, e| {
-                    b[16..20].copy_from_slice(&OWN.octets());
+                    b[16..20].copy_from_slice(&OWN_OCTETS);
                     e.senders = Senders::Unicast(vec![OWN]);
                 },
                 Refusal::Sender,
@@ -315,7 +325,7 @@ mod tests {
         Datagram { source: PEER, destination: GROUP, ttl: TTL, payload }
     }
 
-    fn advert(version: VrrpVersion, priority: u8, centiseconds: u16, addresses: &[Ipv4Addr]) -> Advert {
+    fn advert(version: VrrpVersion, priority: u8, centiseconds: u16, addresses: &[IpAddr]) -> Advert {
         Advert {
             version,
             vrid: Vrid::try_from(51).unwrap(),
@@ -328,8 +338,8 @@ mod tests {
     #[test]
     fn version_3_remarks_what_version_2_refuses() {
         let ours = expectation(VrrpVersion::V3).addresses;
-        let other = [Ipv4Addr::new(10, 99, 0, 77)];
-        let v3 = |priority, interval, addresses: &[Ipv4Addr]| {
+        let other = [IpAddr::V4(Ipv4Addr::new(10, 99, 0, 77))];
+        let v3 = |priority, interval, addresses: &[IpAddr]| {
             let bytes = packet_v3::emit(
                 &advert(VrrpVersion::V3, priority, interval, addresses),
                 ChecksumForm::Plain,
@@ -344,7 +354,7 @@ mod tests {
         assert_eq!(v3(100, 100, &other), Ok((true, false)));
         assert_eq!(v3(100, 100, &[]), Err(Refusal::NoAddress));
 
-        let v2 = |priority, interval, addresses: &[Ipv4Addr]| {
+        let v2 = |priority, interval, addresses: &[IpAddr]| {
             let bytes = packet_v2::emit(&advert(VrrpVersion::V2, priority, interval, addresses), None);
             check(&datagram(&bytes), &expectation(VrrpVersion::V2)).map(|r| r.advert.priority)
         };

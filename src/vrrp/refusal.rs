@@ -41,10 +41,20 @@ pub enum Refusal {
     ArpLength,
     #[error("neither an ARP request nor a reply")]
     ArpOperation,
+    #[error("not neighbour discovery over Ethernet")]
+    NotNdp,
+    #[error("neighbour discovery cut short")]
+    NdpLength,
+    #[error("neighbour discovery from another link: its hop limit is not 255 (RFC 4861 section 7.1)")]
+    NdpHopLimit,
+    #[error("neighbour discovery with a wrong checksum")]
+    NdpChecksum,
+    #[error("neighbour discovery that contradicts itself (RFC 4861 section 7.1)")]
+    NdpInvalid,
 }
 
 impl Refusal {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::IpHeader,
         Self::Own,
         Self::Sender,
@@ -64,6 +74,11 @@ impl Refusal {
         Self::NotArp,
         Self::ArpLength,
         Self::ArpOperation,
+        Self::NotNdp,
+        Self::NdpLength,
+        Self::NdpHopLimit,
+        Self::NdpChecksum,
+        Self::NdpInvalid,
     ];
 
     /// Under this name `status` and the metrics count it.
@@ -88,6 +103,11 @@ impl Refusal {
             Self::NotArp => "drop_not_arp",
             Self::ArpLength => "drop_arp_length",
             Self::ArpOperation => "drop_arp_operation",
+            Self::NotNdp => "drop_not_ndp",
+            Self::NdpLength => "drop_ndp_length",
+            Self::NdpHopLimit => "drop_ndp_hop_limit",
+            Self::NdpChecksum => "drop_ndp_checksum",
+            Self::NdpInvalid => "drop_ndp_invalid",
         }
     }
 }

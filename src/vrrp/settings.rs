@@ -1,6 +1,6 @@
 //! What one virtual router is configured to be, as far as its state machine needs to know.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::{VrrpInstance, VrrpVersion};
@@ -19,7 +19,7 @@ pub struct Settings {
     /// How long a master with a lower priority is left alone.
     pub preempt_delay: Duration,
     /// At least one.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// Whole seconds, at least one: the kernel counts `valid_lft` in seconds.
     pub lease: Duration,
     /// How long connections live on at the old owner of an address.

@@ -1,6 +1,6 @@
 //! The machine, state by state and event by event, and the stories that no single arm tells.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 mod groups;
@@ -14,10 +14,10 @@ use crate::config::VrrpVersion;
 use crate::link::VrrpState;
 use crate::net::{Centiseconds, MacAddr, Priority, Vrid};
 
-const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
-const LOWER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
-const HIGHER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 7);
-const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
+const LOWER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3));
+const HIGHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7));
+const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100));
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
 /// Priority 100, every 100 ms: skew time 60.9375 ms, down interval 360.9375 ms, takeover bound 300 ms.

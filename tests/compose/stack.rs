@@ -312,7 +312,7 @@ pub(crate) fn free_net() -> Result<String, Trouble> {
     let start = random();
     for n in 0..=255 {
         let second = u8::try_from((start + n) % 256).unwrap_or(0);
-        let net = Cidr::try_new(Ipv4Addr::new(10, second, 0, 0), 16).map_err(|e| e.to_string())?;
+        let net = Cidr::try_new([10, second, 0, 0].into(), 16).map_err(|e| e.to_string())?;
         if !overlaps(net) {
             return Ok(format!("10.{second}"));
         }

@@ -109,7 +109,7 @@ fn nobody_complains_beside_keepalived() {
         })
     };
     let report = hears(10);
-    assert_eq!((report.state, report.master), (VrrpState::Backup, Some((lan.address(12), 100))));
+    assert_eq!((report.state, report.master), (VrrpState::Backup, Some((lan.address(12).into(), 100))));
     let dropped: Vec<_> = report.counters.iter().filter(|(name, _)| name.starts_with("drop")).collect();
     assert!(dropped.is_empty(), "{dropped:?}");
 

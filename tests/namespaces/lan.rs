@@ -13,7 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::geteuid;
-use vipgate::os::packet::ArpSocket;
+use vipgate::net::Family;
+use vipgate::os::packet::NeighbourSocket;
 
 use crate::random::Random;
 
@@ -209,7 +210,8 @@ pub(crate) struct Flood {
 
 impl Flood {
     fn start(from: &Namespace, interface: &str, frame: Vec<u8>, every: Duration) -> Self {
-        let socket = from.enter(|| ArpSocket::open(if_nametoindex(interface).unwrap(), &[]).unwrap());
+        let socket = from
+            .enter(|| NeighbourSocket::open(if_nametoindex(interface).unwrap(), Family::V4, &[]).unwrap());
         let stop = Arc::new(AtomicBool::new(false));
         let asked_to_stop = Arc::clone(&stop);
         let send = move || {

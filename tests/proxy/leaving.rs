@@ -2,7 +2,7 @@
 //! is cut, and who is left alone.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use vipgate::config::Config;
@@ -28,7 +28,7 @@ fn both(moves: SocketAddr, stays: SocketAddr, app: SocketAddr) -> Config {
 }
 
 fn leave(proxy: &mut Proxy, number: u64, bound: Duration, before: bool) {
-    let addresses: Vec<Ipv4Addr> = vec![MOVED.parse().unwrap()];
+    let addresses: Vec<IpAddr> = vec![MOVED.parse().unwrap()];
     proxy.send(&ToProxy::Leave { number, addresses, bound, before }, None);
 }
 

@@ -6,12 +6,12 @@ use vipgate::vrrp::packet_v3::IP_PROTOCOL;
 
 use crate::clock::Nanos;
 use crate::random::Random;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 #[derive(Clone)]
 pub(crate) enum Frame {
     /// IP protocol 112.
-    Advert { source: Ipv4Addr, destination: Ipv4Addr, ttl: u8, payload: Rc<[u8]> },
+    Advert { source: IpAddr, destination: IpAddr, ttl: u8, payload: Rc<[u8]> },
     /// From the Ethernet header on.
     Arp(Rc<[u8]>),
 }

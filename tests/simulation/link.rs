@@ -96,7 +96,7 @@ impl Links {
 
 impl Node {
     /// The letter is read: what it means to the machine, and what is written back.
-    pub(crate) fn read(&mut self, letter: Letter, peer: std::net::Ipv4Addr, now: Nanos) -> Deed {
+    pub(crate) fn read(&mut self, letter: Letter, peer: std::net::IpAddr, now: Nanos) -> Deed {
         let from = letter.from;
         let mut replies = Vec::new();
         let mut restarted = false;
@@ -157,7 +157,7 @@ impl Node {
         Message::Report { late, quota: self.links.quota, sent: self.clock.local(now) }
     }
 
-    fn tell(&mut self, peer: std::net::Ipv4Addr, news: &[PeerNews], now: Nanos) -> Deed {
+    fn tell(&mut self, peer: std::net::IpAddr, news: &[PeerNews], now: Nanos) -> Deed {
         self.act(now, |machine, local| {
             for news in news {
                 machine.handle_peer(peer, *news, local);

@@ -1,14 +1,15 @@
 //! A node: the process (the machine under test and a shell around it) and the kernel, which goes on without it.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use vipgate::config::VrrpVersion;
 use vipgate::link::VrrpState;
 use vipgate::net::MacAddr;
-use vipgate::vrrp::arp::{Frame as Arp, Meaning};
+use vipgate::vrrp::arp::Frame as Arp;
+use vipgate::vrrp::neighbour::{self, Meaning};
 use vipgate::vrrp::packet_v3::{GROUP, TTL};
 use vipgate::vrrp::receive::{Datagram, Expectation, Senders, check};
 use vipgate::vrrp::{
@@ -34,12 +35,12 @@ pub(crate) enum Freeze {
 
 pub(crate) struct Node {
     pub(crate) id: usize,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     pub(crate) mac: MacAddr,
     pub(crate) settings: Settings,
     pub(crate) password: Option<Password>,
     /// Empty: multicast.
-    pub(crate) peers: Vec<Ipv4Addr>,
+    pub(crate) peers: Vec<IpAddr>,
     pub(crate) clock: Clock,
     /// None: the process is dead.
     pub(crate) machine: Option<Machine>,
@@ -85,7 +86,7 @@ pub(crate) struct Deed {
     pub(crate) heard: Vec<(Duration, u8)>,
     /// To the peer of that number.
     pub(crate) letters: Vec<(usize, Message)>,
-    pub(crate) asked: Vec<Ipv4Addr>,
+    pub(crate) asked: Vec<IpAddr>,
     pub(crate) answered: u64,
     /// To whom this node has promised to be patient, and for how long.
     pub(crate) promised: Vec<(usize, Duration)>,
@@ -99,7 +100,7 @@ pub(crate) struct Identity {
     pub(crate) id: usize,
     pub(crate) settings: Settings,
     pub(crate) password: Option<Password>,
-    pub(crate) peers: Vec<Ipv4Addr>,
+    pub(crate) peers: Vec<IpAddr>,
     pub(crate) clock: Clock,
     pub(crate) notices_gaps: bool,
     pub(crate) linked: bool,
@@ -107,12 +108,20 @@ pub(crate) struct Identity {
     pub(crate) quota: Duration,
 }
 
-pub(crate) fn address(id: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, 1 + u8::try_from(id).unwrap_or(0))
+pub(crate) fn address(id: usize) -> IpAddr {
+    [10, 0, 0, 1 + u8::try_from(id).unwrap_or(0)].into()
 }
 
-pub(crate) fn mac(address: Ipv4Addr) -> MacAddr {
-    let [a, b, c, d] = address.octets();
+/// The simulated network is an IPv4 one: the machine knows no difference.
+pub(crate) fn v4(address: IpAddr) -> Ipv4Addr {
+    match address {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(_) => unreachable!("nobody here has one"),
+    }
+}
+
+pub(crate) fn mac(address: IpAddr) -> MacAddr {
+    let [a, b, c, d] = v4(address).octets();
     MacAddr([2, 0, a, b, c, d])
 }
 
@@ -334,7 +343,7 @@ impl Node {
                 let mut answers = false;
                 let mut deed = self.act(now, |machine, local| answers = machine.answers(local));
                 if answers && self.answering {
-                    let reply = Arp::reply(self.mac, address, asker_mac, asker).emit();
+                    let reply = neighbour::reply(self.mac, address, asker_mac, asker).unwrap_or_default();
                     deed.sent.push(Frame::Arp(reply.into()));
                     deed.claimed = true;
                 }
@@ -405,9 +414,9 @@ impl Node {
             Output::AnswerArp(answer) => self.answering = answer,
             Output::Announce { address, form } => {
                 deed.claimed = true;
-                self.broadcast(&Arp::announcement(self.mac, address, form), deed);
+                self.broadcast(&Arp::announcement(self.mac, v4(address), form), deed);
             }
-            Output::Probe { address } => self.broadcast(&Arp::probe(self.mac, address), deed),
+            Output::Probe { address } => self.broadcast(&Arp::probe(self.mac, v4(address)), deed),
             Output::Ask { peer } => {
                 deed.log.push(format!("asks {peer}"));
                 deed.asked.push(peer);

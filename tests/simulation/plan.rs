@@ -11,7 +11,7 @@ use crate::node::Freeze;
 use crate::random::Random;
 
 pub(crate) const CLIENTS: usize = 2;
-const VIP: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 100);
+const VIP: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {

@@ -12,7 +12,7 @@ use crate::client::{ASKS_EVERY, Client};
 use crate::clock::{Clock, MS, Nanos};
 use crate::lan::{Frame, Lan};
 use crate::link::{Letter, Message, REPORTS_EVERY};
-use crate::node::{Deed, Freeze, Identity, Node, address, mac};
+use crate::node::{Deed, Freeze, Identity, Node, address, mac, v4};
 use crate::oracle::{Oracle, RESIGN_BOUND};
 use crate::plan::{CLIENTS, Fault, Plan};
 use crate::random::Random;
@@ -215,7 +215,7 @@ impl World {
                 && let Ok(arp) = Arp::parse(bytes)
             {
                 let vip = self.vip();
-                self.clients[client].receive(&arp, vip, self.now);
+                self.clients[client].receive(&arp, v4(vip), self.now);
             }
             return Ok(());
         }
@@ -325,7 +325,7 @@ impl World {
         let vip = self.vip();
         match self.clients[client].entry {
             None => {
-                let frame = Frame::Arp(self.clients[client].request(vip).emit().into());
+                let frame = Frame::Arp(self.clients[client].request(v4(vip)).emit().into());
                 self.send(station, &frame);
             }
             Some(entry) => {
@@ -343,7 +343,7 @@ impl World {
         }
     }
 
-    fn vip(&self) -> std::net::Ipv4Addr {
+    fn vip(&self) -> std::net::IpAddr {
         self.nodes[0].settings.addresses[0]
     }
 

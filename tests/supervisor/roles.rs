@@ -291,7 +291,7 @@ pub(crate) fn vrrp() -> ExitCode {
                 ToVrrp::AskPeers { question, listen } => {
                     let ports: Vec<_> = listen.iter().map(|a| a.port().to_string()).collect();
                     role.note(&format!("asks {question} {}", ports.join(" ")));
-                    let peer = role.is_told_to("peer").then_some(std::net::Ipv4Addr::new(192, 0, 2, 3));
+                    let peer = role.is_told_to("peer").then_some(std::net::IpAddr::from([192, 0, 2, 3]));
                     let answer = PeersAnswer {
                         goes_last: role.is_told_to("master"),
                         answered: peer.into_iter().collect(),

@@ -1,7 +1,7 @@
 //! A request that is forwarded to the proxy that forwards it goes round until something breaks.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::document::{Document, UpstreamServerEntry};
 use crate::config::model::Host;
@@ -9,7 +9,7 @@ use crate::config::report::Report;
 
 /// Looks at what is written, so that it is said beside all other problems.
 pub(in crate::config) fn refuse_loops(document: &Document, report: &mut Report<'_>) {
-    let virtual_addresses: HashSet<Ipv4Addr> = document
+    let virtual_addresses: HashSet<IpAddr> = document
         .vrrp
         .get()
         .iter()
@@ -30,7 +30,7 @@ pub(in crate::config) fn refuse_loops(document: &Document, report: &mut Report<'
             let Some(target) = server.address.get() else { continue };
             let Host::Address(address) = target.host else { continue };
             let ours = match address {
-                IpAddr::V4(v4) if virtual_addresses.contains(&v4) => "a virtual address of this node",
+                _ if virtual_addresses.contains(&address) => "a virtual address of this node",
                 _ if address.is_loopback() || address.is_unspecified() => "this node",
                 _ => continue,
             };

@@ -1,7 +1,7 @@
 //! Virtual routers: what one of them must hold together, and what two of them must not share.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::servers::Surroundings;
 use super::track::tracks;
@@ -172,9 +172,18 @@ fn check_addresses(entry: &VrrpEntry, report: &mut Report<'_>) {
     }
 }
 
-fn check_subnet(address: Ipv4Addr, subnet: Cidr, at: Span, report: &mut Report<'_>) {
-    let host_bits = u32::MAX.checked_shr(u32::from(subnet.prefix())).unwrap_or(0);
-    let host = address.to_bits() & host_bits;
+fn check_subnet(address: IpAddr, subnet: Cidr, at: Span, report: &mut Report<'_>) {
+    let prefix = u32::from(subnet.prefix());
+    let (host, host_bits) = match address {
+        IpAddr::V4(address) => {
+            let host_bits = u32::MAX.checked_shr(prefix).unwrap_or(0);
+            (u128::from(address.to_bits() & host_bits), u128::from(host_bits))
+        }
+        IpAddr::V6(address) => {
+            let host_bits = u128::MAX.checked_shr(prefix).unwrap_or(0);
+            (address.to_bits() & host_bits, host_bits)
+        }
+    };
     if !subnet.contains(address) {
         let what = format!("the virtual address {address} is outside of the subnet {subnet}");
         report.error(at, what, "correct one of the two; nodes of the subnet could not reach it");
@@ -208,7 +217,7 @@ fn check_peers(entry: &VrrpEntry, report: &mut Report<'_>) {
 
 /// An address moves with one virtual router only, and no node has it for itself.
 fn refuse_shared_addresses(entries: &Map<VrrpEntry>, report: &mut Report<'_>) {
-    let mut holders: HashMap<Ipv4Addr, &str> = HashMap::new();
+    let mut holders: HashMap<IpAddr, &str> = HashMap::new();
     for (name, entry) in entries.iter() {
         for (cidr, at) in entry.virtual_addresses.get().iter().flat_map(|list| list.iter()) {
             let holder = *holders.entry(cidr.address()).or_insert(name);
@@ -220,7 +229,7 @@ fn refuse_shared_addresses(entries: &Map<VrrpEntry>, report: &mut Report<'_>) {
     }
     for (_, entry) in entries.iter() {
         for (peer, at) in entry.peers.some().iter().flat_map(|list| list.iter()) {
-            let Peer(Host::Address(IpAddr::V4(address))) = peer else { continue };
+            let Peer(Host::Address(address)) = peer else { continue };
             if holders.contains_key(address) {
                 let what = format!("the peer {address} is also a virtual address");
                 report.error(at, what, "list the address that the node has for itself");

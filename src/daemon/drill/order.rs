@@ -1,7 +1,7 @@
 //! One order on a connection of its own, as `crate::peer` has it, and what came back.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,7 +60,7 @@ impl Giver {
         let own = stream.local_addr().map_err(|error| error.to_string())?.ip();
         let nonce = random::bytes().map_err(|error| error.to_string())?;
         let secret = Secret { keys: &self.keys, node: self.node, nonce };
-        let ends = ends(own, at.ip())?;
+        let ends = Ends { dialler: own, listener: at.ip() };
         let (question, opening) = greet(&secret, ends).ok_or_else(|| "the key cannot be used".to_owned())?;
         let mut answer = [0; HELLO];
         let exchange = async {
@@ -95,10 +95,3 @@ impl Giver {
 
 const NO_ANSWER: &str = "its answer is not one to this order";
 const HUNG_UP: &str = "it hangs up without a greeting: `link: {drill: true}` is not in its configuration, or it has another key";
-
-fn ends(dialler: IpAddr, listener: IpAddr) -> Result<Ends, String> {
-    match (dialler, listener) {
-        (IpAddr::V4(dialler), IpAddr::V4(listener)) => Ok(Ends { dialler, listener }),
-        _ => Err("the link of the nodes is IPv4".to_owned()),
-    }
-}

@@ -1,7 +1,7 @@
 //! A worker's thread as the main thread sees it: how it starts, and what the two tell each other.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) enum Command {
     /// The connections of these addresses are to end within `bound`. `before`: the addresses move when none is left.
     Leave {
         number: u64,
-        addresses: Vec<Ipv4Addr>,
+        addresses: Vec<IpAddr>,
         bound: Duration,
         before: bool,
     },

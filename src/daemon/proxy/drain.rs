@@ -5,7 +5,7 @@
 //! A connection that is closed while its client is sending loses a request, and nobody can tell in time. So one that is
 //! idle is waited for: as long as the address's new owner relays, since nothing presses; in a stop for `DRAIN_IDLE`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::worker::Worker;
 #[derive(Debug)]
 pub(super) struct Departure {
     number: u64,
-    addresses: Vec<Ipv4Addr>,
+    addresses: Vec<IpAddr>,
     schedule: Schedule,
     /// Not over before then: whoever has connected needs time to send a request.
     settled: Instant,
@@ -59,14 +59,14 @@ impl Schedule {
 impl Departure {
     fn concerns(&self, client: &Client) -> bool {
         let Some(local) = client.local_addr() else { return false };
-        matches!(local.ip().to_canonical(), IpAddr::V4(ip) if self.addresses.contains(&ip))
+        self.addresses.contains(&local.ip().to_canonical())
     }
 }
 
 impl Worker {
     /// The connections of these addresses are to end within `bound`. `before`: the addresses move at the first moment
     /// without one.
-    pub(super) fn leave(&self, number: u64, addresses: Vec<Ipv4Addr>, bound: Duration, before: bool) {
+    pub(super) fn leave(&self, number: u64, addresses: Vec<IpAddr>, bound: Duration, before: bool) {
         let now = Instant::now();
         let idle = if before { DRAIN_IDLE } else { bound };
         let schedule = Schedule::new(now, idle, bound);

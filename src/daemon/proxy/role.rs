@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -377,7 +377,7 @@ impl Role {
         Flow::Continue
     }
 
-    async fn leave(&mut self, number: u64, addresses: Vec<Ipv4Addr>, bound: Duration, before: bool) {
+    async fn leave(&mut self, number: u64, addresses: Vec<IpAddr>, bound: Duration, before: bool) {
         if self.draining.is_some() || self.workers.is_empty() {
             // A drain ends them all, and tells when.
             return;

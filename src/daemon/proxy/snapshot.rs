@@ -74,7 +74,7 @@ impl Snapshot {
     ) -> Result<Self, String> {
         let gateway = Gateway::try_new(&config, pages)?;
         let shortest = config.vrrp.iter().map(|v| v.advert_interval).min();
-        let virtual_addresses = config.vrrp.iter().flat_map(|v| v.addresses()).map(IpAddr::V4).collect();
+        let virtual_addresses = config.vrrp.iter().flat_map(|v| v.addresses()).collect();
         let names = |names: &[&str]| {
             templates(&config).iter().any(|t| names.iter().any(|name| t.text().contains(name)))
         };

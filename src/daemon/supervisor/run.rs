@@ -2,7 +2,7 @@
 //! plan.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Weak;
@@ -216,14 +216,7 @@ impl Supervisor {
     }
 
     /// A stop ends all connections, once the addresses have moved.
-    fn leave(
-        &mut self,
-        player: Player,
-        number: u64,
-        addresses: Vec<Ipv4Addr>,
-        bound: Duration,
-        before: bool,
-    ) {
+    fn leave(&mut self, player: Player, number: u64, addresses: Vec<IpAddr>, bound: Duration, before: bool) {
         if before {
             self.happen(Event::Said(player, Saying::EndsConnections(bound)));
         } else if self.plan.is_stopping() {

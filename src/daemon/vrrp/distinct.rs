@@ -6,10 +6,13 @@ use crate::config::VrrpInstance;
 pub(super) fn check(instances: &[VrrpInstance]) -> Result<(), String> {
     for (index, one) in instances.iter().enumerate() {
         for other in instances.iter().skip(index + 1) {
-            if one.vrid == other.vrid {
+            if (one.family(), one.vrid) == (other.family(), other.vrid) {
                 return Err(format!(
-                    "{} and {} have the same vrid {}: give one of them another",
-                    one.name, other.name, one.vrid
+                    "{} and {} have the same vrid {} for {}: give one of them another",
+                    one.name,
+                    other.name,
+                    one.vrid,
+                    one.family()
                 ));
             }
             if let Some(address) = one.addresses().find(|a| other.addresses().any(|b| b == *a)) {

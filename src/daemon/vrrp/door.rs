@@ -1,12 +1,13 @@
 //! Asks the proxy for an answer through this node's own front door, as a client would, but at the node's own address: at
 //! a virtual one, a peer might answer.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::check::ask;
+use crate::net::{Family, is_link_local};
 
 /// From the first SYN to the end of the status line.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -14,16 +15,21 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Where to knock: the first listener that is not a virtual address. `None`: there is none to ask.
 pub(super) fn address(
     listen: &[SocketAddr],
-    own: Option<Ipv4Addr>,
-    virtual_addresses: &[Ipv4Addr],
+    own: &[IpAddr],
+    virtual_addresses: &[IpAddr],
 ) -> Option<SocketAddr> {
-    let is_virtual =
-        |ip: IpAddr| matches!(ip.to_canonical(), IpAddr::V4(ip) if virtual_addresses.contains(&ip));
-    let listener = listen.iter().find(|address| !is_virtual(address.ip()))?;
+    let listener = listen.iter().find(|address| !virtual_addresses.contains(&address.ip().to_canonical()))?;
     if !listener.ip().is_unspecified() {
         return Some(*listener);
     }
-    Some(SocketAddr::new(own.unwrap_or(Ipv4Addr::LOCALHOST).into(), listener.port()))
+    // A listener on [::] has no IPv4, and a link-local address would need its interface.
+    let family = Family::of(listener.ip());
+    let loopback = match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Family::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    let mut own = own.iter().copied().filter(|own| Family::of(*own) == family && !is_link_local(*own));
+    Some(SocketAddr::new(own.next().unwrap_or(loopback), listener.port()))
 }
 
 /// Any HTTP/1 status will do: it takes a living proxy to say it.
@@ -47,19 +53,24 @@ mod tests {
 
     #[test]
     fn the_door_is_never_a_virtual_address() {
-        let vip: Ipv4Addr = [10, 0, 0, 99].into();
-        let own = Some([10, 0, 0, 2].into());
-        let check = |listen: &[&str], own: Option<Ipv4Addr>, expect: Option<&str>| {
-            let listen: Vec<SocketAddr> = listen.iter().map(|a| a.parse().unwrap()).collect();
-            assert_eq!(address(&listen, own, &[vip]), expect.map(|e| e.parse().unwrap()), "{listen:?}");
+        let virtual_addresses: [IpAddr; 2] = ["10.0.0.99", "2001:db8::99"].map(|a| a.parse().unwrap());
+        let check = |listen: &[&str], own: &[&str], expect: Option<&str>| {
+            let parse = |own: &&str| own.parse().unwrap();
+            let (listen, own) =
+                (listen.iter().map(|a| a.parse().unwrap()).collect::<Vec<_>>(), own.iter().map(parse));
+            let got = address(&listen, &own.collect::<Vec<IpAddr>>(), &virtual_addresses);
+            assert_eq!(got, expect.map(|e| e.parse().unwrap()), "{listen:?}");
         };
-        check(&["0.0.0.0:80"], own, Some("10.0.0.2:80"));
-        check(&["[::]:80"], own, Some("10.0.0.2:80"));
-        check(&["0.0.0.0:80"], None, Some("127.0.0.1:80"));
-        check(&["127.0.0.1:81"], own, Some("127.0.0.1:81"));
-        check(&["10.0.0.99:80", "10.0.0.2:81"], own, Some("10.0.0.2:81"));
-        check(&["10.0.0.99:80", "[::ffff:10.0.0.99]:80"], own, None);
-        check(&[], own, None);
+        let own = ["10.0.0.2"];
+        check(&["0.0.0.0:80"], &own, Some("10.0.0.2:80"));
+        check(&["[::]:80"], &own, Some("[::1]:80"));
+        check(&["[::]:80"], &["10.0.0.2", "fe80::2", "2001:db8::2"], Some("[2001:db8::2]:80"));
+        check(&["0.0.0.0:80"], &["fe80::2"], Some("127.0.0.1:80"));
+        check(&["0.0.0.0:80"], &[], Some("127.0.0.1:80"));
+        check(&["127.0.0.1:81"], &own, Some("127.0.0.1:81"));
+        check(&["10.0.0.99:80", "10.0.0.2:81"], &own, Some("10.0.0.2:81"));
+        check(&["10.0.0.99:80", "[::ffff:10.0.0.99]:80", "[2001:db8::99]:80"], &own, None);
+        check(&[], &own, None);
     }
 
     #[test]

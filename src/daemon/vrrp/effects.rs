@@ -1,6 +1,6 @@
 //! Does what a machine wants done, at once and in its order.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
@@ -9,10 +9,9 @@ use super::instance::Instance;
 use super::shell::Shell;
 use crate::config::{Transport, VrrpVersion};
 use crate::link::{ArpFence, FromVrrp, Transition, VrrpState};
-use crate::net::Cidr;
+use crate::net::{Cidr, Family, is_link_local};
 use crate::os::nft;
-use crate::vrrp::arp::Frame;
-use crate::vrrp::{Advert, Output, WarningKind, packet_v2, packet_v3};
+use crate::vrrp::{Advert, Output, WarningKind, neighbour, packet_v2, packet_v3};
 
 /// How long a lost address may stay so that the clients of its connections are told.
 const TELL_WITHIN: Duration = Duration::from_millis(20);
@@ -64,7 +63,7 @@ impl Instance {
             Output::AnswerArp(answering) => self.answering = answering,
             Output::Announce { address, form } => {
                 if let Some(mac) = self.wire.as_ref().map(|wire| wire.place.mac) {
-                    self.send_arp(&Frame::announcement(mac, address, form));
+                    self.send_frame(&neighbour::announcement(mac, address, form));
                 }
             }
             Output::Relay { addresses, old } => self.relay(&addresses, old),
@@ -72,7 +71,7 @@ impl Instance {
             Output::TellClients { addresses, old } => shell.bereaved.push((addresses, old)),
             Output::Probe { address } => {
                 if let Some(mac) = self.wire.as_ref().map(|wire| wire.place.mac) {
-                    self.send_arp(&Frame::probe(mac, address));
+                    self.send_frame(&neighbour::probe(mac, address));
                 }
             }
             Output::Drain { addresses, bound, first } => {
@@ -90,7 +89,7 @@ impl Instance {
             Output::Ask { peer } => shell.asked.push(peer),
             Output::Drained => {
                 self.count("drained");
-                shell.drained.push(self.config.vrid.get());
+                shell.drained.push((self.config.family(), self.config.vrid.get()));
             }
             Output::Transition(transition) => {
                 let Transition { instance, from, to, reason, .. } = &transition;
@@ -111,8 +110,8 @@ impl Instance {
     fn send_advert(&mut self, advert: &Advert) {
         let Some(wire) = &self.wire else { return self.count("advert_send_error") };
         let own = wire.place.own;
-        let group = [packet_v3::GROUP];
-        let destinations: &[Ipv4Addr] = match &self.config.transport {
+        let group = [packet_v3::group(self.config.family())];
+        let destinations: &[IpAddr] = match &self.config.transport {
             Transport::Multicast => &group,
             Transport::Unicast { .. } => &self.peers,
         };
@@ -138,7 +137,7 @@ impl Instance {
     }
 
     /// Without it a handover resets the connections that are in the middle of an answer: worth a word, not a failure.
-    fn relay(&mut self, addresses: &[Ipv4Addr], old: Ipv4Addr) {
+    fn relay(&mut self, addresses: &[IpAddr], old: IpAddr) {
         let Some(place) = self.wire.as_ref().map(|wire| &wire.place) else { return };
         let mac = self.neighbourhood.mac(old);
         match nft::relay::install(self.config.vrid, addresses, old, mac, place.index) {
@@ -155,8 +154,12 @@ impl Instance {
 
     /// Puts the relay's table there and away again, before the first address is held.
     pub(super) fn try_relay(&mut self, shell: &mut Shell, now: Instant) {
-        let addresses: Vec<Ipv4Addr> = self.config.addresses().collect();
-        let tried = nft::relay::install(self.config.vrid, &addresses, Ipv4Addr::LOCALHOST, None, LOOPBACK);
+        let addresses: Vec<IpAddr> = self.config.addresses().collect();
+        let nobody = match self.config.family() {
+            Family::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Family::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        let tried = nft::relay::install(self.config.vrid, &addresses, nobody, None, LOOPBACK);
         self.end_relay();
         self.relays = tried.is_ok();
         self.machine.handle_relays(self.relays);
@@ -171,23 +174,27 @@ impl Instance {
     }
 
     pub(super) fn end_relay(&mut self) {
-        if let Err(error) = nft::relay::remove(self.config.vrid) {
+        if let Err(error) = nft::relay::remove(self.config.family(), self.config.vrid) {
             debug!(instance = self.config.name, "the relay's table cannot be removed: {error}");
         }
     }
 
-    pub(super) fn send_arp(&mut self, frame: &Frame) {
-        let sent = self.wire.as_ref().map(|wire| wire.send_arp(&frame.emit()));
+    pub(super) fn send_frame(&mut self, frame: &[u8]) {
+        let sent = self.wire.as_ref().map(|wire| wire.send_frame(frame));
         if let Some(Err(error)) = sent {
-            debug!(instance = self.config.name, "no ARP frame: {error}");
+            debug!(instance = self.config.name, "a frame about an address is not sent: {error}");
             self.count("arp_send_error");
         }
     }
 
-    /// Where the kernel shall hold an address: on `lo` behind the fence, else where it answers for it by itself.
-    fn target(&self, address: Ipv4Addr, shell: &Shell) -> Option<(u32, bool, Cidr)> {
+    /// Where the kernel shall hold an address: on `lo` behind the fence, else where it answers for it by itself. What comes
+    /// for a link-local address over an interface finds it on that interface only.
+    fn target(&self, address: IpAddr, shell: &Shell) -> Option<(u32, bool, Cidr)> {
         match self.arp_fence {
-            ArpFence::Nftables | ArpFence::Sysctl => {
+            _ if is_link_local(address) => {
+                Some((self.wire.as_ref()?.place.index, false, Cidr::host(address)))
+            }
+            ArpFence::Nftables | ArpFence::Sysctl | ArpFence::Loopback => {
                 Some((shell.survey.loopback()?, true, Cidr::host(address)))
             }
             ArpFence::None => {
@@ -198,7 +205,7 @@ impl Instance {
         }
     }
 
-    pub(super) fn hold(&mut self, addresses: &[Ipv4Addr], lease: Duration, shell: &mut Shell, now: Instant) {
+    pub(super) fn hold(&mut self, addresses: &[IpAddr], lease: Duration, shell: &mut Shell, now: Instant) {
         for address in addresses {
             let result = match self.target(*address, shell) {
                 Some((link, loopback, cidr)) => {
@@ -227,13 +234,13 @@ impl Instance {
         if self.doomed.is_empty() {
             return;
         }
-        let addresses: Vec<Ipv4Addr> = self.doomed.iter().copied().collect();
+        let addresses: Vec<IpAddr> = self.doomed.iter().copied().collect();
         if !shell.kernel.destroy_sockets(&addresses, DESTROY_WITHIN) {
             self.doomed.clear();
         }
     }
 
-    pub(super) fn release(&mut self, addresses: &[Ipv4Addr], shell: &mut Shell) {
+    pub(super) fn release(&mut self, addresses: &[IpAddr], shell: &mut Shell) {
         // Clients are told before the address goes: a reset needs it as its source. What comes in meanwhile ends with
         // the `DestroySockets` that follows.
         self.close_gate(addresses);
@@ -327,8 +334,9 @@ mod tests {
     fn what_a_predecessor_was_relaying_ends_with_the_start() {
         netns::with("what_a_predecessor_was_relaying_ends_with_the_start", || {
             let config = instance("10.9.0.99/24");
-            let addresses: Vec<Ipv4Addr> = config.addresses().collect();
-            nft::relay::install(config.vrid, &addresses, Ipv4Addr::new(10, 9, 0, 2), None, 1).unwrap();
+            let addresses: Vec<IpAddr> = config.addresses().collect();
+            nft::relay::install(config.vrid, &addresses, IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2)), None, 1)
+                .unwrap();
             let (outbox, _kept) = tokio::sync::mpsc::channel(1);
             let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
             drop(Instance::start(config, &mut shell, Instant::now()));

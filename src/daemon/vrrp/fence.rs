@@ -1,7 +1,7 @@
-//! The ARP layer of the fence: the first of three ways that this kernel offers to keep it silent about an address, so
+//! The ARP layer of the fence (of IPv6, that of neighbour discovery): the first way that this kernel offers to keep it silent about an address, so
 //! that only this process answers for it and a frozen node answers nobody.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::link::ArpFence;
 use crate::net::Vrid;
@@ -12,11 +12,18 @@ use super::place::Place;
 
 /// What keeps this kernel silent about the addresses on `place`, put in place where that takes doing; the text says why
 /// it is nothing.
-pub(super) fn raise(vrid: Vrid, addresses: &[Ipv4Addr], place: &Place) -> (ArpFence, Result<(), String>) {
-    let nft_error = match nft::silence::install(vrid, addresses, place.own) {
+pub(super) fn raise(vrid: Vrid, addresses: &[IpAddr], place: &Place) -> (ArpFence, Result<(), String>) {
+    let nft_error = match nft::silence::install(vrid, addresses, place.asker) {
         Ok(()) => return (ArpFence::Nftables, Ok(())),
         Err(error) => error,
     };
+    if place.asker.is_ipv6() {
+        let text = format!(
+            "a frozen node goes on answering for the link-local virtual address until its lease ends, and accepts \
+             connections to the others: {nft_error}"
+        );
+        return (ArpFence::Loopback, Err(text));
+    }
     match ArpSysctls::read(&place.name) {
         Ok(sysctls) if sysctls.silent() => (ArpFence::Sysctl, Ok(())),
         Ok(ArpSysctls { ignore, announce }) => {

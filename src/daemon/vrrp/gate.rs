@@ -1,6 +1,6 @@
 //! Keeps the gate in the kernel as the machine and the neighbourhood want it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
@@ -44,13 +44,15 @@ impl Instance {
             stays_open: timing::gate(self.machine.takeover_bound(now)),
             peers: self.neighbourhood.macs(),
         };
-        let vrid = self.config.vrid;
-        if self.gatekeeper.in_force.as_ref() == Some(&wanted) && nft::gate::present(vrid).unwrap_or(true) {
+        let (family, vrid) = (self.config.family(), self.config.vrid);
+        if self.gatekeeper.in_force.as_ref() == Some(&wanted)
+            && nft::gate::present(family, vrid).unwrap_or(true)
+        {
             return;
         }
         let said = self.machine.advertised_at().filter(|_| self.machine.master_since().is_some());
         let open = said.map_or(Duration::ZERO, |at| (at + wanted.stays_open).saturating_duration_since(now));
-        match wanted.install(vrid, open) {
+        match wanted.install(family, vrid, open) {
             Ok(()) => self.gatekeeper.in_force = Some(wanted),
             Err(error) => {
                 self.gatekeeper.in_force = None;
@@ -89,16 +91,19 @@ impl Instance {
     }
 
     /// Until the next advert.
-    pub(super) fn close_gate(&mut self, released: &[Ipv4Addr]) {
+    pub(super) fn close_gate(&mut self, released: &[IpAddr]) {
         let all = self.guarded().iter().all(|address| released.contains(address));
-        if all && self.gatekeeper.in_force.is_some() && nft::gate::close(self.config.vrid).is_err() {
+        if all
+            && self.gatekeeper.in_force.is_some()
+            && nft::gate::close(self.config.family(), self.config.vrid).is_err()
+        {
             self.count("gate_error");
         }
     }
 
     pub(super) fn remove_gate(&mut self) {
         self.gatekeeper.in_force = None;
-        if let Err(error) = nft::gate::remove(self.config.vrid) {
+        if let Err(error) = nft::gate::remove(self.config.family(), self.config.vrid) {
             tracing::debug!(instance = self.config.name, "the gate cannot be removed: {error}");
         }
     }

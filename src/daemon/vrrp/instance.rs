@@ -2,7 +2,7 @@
 //! `effects`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,13 @@ use super::wire::Wire;
 use crate::config::{Transport, VrrpInstance};
 use crate::link::ArpFence;
 use crate::net::Priority;
-use crate::os::{nft, packet, raw};
-use crate::vrrp::arp::{Frame, Meaning};
+use crate::os::raw::Packet;
+use crate::os::{nft, raw};
 use crate::vrrp::receive::{self, Datagram, Expectation, Senders};
-use crate::vrrp::{ChecksumForms, Claim, Claimant, Machine, Password, Refusal, Settings};
+use crate::vrrp::{ChecksumForms, Machine, Password, Settings};
 
 /// Of each socket: what is beyond waits for the next turn, so that a flood leaves time for the timers.
-const PACKETS_PER_TURN: usize = 64;
+pub(super) const PACKETS_PER_TURN: usize = 64;
 /// A node that could not hold an address stands again after this.
 const HOLD_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// A predecessor's connections have waited for it already; their clients are told before the role begins.
@@ -35,8 +35,8 @@ const MAX_HEARD: usize = 64;
 /// Between what the kernel was told and what it has.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Differences {
-    missing: Vec<Ipv4Addr>,
-    stray: Vec<Ipv4Addr>,
+    missing: Vec<IpAddr>,
+    stray: Vec<IpAddr>,
 }
 
 pub(super) struct Instance {
@@ -46,25 +46,25 @@ pub(super) struct Instance {
     pub(super) arp_fence: ArpFence,
     pub(super) counters: BTreeMap<&'static str, u64>,
     /// Configured peers as they resolve, without this node.
-    pub(super) peers: Vec<Ipv4Addr>,
+    pub(super) peers: Vec<IpAddr>,
     /// Its addresses are given up and nothing more comes out of it; the text says why.
     pub(super) resigned: Option<String>,
     /// The configuration in force does not have it any more.
     pub(super) leaving: bool,
     pub(super) answering: bool,
     /// What the kernel was told to hold, and not told otherwise.
-    pub(super) held: BTreeSet<Ipv4Addr>,
+    pub(super) held: BTreeSet<IpAddr>,
     /// Number of the last gap that the machine knows of.
     pub(super) told_gap: u64,
     /// Addresses whose connections are to be ended.
-    pub(super) doomed: BTreeSet<Ipv4Addr>,
+    pub(super) doomed: BTreeSet<IpAddr>,
     /// Why the kernel would not hold an address, and until when that counts.
     pub(super) hold_problem: Option<(String, Instant)>,
     pub(super) forms: ChecksumForms,
     pub(super) password: Option<Password>,
     expectation: Expectation,
     /// Whose adverts were accepted from the group.
-    pub(super) heard: BTreeSet<Ipv4Addr>,
+    pub(super) heard: BTreeSet<IpAddr>,
     pub(super) neighbourhood: Neighbourhood,
     /// This kernel can hand segments to another node.
     pub(super) relays: bool,
@@ -85,7 +85,7 @@ pub(super) struct Instance {
 impl Instance {
     /// Takes away what a predecessor of this process has left in the kernel.
     pub(super) fn start(config: VrrpInstance, shell: &mut Shell, now: Instant) -> Self {
-        let addresses: Vec<Ipv4Addr> = config.addresses().collect();
+        let addresses: Vec<IpAddr> = config.addresses().collect();
         shell.kernel.destroy_sockets(&addresses, START_WITHIN);
         match shell.kernel.release(&addresses) {
             Ok(0) => {}
@@ -145,21 +145,21 @@ impl Instance {
         {
             self.open_wire(wire.place, shell, now);
         }
-        let both: Vec<Ipv4Addr> = before.addresses().chain(self.config.addresses()).collect();
+        let both: Vec<IpAddr> = before.addresses().chain(self.config.addresses()).collect();
         self.raise_fence(&both, shell, now);
-        if let Some(wire) = &self.wire
+        if let Some(wire) = &mut self.wire
             && let Err(error) = wire.watch(&self.config.addresses().collect::<Vec<_>>())
         {
-            warn!(instance = self.config.name, "ARP about the new addresses cannot be received: {error}");
+            warn!(instance = self.config.name, "questions for the new addresses cannot be received: {error}");
         }
         self.machine.reconfigure(self.settings(shell), now);
         self.settle(shell);
         if before.vrid != self.config.vrid && self.arp_fence == ArpFence::Nftables {
-            drop(nft::silence::remove(before.vrid));
-            drop(nft::relay::remove(before.vrid));
+            drop(nft::silence::remove(before.family(), before.vrid));
+            drop(nft::relay::remove(before.family(), before.vrid));
         }
         if before.vrid != self.config.vrid {
-            drop(nft::gate::remove(before.vrid));
+            drop(nft::gate::remove(before.family(), before.vrid));
         }
         self.keep_gate(now);
         self.raise_fence(&self.guarded(), shell, now);
@@ -167,7 +167,7 @@ impl Instance {
 
     /// The configured addresses, and those that it has had and still holds: whoever hands over keeps them until that is
     /// done.
-    pub(super) fn guarded(&self) -> Vec<Ipv4Addr> {
+    pub(super) fn guarded(&self) -> Vec<IpAddr> {
         let all: BTreeSet<_> = self.config.addresses().chain(self.held.iter().copied()).collect();
         all.into_iter().collect()
     }
@@ -175,7 +175,10 @@ impl Instance {
     /// Otherwise it is left, and the other one begun. Who hands over cannot become another virtual router meanwhile.
     pub(super) fn can_become(&self, wanted: &VrrpInstance) -> bool {
         let is_another = (self.config.vrid, self.config.version) != (wanted.vrid, wanted.version);
-        self.resigned.is_none() && !self.leaving && !(is_another && self.machine.is_handing_over())
+        // One of the other family has nothing of it but the name.
+        let is_of_family = self.config.family() == wanted.family();
+        let is_gone = self.resigned.is_some() || self.leaving;
+        is_of_family && !is_gone && !(is_another && self.machine.is_handing_over())
     }
 
     /// Takes the interface that the last survey shows, or the lack of one.
@@ -206,9 +209,10 @@ impl Instance {
 
     /// Compares the kernel with what it was told, and puts it right.
     pub(super) fn verify(&mut self, shell: &mut Shell, now: Instant) {
-        let addresses: Vec<Ipv4Addr> = self.config.addresses().collect();
+        let addresses: Vec<IpAddr> = self.config.addresses().collect();
         shell.warnings.set(&self.config.name, "for good", for_good(&addresses, &shell.survey), now);
-        if self.arp_fence == ArpFence::Nftables && !nft::silence::present(self.config.vrid).unwrap_or(true) {
+        let (family, vrid) = (self.config.family(), self.config.vrid);
+        if self.arp_fence == ArpFence::Nftables && !nft::silence::present(family, vrid).unwrap_or(true) {
             warn!(
                 instance = self.config.name,
                 "somebody has removed the ARP fence; it is put in place again"
@@ -240,7 +244,7 @@ impl Instance {
     }
 
     fn differences(&self, survey: &Survey) -> Differences {
-        let leased = |address: &Ipv4Addr| {
+        let leased = |address: &IpAddr| {
             survey.addresses.iter().any(|a| a.cidr.address() == *address && a.valid.is_some())
         };
         Differences {
@@ -250,7 +254,7 @@ impl Instance {
     }
 
     /// `all`: nobody else can be a peer. In a group anybody can, and so can a host that is not found yet.
-    pub(super) fn set_peers(&mut self, peers: Vec<Ipv4Addr>, all: bool, shell: &mut Shell, now: Instant) {
+    pub(super) fn set_peers(&mut self, peers: Vec<IpAddr>, all: bool, shell: &mut Shell, now: Instant) {
         if self.peers != peers {
             info!(instance = self.config.name, "peers: {peers:?}");
             self.peers = peers;
@@ -310,7 +314,7 @@ impl Instance {
             self.release(&self.held.iter().copied().collect::<Vec<_>>(), shell);
         }
         if self.arp_fence == ArpFence::Nftables {
-            drop(nft::silence::remove(self.config.vrid));
+            drop(nft::silence::remove(self.config.family(), self.config.vrid));
         }
         self.end_relay();
         self.remove_gate();
@@ -321,7 +325,7 @@ impl Instance {
     /// Reads what has arrived: adverts first, for they say who is master.
     pub(super) fn receive(&mut self, shell: &mut Shell) {
         self.receive_adverts(shell);
-        self.receive_arp(shell);
+        self.receive_frames(shell);
     }
 
     pub(super) fn is_readable(&self, context: &mut Context<'_>) -> bool {
@@ -339,19 +343,29 @@ impl Instance {
                 return;
             };
             match bytes {
-                Ok(bytes) => self.receive_advert(bytes, shell),
+                Ok(packet) => self.receive_advert(packet, shell),
                 Err(_) => self.count("receive_error"),
             }
         }
     }
 
-    fn receive_advert(&mut self, bytes: &[u8], shell: &mut Shell) {
-        let datagram = match Datagram::parse(bytes) {
+    fn receive_advert(&mut self, packet: Packet<'_>, shell: &mut Shell) {
+        let datagram = match packet {
+            Packet::V4(bytes) => Datagram::parse(bytes),
+            Packet::V6 { source, destination, hop_limit, payload } => Ok(Datagram {
+                source: source.into(),
+                destination: destination.into(),
+                ttl: hop_limit,
+                payload,
+            }),
+        };
+        let datagram = match datagram {
             Ok(datagram) => datagram,
             Err(refusal) => return self.count(refusal.counter()),
         };
-        // Every socket on this interface has the adverts for all of this node's virtual routers.
-        let is_anothers = |vrid| vrid != self.config.vrid.get() && shell.vrids.contains(&vrid);
+        // Every socket on this interface has the adverts for all of this node's virtual routers of the family.
+        let (own, family) = (self.config.vrid.get(), self.config.family());
+        let is_anothers = |vrid| vrid != own && shell.vrids.contains(&(family, vrid));
         if datagram.vrid().is_some_and(is_anothers) {
             return;
         }
@@ -377,44 +391,8 @@ impl Instance {
         self.settle(shell);
     }
 
-    fn receive_arp(&mut self, shell: &mut Shell) {
-        let mut buffer = [0; packet::BUFFER];
-        for _ in 0..PACKETS_PER_TURN {
-            let Some(bytes) = self.wire.as_ref().and_then(|wire| wire.next_arp(&mut buffer)) else {
-                return;
-            };
-            match bytes.map(Frame::parse) {
-                Ok(Ok(frame)) => self.receive_frame(&frame, shell),
-                Ok(Err(refusal)) => self.count(Refusal::counter(refusal)),
-                Err(_) => self.count("receive_error"),
-            }
-        }
-    }
-
-    fn receive_frame(&mut self, frame: &Frame, shell: &mut Shell) {
-        let Some(own_mac) = self.wire.as_ref().map(|wire| wire.place.mac) else { return };
-        let now = self.wake(shell);
-        match frame.meaning(own_mac, &self.machine.settings().addresses) {
-            Meaning::Own | Meaning::Nothing => {}
-            Meaning::Request { address, asker_mac, asker } => {
-                // Without a fence the kernel answers by itself.
-                let is_ours = self.machine.answers(now);
-                self.settle(shell);
-                if is_ours && self.answering && self.arp_fence != ArpFence::None {
-                    self.send_arp(&Frame::reply(own_mac, address, asker_mac, asker));
-                    self.count("arp_answered");
-                }
-            }
-            Meaning::Claim { address, mac } => {
-                let by = if self.is_peers(mac, shell) { Claimant::Peer } else { Claimant::Stranger };
-                self.machine.handle_claim(Claim { address, mac, by }, now);
-                self.settle(shell);
-            }
-        }
-    }
-
     fn open_wire(&mut self, place: Place, shell: &mut Shell, now: Instant) {
-        let addresses: Vec<Ipv4Addr> = self.config.addresses().collect();
+        let addresses: Vec<IpAddr> = self.config.addresses().collect();
         let place_name = place.name.clone();
         let opened = Wire::open(place, is_multicast(&self.config), &addresses);
         let result = match opened {
@@ -437,7 +415,7 @@ impl Instance {
         self.expect();
     }
 
-    fn raise_fence(&mut self, addresses: &[Ipv4Addr], shell: &mut Shell, now: Instant) {
+    fn raise_fence(&mut self, addresses: &[IpAddr], shell: &mut Shell, now: Instant) {
         let Some(wire) = &self.wire else { return };
         let (arp_fence, problem) = match shell.survey.loopback() {
             Some(_) => fence::raise(self.config.vrid, addresses, &wire.place),
@@ -448,7 +426,7 @@ impl Instance {
         shell.warnings.set(&self.config.name, "fence", problem, now);
         // A kernel that answers for an address by itself must not keep it once a peer has it.
         self.machine.handle_relays(self.relays && arp_fence != ArpFence::None);
-        let held: Vec<Ipv4Addr> = self.held.iter().copied().collect();
+        let held: Vec<IpAddr> = self.held.iter().copied().collect();
         if std::mem::replace(&mut self.arp_fence, arp_fence) != arp_fence && !held.is_empty() {
             // It stays master; the address moves from the interface to lo, or back.
             self.release(&held, shell);
@@ -481,8 +459,8 @@ fn is_same_interface(a: &Place, b: &Place) -> bool {
 fn expectation(
     config: &VrrpInstance,
     password: Option<Password>,
-    own: Option<Ipv4Addr>,
-    peers: &[Ipv4Addr],
+    own: Option<IpAddr>,
+    peers: &[IpAddr],
 ) -> Expectation {
     Expectation {
         version: config.version,

@@ -1,7 +1,7 @@
 //! Kernel state of the virtual addresses: put, taken away, and looked at again, never merely remembered.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -38,7 +38,7 @@ impl Kernel {
 
     /// Takes these addresses away wherever they are with a lease, which only this program gives them. One that is there
     /// for good was put there by somebody else, and `for_good` says so.
-    pub(super) fn release(&mut self, addresses: &[Ipv4Addr]) -> io::Result<usize> {
+    pub(super) fn release(&mut self, addresses: &[IpAddr]) -> io::Result<usize> {
         let (mut released, mut failed) = (0, None);
         for found in self.route.addresses()? {
             if !addresses.contains(&found.cidr.address()) || found.valid.is_none() {
@@ -56,7 +56,7 @@ impl Kernel {
     }
 
     /// True if there are more than it could end within `patience`.
-    pub(super) fn destroy_sockets(&self, addresses: &[Ipv4Addr], patience: Duration) -> bool {
+    pub(super) fn destroy_sockets(&self, addresses: &[IpAddr], patience: Duration) -> bool {
         if self.destroys_sockets.is_err() {
             return false;
         }
@@ -81,13 +81,13 @@ impl Kernel {
         self.route.neighbours()
     }
 
-    pub(super) fn look_up(&mut self, link: u32, address: Ipv4Addr) -> io::Result<()> {
+    pub(super) fn look_up(&mut self, link: u32, address: IpAddr) -> io::Result<()> {
         self.route.look_up(link, address)
     }
 }
 
 /// A virtual address that sits on an interface without a lease.
-pub(super) fn for_good(addresses: &[Ipv4Addr], survey: &Survey) -> Result<(), String> {
+pub(super) fn for_good(addresses: &[IpAddr], survey: &Survey) -> Result<(), String> {
     let stray = survey.addresses.iter().find(|a| a.valid.is_none() && addresses.contains(&a.cidr.address()));
     let Some(stray) = stray else { return Ok(()) };
     let name = survey.links.iter().find(|l| l.index == stray.index).map_or("?", |l| l.name.as_str());

@@ -1,14 +1,18 @@
-//! Who of the peers is on the link: by which MAC addresses they are known there, and whether anybody is there to take
-//! over.
+//! Where addresses are on the link: who asks for the virtual ones and who claims them, by which MAC addresses the peers are
+//! known there, and whether anybody is there to take over.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::instance::Instance;
+use super::instance::{Instance, PACKETS_PER_TURN};
 use super::shell::Shell;
 use crate::config::Transport;
-use crate::net::MacAddr;
+use crate::link::ArpFence;
+use crate::net::{Family, MacAddr};
+use crate::os::packet;
+use crate::vrrp::neighbour::{self, Meaning, virtual_mac};
+use crate::vrrp::{Claim, Claimant, Refusal};
 
 /// So many looks in a row, one a second, is longer than the kernel needs to hear from a peer that is there.
 const ABSENT_AFTER: u32 = 3;
@@ -17,17 +21,57 @@ const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Neighbourhood {
-    macs: BTreeMap<Ipv4Addr, MacAddr>,
+    macs: BTreeMap<IpAddr, MacAddr>,
     /// For how many seconds each peer has not been there.
-    absent: BTreeMap<Ipv4Addr, u32>,
+    absent: BTreeMap<IpAddr, u32>,
     looked: Option<Instant>,
 }
 
 impl Instance {
+    /// ARP or neighbour discovery about the addresses.
+    pub(super) fn receive_frames(&mut self, shell: &mut Shell) {
+        let mut buffer = [0; packet::BUFFER];
+        for _ in 0..PACKETS_PER_TURN {
+            let Some(wire) = &self.wire else { return };
+            let own_mac = wire.place.mac;
+            let Some(bytes) = wire.next_frame(&mut buffer) else { return };
+            let addresses = &self.machine.settings().addresses;
+            match bytes.map(|bytes| neighbour::read(self.config.family(), bytes, own_mac, addresses)) {
+                Ok(Ok(meaning)) => self.receive_meaning(meaning, own_mac, shell),
+                Ok(Err(refusal)) => self.count(Refusal::counter(refusal)),
+                Err(_) => self.count("receive_error"),
+            }
+        }
+    }
+
+    fn receive_meaning(&mut self, meaning: Meaning, own_mac: MacAddr, shell: &mut Shell) {
+        let now = self.wake(shell);
+        match meaning {
+            Meaning::Own | Meaning::Nothing => {}
+            Meaning::Request { address, asker_mac, asker } => {
+                // Without a fence the kernel answers by itself.
+                let is_ours = self.machine.answers(now);
+                self.settle(shell);
+                if is_ours
+                    && self.answering
+                    && self.arp_fence != ArpFence::None
+                    && let Some(reply) = neighbour::reply(own_mac, address, asker_mac, asker)
+                {
+                    self.send_frame(&reply);
+                    self.count("arp_answered");
+                }
+            }
+            Meaning::Claim { address, mac } => {
+                let by = if self.is_peers(mac, shell) { Claimant::Peer } else { Claimant::Stranger };
+                self.machine.handle_claim(Claim { address, mac, by }, now);
+                self.settle(shell);
+            }
+        }
+    }
+
     /// Whether this is the MAC address of a router whose adverts are accepted.
     pub(super) fn is_peers(&mut self, mac: MacAddr, shell: &mut Shell) -> bool {
-        // RFC 9568 section 7.3: the virtual router's own MAC address, which a peer may use.
-        if mac == MacAddr([0, 0, 0x5e, 0, 1, self.config.vrid.get()]) || self.neighbourhood.knows(mac) {
+        if mac == virtual_mac(self.config.family(), self.config.vrid) || self.neighbourhood.knows(mac) {
             return true;
         }
         self.look_for_peers(shell, Instant::now());
@@ -56,9 +100,17 @@ impl Instance {
         }
     }
 
-    /// Some configured peer answers ARP.
+    /// Some configured peer answers who asks where it is.
     pub(super) fn has_neighbour(&self) -> bool {
         self.peers.iter().any(|peer| self.neighbourhood.mac(*peer).is_some())
+    }
+
+    /// How neighbours are asked for.
+    pub(super) fn asked_by(&self) -> &'static str {
+        match self.config.family() {
+            Family::V4 => "ARP",
+            Family::V6 => "neighbour discovery",
+        }
     }
 
     /// Once a second. A pair of which one node is gone works, and is no pair.
@@ -74,14 +126,14 @@ impl Instance {
         } else {
             let all = if gone.len() == peers.len() { "; nobody takes over if this node fails" } else { "" };
             let names: Vec<String> = gone.iter().map(ToString::to_string).collect();
-            Err(format!("peers that do not answer ARP: {}{all}", names.join(", ")))
+            Err(format!("peers that do not answer {}: {}{all}", self.asked_by(), names.join(", ")))
         };
         shell.warnings.set(&self.config.name, "absent peers", result, now);
     }
 }
 
 impl Neighbourhood {
-    pub(super) fn mac(&self, peer: Ipv4Addr) -> Option<MacAddr> {
+    pub(super) fn mac(&self, peer: IpAddr) -> Option<MacAddr> {
         self.macs.get(&peer).copied()
     }
 
@@ -95,7 +147,7 @@ impl Neighbourhood {
     }
 
     /// Those that have been missing for long enough; one look further for each.
-    fn absent(&mut self, peers: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+    fn absent(&mut self, peers: &[IpAddr]) -> Vec<IpAddr> {
         let missing = peers.iter().filter(|peer| !self.macs.contains_key(peer));
         let before = std::mem::take(&mut self.absent);
         self.absent = missing.map(|p| (*p, before.get(p).map_or(1, |n| n.saturating_add(1)))).collect();
@@ -105,13 +157,15 @@ impl Neighbourhood {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
     fn a_peer_is_absent_after_several_looks_and_present_after_one() {
-        let (a, b) = (Ipv4Addr::new(10, 9, 0, 2), Ipv4Addr::new(10, 9, 0, 3));
+        let (a, b) = (IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2)), IpAddr::V4(Ipv4Addr::new(10, 9, 0, 3)));
         let mut seen = Neighbourhood::default();
-        let mut check = |known: &[Ipv4Addr], peers: &[Ipv4Addr], expect: &[Ipv4Addr]| {
+        let mut check = |known: &[IpAddr], peers: &[IpAddr], expect: &[IpAddr]| {
             seen.macs = known.iter().map(|peer| (*peer, MacAddr::ZERO)).collect();
             assert_eq!(seen.absent(peers), expect, "{peers:?} of which {known:?} are there");
         };

@@ -1,20 +1,57 @@
-//! Asks the peers' proxies for an answer: a node that holds an address applies an edit after those who would serve if it
-//! failed.
+//! Whom each virtual router has for peers. Their proxies are asked for an answer: a node that holds an address applies an
+//! edit after those who would serve if it failed.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 
 use super::door;
 use super::instance::Instance;
+use super::resolver::Resolver;
 use super::shell::Shell;
+use crate::config::{Host, Transport};
 use crate::link::{FromVrrp, PeersAnswer, VrrpState};
+use crate::net::{Family, is_link_local};
 
 /// Peers that are asked; a virtual router has a handful.
 const PEERS_MAX: usize = 16;
 /// Ports that are tried at each.
 const PORTS_MAX: usize = 4;
+
+/// A list of peers may hold every node: a node leaves itself out.
+pub(super) fn assign(instances: &mut [Instance], resolver: &Resolver, shell: &mut Shell) {
+    let now = Instant::now();
+    for instance in instances {
+        let Transport::Unicast { peers } = &instance.config.transport else {
+            instance.set_peers(vec![], false, shell, now);
+            continue;
+        };
+        let is_own = |a: &IpAddr| shell.survey.addresses.iter().any(|own| own.cidr.address() == *a);
+        let family = instance.config.family();
+        let addresses_of = |host: &Host| resolver.addresses(host, family);
+        let mut addresses: Vec<IpAddr> = peers.iter().flat_map(addresses_of).filter(|a| !is_own(a)).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let unknown: Vec<String> = peers
+            .iter()
+            .filter(|host| addresses_of(host).is_empty())
+            .filter_map(|host| Some(format!("{host} ({})", resolver.problem(host, family)?)))
+            .collect();
+        let all = peers.iter().all(|host| !addresses_of(host).is_empty());
+        let result = if unknown.is_empty() {
+            Ok(())
+        } else {
+            Err(format!(
+                "peers that cannot be found, and are not heard until they are: {}",
+                unknown.join(", ")
+            ))
+        };
+        shell.warnings.set(&instance.config.name, "peers", result, now);
+        instance.set_peers(addresses, all, shell, now);
+    }
+}
 
 /// The answer goes to PID 1, at once where there is nobody to ask.
 pub(super) fn ask(question: u64, listen: &[SocketAddr], instances: &[Instance], shell: &Shell) {
@@ -24,9 +61,13 @@ pub(super) fn ask(question: u64, listen: &[SocketAddr], instances: &[Instance], 
         (instance.machine.state(), own, master)
     }));
     let masters = instances.iter().filter(|i| i.machine.state() == VrrpState::Master);
-    let peers: BTreeSet<Ipv4Addr> = masters.flat_map(|instance| &instance.peers).copied().collect();
-    let ports = ports(listen, &shell.virtual_addresses);
-    if !goes_last || peers.is_empty() || ports.is_empty() {
+    let doors: BTreeMap<IpAddr, Vec<SocketAddr>> = masters
+        .flat_map(|instance| instance.peers.iter().map(|peer| (*peer, instance.scope())))
+        .map(|(peer, scope)| (peer, doors(peer, scope, listen, &shell.virtual_addresses)))
+        .filter(|(_, doors)| !doors.is_empty())
+        .take(PEERS_MAX)
+        .collect();
+    if !goes_last || doors.is_empty() {
         shell.tell(FromVrrp::Peers { question, answer: PeersAnswer { goes_last, answered: vec![] } });
         return;
     }
@@ -34,13 +75,12 @@ pub(super) fn ask(question: u64, listen: &[SocketAddr], instances: &[Instance], 
     // Ends within the patience of a knock, or with the role.
     drop(tokio::spawn(async move {
         let mut knocks = JoinSet::new();
-        for peer in peers.into_iter().take(PEERS_MAX) {
-            for port in &ports {
-                let door = SocketAddr::from((peer, *port));
+        for (peer, doors) in doors {
+            for door in doors {
                 knocks.spawn(async move { door::knock(door).await.map(|()| peer) });
             }
         }
-        let answered: BTreeSet<Ipv4Addr> = knocks.join_all().await.into_iter().flatten().collect();
+        let answered: BTreeSet<IpAddr> = knocks.join_all().await.into_iter().flatten().collect();
         let answer = PeersAnswer { goes_last, answered: answered.into_iter().collect() };
         // PID 1 that reads nothing is gone, and so is whoever wanted to know.
         let _ = outbox.send(FromVrrp::Peers { question, answer }).await;
@@ -48,7 +88,7 @@ pub(super) fn ask(question: u64, listen: &[SocketAddr], instances: &[Instance], 
 }
 
 /// A virtual router's state, its own address and that of the master it has heard.
-type Router = (VrrpState, Option<Ipv4Addr>, Option<Ipv4Addr>);
+type Router = (VrrpState, Option<IpAddr>, Option<IpAddr>);
 
 /// A node that holds an address does; of two that each hold one and stand by for the other's, the one with the higher
 /// address.
@@ -60,14 +100,26 @@ fn goes_last(routers: impl Iterator<Item = Router> + Clone) -> bool {
     holds && !waited_for
 }
 
-/// Where a peer that has the same file listens, whatever its own address.
-fn ports(listen: &[SocketAddr], virtual_addresses: &[Ipv4Addr]) -> Vec<u16> {
-    let is_asked = |address: &&SocketAddr| match address {
-        SocketAddr::V4(address) => !address.ip().is_loopback() && !virtual_addresses.contains(address.ip()),
-        SocketAddr::V6(_) => false,
+/// Where a peer that has the same file listens, whatever its own address. `scope`: the interface that it is on, which
+/// link-local addresses are of no use without.
+fn doors(peer: IpAddr, scope: u32, listen: &[SocketAddr], virtual_addresses: &[IpAddr]) -> Vec<SocketAddr> {
+    let is_asked = |address: &&SocketAddr| {
+        let ip = address.ip();
+        Family::of(ip) == Family::of(peer) && !ip.is_loopback() && !virtual_addresses.contains(&ip)
     };
     let ports: BTreeSet<u16> = listen.iter().filter(is_asked).map(SocketAddr::port).collect();
-    ports.into_iter().take(PORTS_MAX).collect()
+    let door = |port| match peer {
+        IpAddr::V6(peer) if is_link_local(peer.into()) => SocketAddrV6::new(peer, port, 0, scope).into(),
+        _ => SocketAddr::new(peer, port),
+    };
+    ports.into_iter().take(PORTS_MAX).map(door).collect()
+}
+
+impl Instance {
+    /// The index of its interface; 0: it has none.
+    fn scope(&self) -> u32 {
+        self.wire.as_ref().map_or(0, |wire| wire.place.index)
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +129,7 @@ mod tests {
     #[test]
     fn who_goes_last() {
         use VrrpState::{Backup, Fault, Master};
-        let ip = |n: u8| Some(Ipv4Addr::new(10, 0, 0, n));
+        let ip = |n: u8| Some(IpAddr::from([10, 0, 0, n]));
         let table: [(&[Router], bool); 8] = [
             (&[], false),
             (&[(Master, ip(2), None)], true),
@@ -96,16 +148,25 @@ mod tests {
 
     #[test]
     fn where_a_peer_is_asked() {
-        let vip = [Ipv4Addr::new(10, 0, 0, 99)];
-        let table: [(&[&str], &[u16]); 4] = [
-            (&["0.0.0.0:80", "10.0.0.2:81", "0.0.0.0:80"], &[80, 81]),
-            (&["127.0.0.1:80", "10.0.0.99:81", "[::]:82"], &[]),
-            (&["0.0.0.0:5", "0.0.0.0:4", "0.0.0.0:3", "0.0.0.0:2", "0.0.0.0:1"], &[1, 2, 3, 4]),
-            (&[], &[]),
+        let virtual_addresses = ["10.0.0.99", "2001:db8::99"].map(|a| a.parse().unwrap());
+        let all = ["0.0.0.0:80", "10.0.0.2:81", "0.0.0.0:80", "[::]:82"];
+        let table: [(&str, &[&str], &[&str]); 6] = [
+            ("10.0.0.3", &all, &["10.0.0.3:80", "10.0.0.3:81"]),
+            ("10.0.0.3", &["127.0.0.1:80", "10.0.0.99:81", "[::]:82"], &[]),
+            (
+                "10.0.0.3",
+                &["0.0.0.0:5", "0.0.0.0:4", "0.0.0.0:3", "0.0.0.0:2", "0.0.0.0:1"],
+                &["10.0.0.3:1", "10.0.0.3:2", "10.0.0.3:3", "10.0.0.3:4"],
+            ),
+            ("10.0.0.3", &[], &[]),
+            ("2001:db8::3", &all, &["[2001:db8::3]:82"]),
+            ("fe80::3", &["[::]:82", "[::1]:83", "[2001:db8::99]:84"], &["[fe80::3%7]:82"]),
         ];
-        for (listen, expect) in table {
+        for (peer, listen, expect) in table {
             let listen: Vec<SocketAddr> = listen.iter().map(|a| a.parse().unwrap()).collect();
-            assert_eq!(ports(&listen, &vip), expect, "{listen:?}");
+            let got = doors(peer.parse().unwrap(), 7, &listen, &virtual_addresses);
+            let expect: Vec<SocketAddr> = expect.iter().map(|a| a.parse().unwrap()).collect();
+            assert_eq!(got, expect, "{peer} {listen:?}");
         }
     }
 }

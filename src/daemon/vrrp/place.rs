@@ -1,10 +1,10 @@
 //! Where a virtual router lives: the interface that carries its subnet, whatever it is called at the moment. No socket:
 //! links and addresses are handed in.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::VrrpInstance;
-use crate::net::{Cidr, InterfaceName, MacAddr};
+use crate::net::{Cidr, Family, InterfaceName, MacAddr, is_link_local};
 use crate::os::netlink::{Address, Link};
 
 /// What the kernel has, listed at one moment.
@@ -20,14 +20,16 @@ impl Survey {
     }
 }
 
-/// An interface that can send adverts and answer ARP.
+/// An interface that can send adverts and answer for addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) index: u32,
     pub(super) name: InterfaceName,
     pub(super) mac: MacAddr,
     /// The own address, from which adverts are sent.
-    pub(super) own: Ipv4Addr,
+    pub(super) own: IpAddr,
+    /// From which this node asks for its neighbours: the same, or of IPv6 the link-local one.
+    pub(super) asker: IpAddr,
 }
 
 impl Place {
@@ -35,12 +37,13 @@ impl Place {
     /// The error is what a person reads.
     pub(super) fn find(
         instance: &VrrpInstance,
-        virtual_addresses: &[Ipv4Addr],
+        virtual_addresses: &[IpAddr],
         survey: &Survey,
     ) -> Result<Self, String> {
         let candidates: Vec<(&Link, Cidr)> = survey
             .addresses
             .iter()
+            .filter(|address| Family::of(address.cidr.address()) == instance.family() && address.usable)
             .filter(|address| !virtual_addresses.contains(&address.cidr.address()))
             .filter_map(|address| {
                 Some((survey.links.iter().find(|l| l.index == address.index)?, address.cidr))
@@ -55,15 +58,46 @@ impl Place {
                 best(candidates.iter().filter(inside)).ok_or_else(lost)?
             }
             (None, None) => {
-                let address =
-                    instance.virtual_addresses.first().map_or(Ipv4Addr::UNSPECIFIED, |c| c.address());
+                let address = locating(instance);
                 let around = |(_, cidr): &&(&Link, Cidr)| cidr.contains(address);
                 let lost = || format!("no interface has an address in a subnet that contains {address}");
                 best(candidates.iter().filter(around)).ok_or_else(lost)?
             }
         };
-        usable(found)
+        usable(found, speaker(instance, found, &candidates)?)
     }
+}
+
+/// The virtual address whose subnet tells the interface. Link-local ones are on every link.
+fn locating(instance: &VrrpInstance) -> IpAddr {
+    let tells = |address: &IpAddr| !is_link_local(*address);
+    let mut addresses = instance.addresses();
+    let first = addresses.next().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    if tells(&first) { first } else { addresses.find(tells).unwrap_or(first) }
+}
+
+/// From which adverts are sent, and from which neighbours are asked for. IPv6 speaks to its group, and to peers that are
+/// listed so, from the link-local address (RFC 9568 section 5.1.2.1).
+fn speaker(
+    instance: &VrrpInstance,
+    (link, cidr): (&Link, Cidr),
+    candidates: &[(&Link, Cidr)],
+) -> Result<(IpAddr, IpAddr), String> {
+    if instance.family() == Family::V4 {
+        return Ok((cidr.address(), cidr.address()));
+    }
+    let on_it = |wanted: bool| {
+        let mut others = candidates.iter().filter(|(other, _)| other.index == link.index);
+        others.find(|(_, cidr)| is_link_local(cidr.address()) == wanted).map(|(_, cidr)| cidr.address())
+    };
+    let name = &link.name;
+    let link_local = on_it(true).ok_or_else(|| format!("{name} has no IPv6 link-local address"))?;
+    if instance.speaks_link_local() {
+        return Ok((link_local, link_local));
+    }
+    let own = if is_link_local(cidr.address()) { on_it(false) } else { Some(cidr.address()) };
+    let own = own.ok_or_else(|| format!("{name} has no IPv6 address beside its link-local one"))?;
+    Ok((own, link_local))
 }
 
 /// The address whose subnet holds the first virtual address, else the interface's first.
@@ -72,11 +106,11 @@ fn named<'a>(
     name: &InterfaceName,
     candidates: &[(&'a Link, Cidr)],
 ) -> Result<(&'a Link, Cidr), String> {
-    let first = instance.virtual_addresses.first().map_or(Ipv4Addr::UNSPECIFIED, |c| c.address());
+    let first = locating(instance);
     let on_it = || candidates.iter().filter(|(link, _)| link.name == *name);
     best(on_it().filter(|(_, cidr)| cidr.contains(first)))
         .or_else(|| on_it().next().copied())
-        .ok_or_else(|| format!("there is no interface {name} with an IPv4 address"))
+        .ok_or_else(|| format!("there is no interface {name} with an {} address", instance.family()))
 }
 
 /// The longest prefix; among equals one that runs, then the kernel's order, in which a primary address comes first.
@@ -87,19 +121,20 @@ where
     candidates.copied().min_by_key(|(link, cidr)| (u8::MAX - cidr.prefix(), !(link.up && link.running)))
 }
 
-fn usable((link, cidr): (&Link, Cidr)) -> Result<Place, String> {
+fn usable((link, _): (&Link, Cidr), (own, asker): (IpAddr, IpAddr)) -> Result<Place, String> {
     let name = link.name.clone();
     match (link.mac, link.up, link.running) {
         (_, false, _) => Err(format!("{name} is down")),
         (_, true, false) => Err(format!("{name} has no carrier")),
         (None, true, true) => Err(format!("{name} has no Ethernet address")),
-        (Some(mac), true, true) => Ok(Place { index: link.index, name, mac, own: cidr.address() }),
+        (Some(mac), true, true) => Ok(Place { index: link.index, name, mac, own, asker }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Host, Transport};
     use crate::daemon::vrrp::tests::instance;
 
     fn link(index: u32, name: &str, state: &str) -> Link {
@@ -114,7 +149,16 @@ mod tests {
     }
 
     fn check(subnet: Option<&str>, interface: Option<&str>, has: &[(&str, &str, &str)], expect: &str) {
-        let mut instance = instance("172.20.128.4/16");
+        check_of(instance("172.20.128.4/16"), subnet, interface, has, expect);
+    }
+
+    fn check_of(
+        mut instance: VrrpInstance,
+        subnet: Option<&str>,
+        interface: Option<&str>,
+        has: &[(&str, &str, &str)],
+        expect: &str,
+    ) {
         instance.subnet = subnet.map(|s| s.parse().unwrap());
         instance.interface = interface.map(|i| InterfaceName::try_from(i.to_owned()).unwrap());
         let mut survey = Survey::default();
@@ -127,11 +171,16 @@ mod tests {
                     index
                 }
             };
-            survey.addresses.push(Address { index, cidr: address.parse().unwrap(), valid: None });
+            let (address, usable) = match address.strip_suffix(" tentative") {
+                Some(address) => (address, false),
+                None => (*address, true),
+            };
+            survey.addresses.push(Address { index, cidr: address.parse().unwrap(), valid: None, usable });
         }
-        let vips: Vec<Ipv4Addr> = instance.addresses().collect();
+        let vips: Vec<IpAddr> = instance.addresses().collect();
         let found = match Place::find(&instance, &vips, &survey) {
-            Ok(place) => format!("{} {}", place.name, place.own),
+            Ok(place) if place.own == place.asker => format!("{} {}", place.name, place.own),
+            Ok(place) => format!("{} {} {}", place.name, place.own, place.asker),
             Err(reason) => reason,
         };
         assert_eq!(found, expect, "{subnet:?} {interface:?} {has:?}");
@@ -159,5 +208,49 @@ mod tests {
         let two = [("eth0", "", "10.0.0.1/8"), eth];
         check(None, Some("eth0"), &two, "eth0 172.20.128.2");
         check(None, Some("eth7"), &two, "there is no interface eth7 with an IPv4 address");
+    }
+
+    #[test]
+    fn ipv6_speaks_from_its_link_local_address_where_it_can() {
+        let (group, mut listed) = (instance("fe80::99"), instance("fe80::99"));
+        let vip: Cidr = "2001:db8::99/64".parse().unwrap();
+        let group = VrrpInstance { virtual_addresses: vec![group.virtual_addresses[0], vip], ..group };
+        listed.virtual_addresses.clone_from(&group.virtual_addresses);
+        let unicast = |peer: &str| VrrpInstance {
+            transport: Transport::Unicast { peers: vec![Host::Address(peer.parse().unwrap())] },
+            ..listed.clone()
+        };
+        let eth = [
+            ("lo", "", "::1/128"),
+            ("eth0", "", "fe80::2/64"),
+            ("eth0", "", "2001:db8::2/64"),
+            ("eth1", "", "fe80::3/64"),
+            ("eth1", "", "172.20.128.2/16"),
+        ];
+        check_of(group.clone(), None, None, &eth, "eth0 fe80::2");
+        check_of(group.clone(), None, Some("eth1"), &eth, "eth1 fe80::3");
+        check_of(unicast("2001:db8::3"), None, None, &eth, "eth0 2001:db8::2 fe80::2");
+        check_of(unicast("fe80::4"), None, None, &eth, "eth0 fe80::2");
+        check_of(
+            unicast("2001:db8::3"),
+            None,
+            Some("eth1"),
+            &eth,
+            "eth1 has no IPv6 address beside its link-local one",
+        );
+        let only = [("eth0", "", "2001:db8::2/64")];
+        check_of(group.clone(), None, None, &only, "eth0 has no IPv6 link-local address");
+        let early = [("eth0", "", "2001:db8::2/64"), ("eth0", "", "fe80::2/64 tentative")];
+        check_of(group.clone(), None, None, &early, "eth0 has no IPv6 link-local address");
+        let held = [("eth0", "", "fe80::99/128"), ("eth0", "", "2001:db8::2/64"), ("eth0", "", "fe80::2/64")];
+        check_of(group.clone(), None, None, &held, "eth0 fe80::2");
+        check_of(
+            group.clone(),
+            Some("2001:db8:1::/64"),
+            None,
+            &eth,
+            "no interface has an address in 2001:db8:1::/64",
+        );
+        check_of(group, None, Some("eth7"), &eth, "there is no interface eth7 with an IPv6 address");
     }
 }

@@ -61,11 +61,13 @@ fn peers(instance: &Instance, resolver: &Resolver) -> Vec<String> {
         Transport::Multicast => return vec![],
         Transport::Unicast { peers } => peers,
     };
+    let family = instance.config.family();
     let describe = |host: &Host| match host {
         Host::Address(address) => address.to_string(),
         Host::Name(name) => {
-            let addresses: Vec<String> = resolver.addresses(host).iter().map(ToString::to_string).collect();
-            match (addresses.as_slice(), resolver.problem(host)) {
+            let addresses: Vec<String> =
+                resolver.addresses(host, family).iter().map(ToString::to_string).collect();
+            match (addresses.as_slice(), resolver.problem(host, family)) {
                 ([], Some(problem)) => format!("{name} ({problem})"),
                 ([], None) => format!("{name} (not resolved yet)"),
                 (addresses, _) => format!("{name} ({})", addresses.join(", ")),

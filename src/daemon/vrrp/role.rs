@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::task::{Context, Poll};
@@ -195,7 +195,7 @@ impl Role {
                 }
                 Wake::Resolved(answer) => {
                     if self.resolver.handle_answer(answer, Instant::now()) {
-                        self.assign_peers();
+                        peers::assign(&mut self.instances, &self.resolver, &mut self.shell);
                     }
                 }
                 Wake::Door((question, answer)) => {
@@ -324,7 +324,7 @@ impl Role {
         self.proxy.handle_config(config.servers.iter().all(|server| server.listen.is_empty()));
         self.shell.virtual_addresses = config.vrrp.iter().flat_map(VrrpInstance::addresses).collect();
         self.shell.drain_timeout = config.drain_timeout;
-        self.shell.vrids = config.vrrp.iter().map(|instance| instance.vrid.get()).collect();
+        self.shell.vrids = config.vrrp.iter().map(|i| (i.family(), i.vrid.get())).collect();
         self.resolver.want(config.vrrp.iter().flat_map(|instance| hosts(&instance.transport)), now);
         self.tracker.want(&config.vrrp);
         self.groups = config.sync_groups;
@@ -332,7 +332,8 @@ impl Role {
         for wanted in config.vrrp {
             // One with another name and the same id is the same virtual router to everybody else.
             let known = |instance: &Instance| !instance.leaving && instance.config.name == wanted.name;
-            let same = |instance: &Instance| instance.config.vrid == wanted.vrid;
+            let id = |config: &VrrpInstance| (config.family(), config.vrid);
+            let same = |instance: &Instance| id(&instance.config) == id(&wanted);
             let found = before.iter().position(known).or_else(|| before.iter().position(same));
             match found.map(|index| before.swap_remove(index)) {
                 Some(mut instance) if instance.can_become(&wanted) => {
@@ -399,46 +400,14 @@ impl Role {
             instance.locate(&mut self.shell, now);
             instance.verify(&mut self.shell, now);
         }
-        self.assign_peers();
-    }
-
-    /// A list of peers may hold every node: a node leaves itself out.
-    fn assign_peers(&mut self) {
-        let now = Instant::now();
-        for instance in &mut self.instances {
-            let Transport::Unicast { peers } = &instance.config.transport else {
-                instance.set_peers(vec![], false, &mut self.shell, now);
-                continue;
-            };
-            let is_own =
-                |a: &Ipv4Addr| self.shell.survey.addresses.iter().any(|own| own.cidr.address() == *a);
-            let mut addresses: Vec<Ipv4Addr> =
-                peers.iter().flat_map(|host| self.resolver.addresses(host)).filter(|a| !is_own(a)).collect();
-            addresses.sort_unstable();
-            addresses.dedup();
-            let unknown: Vec<String> = peers
-                .iter()
-                .filter(|host| self.resolver.addresses(host).is_empty())
-                .filter_map(|host| Some(format!("{host} ({})", self.resolver.problem(host)?)))
-                .collect();
-            let all = peers.iter().all(|host| !self.resolver.addresses(host).is_empty());
-            let result = if unknown.is_empty() {
-                Ok(())
-            } else {
-                Err(format!(
-                    "peers that cannot be found, and are not heard until they are: {}",
-                    unknown.join(", ")
-                ))
-            };
-            self.shell.warnings.set(&instance.config.name, "peers", result, now);
-            instance.set_peers(addresses, all, &mut self.shell, now);
-        }
+        peers::assign(&mut self.instances, &self.resolver, &mut self.shell);
     }
 
     fn ask_the_door(&mut self) {
-        let own = self.instances.iter().find_map(|instance| Some(instance.wire.as_ref()?.place.own));
+        let places = self.instances.iter().filter_map(|instance| Some(&instance.wire.as_ref()?.place));
+        let own: Vec<IpAddr> = places.map(|place| place.own).collect();
         let Some((question, listen)) = self.proxy.poll_question(Instant::now()) else { return };
-        let address = door::address(listen, own, &self.shell.virtual_addresses);
+        let address = door::address(listen, &own, &self.shell.virtual_addresses);
         let door = self.door.clone();
         // Ends within its own patience; its answer goes to whoever still wants it.
         drop(tokio::spawn(async move {

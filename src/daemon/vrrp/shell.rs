@@ -1,7 +1,7 @@
 //! What the virtual routers of this process share: the kernel, the clocks, and the way to PID 1.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -12,6 +12,7 @@ use super::place::Survey;
 use super::turns::Watch;
 use super::warnings::Warnings;
 use crate::link::{Boottime, FromVrrp};
+use crate::net::Family;
 use crate::os::clock;
 use crate::vrrp::Gap;
 
@@ -24,19 +25,19 @@ pub(super) struct Shell {
     pub(super) survey: Survey,
     pub(super) warnings: Warnings,
     /// Of every virtual router of this node.
-    pub(super) virtual_addresses: Vec<Ipv4Addr>,
+    pub(super) virtual_addresses: Vec<IpAddr>,
     /// How long connections live on at the old owner of an address.
     pub(super) drain_timeout: Duration,
     /// When a virtual address was last taken or lost.
     moved: Boottime,
     /// Of every virtual router of this node.
-    pub(super) vrids: Vec<u8>,
+    pub(super) vrids: Vec<(Family, u8)>,
     /// Peers that are to be asked over their links whether they live.
-    pub(super) asked: Vec<Ipv4Addr>,
+    pub(super) asked: Vec<IpAddr>,
     /// Virtual routers whose old connections are gone: the peers are to be told.
-    pub(super) drained: Vec<u8>,
+    pub(super) drained: Vec<(Family, u8)>,
     /// Addresses whose old owner serves nothing any more, with that one: its clients are to be told.
-    pub(super) bereaved: Vec<(Vec<Ipv4Addr>, Ipv4Addr)>,
+    pub(super) bereaved: Vec<(Vec<IpAddr>, IpAddr)>,
     watch: Watch,
     /// With their numbers, in order: one that is noticed in the middle of something concerns everybody, but nobody twice.
     gaps: VecDeque<(u64, Gap)>,

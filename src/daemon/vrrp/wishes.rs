@@ -2,7 +2,6 @@
 //! all that it concerns have come to an end with it; until then there is no second one that moves an address.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::instance::Instance;
@@ -187,11 +186,12 @@ fn without_peer(instance: &Instance) -> Option<String> {
         Transport::Multicast => None,
         Transport::Unicast { .. } if instance.has_neighbour() => None,
         Transport::Unicast { .. } => {
-            let peers: Vec<String> = instance.peers.iter().map(Ipv4Addr::to_string).collect();
+            let peers: Vec<String> = instance.peers.iter().map(ToString::to_string).collect();
             let who = if peers.is_empty() { "it knows no peer".to_owned() } else { peers.join(", ") };
             Some(format!(
-                "{}: nobody would take over: no peer answers ARP ({who}); this node stays master",
-                instance.config.name
+                "{}: nobody would take over: no peer answers {} ({who}); this node stays master",
+                instance.config.name,
+                instance.asked_by()
             ))
         }
     }

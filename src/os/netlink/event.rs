@@ -1,4 +1,4 @@
-//! The kernel's news about links and IPv4 addresses, on a socket that never blocks.
+//! The kernel's news about links and IP addresses, on a socket that never blocks.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -12,6 +12,7 @@ use super::socket::{open_fd, receive};
 
 const RTMGRP_LINK: u32 = 0x1;
 const RTMGRP_IPV4_IFADDR: u32 = 0x10;
+const RTMGRP_IPV6_IFADDR: u32 = 0x100;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
@@ -38,7 +39,7 @@ pub struct EventSocket {
 
 impl EventSocket {
     pub fn open() -> io::Result<Self> {
-        let groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR;
+        let groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
         let fd = open_fd(SockProtocol::NetlinkRoute, SockFlag::SOCK_NONBLOCK, groups)?;
         Ok(Self { fd })
     }

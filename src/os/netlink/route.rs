@@ -1,7 +1,7 @@
-//! Links, IPv4 addresses and neighbours (rtnetlink). Needs NET_ADMIN to change anything, nothing to look.
+//! Links, IP addresses and neighbours (rtnetlink). Needs NET_ADMIN to change anything, nothing to look.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use nix::sys::socket::SockProtocol;
@@ -30,10 +30,13 @@ const IFLA_IFNAME: u16 = 3;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
+const IFA_FLAGS: u16 = 8;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 
+const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 const IFF_UP: u32 = 0x1;
 const IFF_LOOPBACK: u32 = 0x8;
 const IFF_RUNNING: u32 = 0x40;
@@ -42,6 +45,12 @@ const SCOPE_HOST: u8 = 254;
 const NTF_USE: u8 = 0x01;
 const NUD_FAILED_OR_INCOMPLETE: u16 = 0x20 | 0x01;
 const FOREVER: u32 = u32::MAX;
+/// Nobody asks on the link whether somebody has it already.
+const IFA_F_NODAD: u32 = 0x02;
+/// Duplicate address detection has found somebody, or is not over.
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
+const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +66,7 @@ pub struct Link {
     pub loopback: bool,
 }
 
-/// An IPv4 address of this machine.
+/// An IP address of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
     pub index: u32,
@@ -65,12 +74,14 @@ pub struct Address {
     pub cidr: Cidr,
     /// What is left of its life, in whole seconds; `None`: for ever.
     pub valid: Option<Duration>,
+    /// The kernel sends from it. Of IPv6, not before it knows that nobody else has it.
+    pub usable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbour {
     pub index: u32,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub mac: MacAddr,
 }
 
@@ -89,17 +100,18 @@ impl Route {
     }
 
     pub fn addresses(&mut self) -> io::Result<Vec<Address>> {
-        self.0.dump(&Message::new(RTM_GETADDR, 0, &family_header::<IFADDRMSG>()), read_address)
+        self.0.dump(&Message::new(RTM_GETADDR, 0, &[AF_UNSPEC; IFADDRMSG]), read_address)
     }
 
     /// Neighbours whose link address is known.
     pub fn neighbours(&mut self) -> io::Result<Vec<Neighbour>> {
-        self.0.dump(&Message::new(RTM_GETNEIGH, 0, &family_header::<NDMSG>()), read_neighbour)
+        self.0.dump(&Message::new(RTM_GETNEIGH, 0, &[AF_UNSPEC; NDMSG]), read_neighbour)
     }
 
     /// Adds the address, or renews it. `lease`: how long the kernel keeps it if nobody renews it, rounded up to whole
-    /// seconds; `None`: for ever. On `lo` its scope is "host", so that the kernel never picks it as the source of what
-    /// this machine sends elsewhere.
+    /// seconds; `None`: for ever. The kernel never picks it as the source of what this machine sends elsewhere: on `lo`
+    /// IPv4's has the scope "host", and IPv6's is deprecated from the start. IPv6's is there at once, since whoever has it
+    /// is agreed by other means than duplicate address detection.
     pub fn put_address(
         &mut self,
         link: u32,
@@ -110,10 +122,18 @@ impl Route {
         let lifetime = lease.map_or(FOREVER, |d| {
             u32::try_from(d.as_millis().div_ceil(1000)).unwrap_or(FOREVER).clamp(1, FOREVER)
         });
-        let cache_info: Vec<u8> = [lifetime, lifetime, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
+        let preferred = match cidr.address() {
+            IpAddr::V4(_) => lifetime,
+            IpAddr::V6(_) => 0,
+        };
+        let cache_info: Vec<u8> =
+            [preferred, lifetime, 0, 0].into_iter().flat_map(u32::to_ne_bytes).collect();
         let message = address_message(RTM_NEWADDR, CREATE | REPLACE, link, loopback, cidr)
             .attribute(IFA_CACHEINFO, &cache_info);
-        self.0.execute(message)
+        self.0.execute(match cidr.address() {
+            IpAddr::V4(_) => message,
+            IpAddr::V6(_) => message.attribute(IFA_FLAGS, &(IFA_F_NODAD | IFA_F_NOPREFIXROUTE).to_ne_bytes()),
+        })
     }
 
     /// EADDRNOTAVAIL if it is not there.
@@ -123,13 +143,13 @@ impl Route {
 
     /// Lets the kernel find out who has the address, as if it had something to send there; `neighbours` shows the answer
     /// later.
-    pub fn look_up(&mut self, link: u32, address: Ipv4Addr) -> io::Result<()> {
-        let mut header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, NTF_USE, 0];
+    pub fn look_up(&mut self, link: u32, address: IpAddr) -> io::Result<()> {
+        let mut header = [family(address), 0, 0, 0, 0, 0, 0, 0, 0, 0, NTF_USE, 0];
         if let Some(field) = header.get_mut(4..8) {
             field.copy_from_slice(&link.to_ne_bytes());
         }
         self.0.execute(
-            Message::new(RTM_NEWNEIGH, CREATE | REPLACE, &header).attribute(NDA_DST, &address.octets()),
+            Message::new(RTM_NEWNEIGH, CREATE | REPLACE, &header).attribute(NDA_DST, &octets(address)),
         )
     }
 
@@ -143,19 +163,25 @@ impl Route {
     }
 }
 
-fn family_header<const N: usize>() -> [u8; N] {
-    let mut header = [0; N];
-    if let Some(family) = header.first_mut() {
-        *family = AF_INET;
+const fn family(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => AF_INET,
+        IpAddr::V6(_) => AF_INET6,
     }
-    header
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }
 
 fn address_message(kind: u16, flags: u16, link: u32, loopback: bool, cidr: Cidr) -> Message {
     let scope = if loopback { SCOPE_HOST } else { SCOPE_UNIVERSE };
     let [a, b, c, d] = link.to_ne_bytes();
-    let octets = cidr.address().octets();
-    Message::new(kind, flags, &[AF_INET, cidr.prefix(), 0, scope, a, b, c, d])
+    let octets = octets(cidr.address());
+    Message::new(kind, flags, &[family(cidr.address()), cidr.prefix(), 0, scope, a, b, c, d])
         .attribute(IFA_LOCAL, &octets)
         .attribute(IFA_ADDRESS, &octets)
 }
@@ -179,15 +205,18 @@ fn read_link(received: &Received<'_>) -> Option<Link> {
 }
 
 pub(super) fn read_address(received: &Received<'_>) -> Option<Address> {
-    if !matches!(received.kind, RTM_NEWADDR | RTM_DELADDR) || received.payload.first() != Some(&AF_INET) {
+    if !matches!(received.kind, RTM_NEWADDR | RTM_DELADDR) {
         return None;
     }
     let attributes = received.attributes(IFADDRMSG);
     let local = attributes.value(IFA_LOCAL).or_else(|| attributes.value(IFA_ADDRESS))?;
+    let flags = attributes.value(IFA_FLAGS).and_then(|flags| u32_at(flags, 0)).unwrap_or(0);
     Some(Address {
         index: u32_at(received.payload, 4)?,
-        cidr: Cidr::try_new(octets(local)?, *received.payload.get(1)?).ok()?,
+        cidr: Cidr::try_new(read_octets(*received.payload.first()?, local)?, *received.payload.get(1)?)
+            .ok()?,
         valid: valid_lifetime(attributes),
+        usable: flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == 0,
     })
 }
 
@@ -198,22 +227,23 @@ fn valid_lifetime(attributes: Attributes<'_>) -> Option<Duration> {
 
 fn read_neighbour(received: &Received<'_>) -> Option<Neighbour> {
     let state = u16_at(received.payload, 8)?;
-    if received.kind != RTM_NEWNEIGH
-        || received.payload.first() != Some(&AF_INET)
-        || state & NUD_FAILED_OR_INCOMPLETE != 0
-    {
+    if received.kind != RTM_NEWNEIGH || state & NUD_FAILED_OR_INCOMPLETE != 0 {
         return None;
     }
     let attributes = received.attributes(NDMSG);
     Some(Neighbour {
         index: u32_at(received.payload, 4)?,
-        address: octets(attributes.value(NDA_DST)?)?,
+        address: read_octets(*received.payload.first()?, attributes.value(NDA_DST)?)?,
         mac: MacAddr(attributes.value(NDA_LLADDR)?.try_into().ok()?),
     })
 }
 
-fn octets(value: &[u8]) -> Option<Ipv4Addr> {
-    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
+fn read_octets(family: u8, value: &[u8]) -> Option<IpAddr> {
+    match family {
+        AF_INET => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
+        AF_INET6 => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! The expressions that rules are made of, each appended to a list.
 
+use std::net::IpAddr;
+
+use crate::net::Family;
 use crate::os::netlink::Message;
 
 const REGISTER_VERDICT: u32 = 0;
@@ -12,6 +15,43 @@ pub(super) struct Field {
     pub(super) base: Base,
     pub(super) offset: u32,
     pub(super) length: u32,
+}
+
+impl Field {
+    const fn network(offset: u32, length: u32) -> Self {
+        Self { base: Base::Network, offset, length }
+    }
+
+    /// Of an IP packet (RFC 791, RFC 8200).
+    pub(super) const fn source(family: Family) -> Self {
+        match family {
+            Family::V4 => Self::network(12, 4),
+            Family::V6 => Self::network(8, 16),
+        }
+    }
+
+    pub(super) const fn destination(family: Family) -> Self {
+        match family {
+            Family::V4 => Self::network(16, 4),
+            Family::V6 => Self::network(24, 16),
+        }
+    }
+
+    /// What follows the header.
+    pub(super) const fn next(family: Family) -> Self {
+        match family {
+            Family::V4 => Self::network(9, 1),
+            Family::V6 => Self::network(6, 1),
+        }
+    }
+}
+
+/// As it is in a packet.
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -125,10 +165,10 @@ pub(super) fn socket(list: Message, key: SocketKey, value: u8) -> Message {
 }
 
 /// Sends a copy to this neighbour, as if it were the next router.
-pub(super) fn duplicate_to(list: Message, address: [u8; 4], interface: u32) -> Message {
+pub(super) fn duplicate_to(list: Message, address: IpAddr, interface: u32) -> Message {
     const NFTA_DUP_SREG_ADDR: u16 = 1;
     const NFTA_DUP_SREG_DEV: u16 = 2;
-    let list = immediate(list, REGISTER_1, |m, data| value_of(m, data, &address));
+    let list = immediate(list, REGISTER_1, |m, data| value_of(m, data, &octets(address)));
     let list = immediate(list, REGISTER_2, |m, data| value_of(m, data, &interface.to_ne_bytes()));
     expression(list, "dup", |m| be32(be32(m, NFTA_DUP_SREG_ADDR, REGISTER_1), NFTA_DUP_SREG_DEV, REGISTER_2))
 }
@@ -138,6 +178,21 @@ pub(super) fn write_field(list: Message, field: Field, value: &[u8]) -> Message 
     const NFTA_PAYLOAD_SREG: u16 = 5;
     let list = immediate(list, REGISTER_1, |m, data| value_of(m, data, value));
     expression(list, "payload", |m| place(be32(m, NFTA_PAYLOAD_SREG, REGISTER_1), field))
+}
+
+/// Overwrites an address of an IPv6 packet, and mends the checksum that it is part of.
+pub(super) fn write_address(list: Message, field: Field, address: IpAddr) -> Message {
+    const NFTA_PAYLOAD_SREG: u16 = 5;
+    const NFTA_PAYLOAD_CSUM_TYPE: u16 = 6;
+    const NFTA_PAYLOAD_CSUM_OFFSET: u16 = 7;
+    const NFTA_PAYLOAD_CSUM_FLAGS: u16 = 8;
+    const NFT_PAYLOAD_L4CSUM_PSEUDOHDR: u32 = 1;
+    let list = immediate(list, REGISTER_1, |m, data| value_of(m, data, &octets(address)));
+    expression(list, "payload", |m| {
+        let m = place(be32(m, NFTA_PAYLOAD_SREG, REGISTER_1), field);
+        let m = be32(be32(m, NFTA_PAYLOAD_CSUM_TYPE, 0), NFTA_PAYLOAD_CSUM_OFFSET, 0);
+        be32(m, NFTA_PAYLOAD_CSUM_FLAGS, NFT_PAYLOAD_L4CSUM_PSEUDOHDR)
+    })
 }
 
 pub(super) fn counter(list: Message) -> Message {

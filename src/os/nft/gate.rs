@@ -5,16 +5,16 @@
 //! A rule's `update` begins the timeout of an element anew on every kernel. What a process itself adds a second time is
 //! not extended before Linux 6.12, so nothing is: a gate that is changed is put in place whole.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::error::Error;
 use super::expression::{
-    Base, Field, Verdict, compare, counter, from_station, not_in, not_over, refresh, verdict,
+    Base, Field, Verdict, compare, counter, from_station, not_in, not_over, octets, refresh, verdict,
 };
 use super::silence::MAX_ADDRESSES;
-use super::table::{Family, Table};
-use crate::net::{MacAddr, Vrid};
+use super::table::{self, Table};
+use crate::net::{Family, MacAddr, Vrid};
 
 const HOOK_INPUT: u32 = 1;
 const HOOK_OUTPUT: u32 = 3;
@@ -25,16 +25,15 @@ const SET: &str = "open";
 /// in a set that is full an advert would open nothing.
 const EXPIRED: u32 = 64;
 
-/// RFC 791, and the second byte of an advert of either version.
-const PROTOCOL: Field = Field { base: Base::Network, offset: 9, length: 1 };
-const DESTINATION: Field = Field { base: Base::Network, offset: 16, length: 4 };
+/// The second byte of an advert of either version.
 const VRID: Field = Field { base: Base::Transport, offset: 1, length: 1 };
 const VRRP: u8 = 112;
 
 /// What is let in, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
-    pub addresses: Vec<Ipv4Addr>,
+    /// Of one family.
+    pub addresses: Vec<IpAddr>,
     /// An advert opens it for so long; whole milliseconds.
     pub stays_open: Duration,
     /// Their frames always pass: in a handover they bring the segments of this node's connections.
@@ -43,11 +42,12 @@ pub struct Gate {
 
 impl Gate {
     /// In one step in place of whatever has its name. `open`: for as long as the last advert would have opened it.
-    pub fn install(&self, vrid: Vrid, open: Duration) -> Result<(), Error> {
+    pub fn install(&self, family: Family, vrid: Vrid, open: Duration) -> Result<(), Error> {
+        let destination = Field::destination(family);
         let addresses = &self.addresses;
         let size = u32::try_from(addresses.len()).ok().filter(|_| addresses.len() <= MAX_ADDRESSES);
         let size = size.ok_or(Error::TooManyAddresses(addresses.len()))? * EXPIRED;
-        let mut table = Table::second(Family::Ipv4, vrid, WORD);
+        let mut table = gate(family, vrid);
         table.set_of_addresses(SET, size, self.stays_open);
         table.base_chain("input", HOOK_INPUT, 0);
         table.base_chain("output", HOOK_OUTPUT, 0);
@@ -56,70 +56,75 @@ impl Gate {
         }
         for address in addresses {
             table.rule("input", |list| {
-                let list = not_in(compare(list, DESTINATION, &address.octets()), DESTINATION, SET);
+                let list = not_in(compare(list, destination, &octets(*address)), destination, SET);
                 verdict(counter(not_over(list, LOOPBACK)), Verdict::Drop)
             });
             table.rule("output", |list| {
-                let list = compare(compare(list, PROTOCOL, &[VRRP]), VRID, &[vrid.get()]);
-                refresh(list, &address.octets(), SET)
+                let list = compare(compare(list, Field::next(family), &[VRRP]), VRID, &[vrid.get()]);
+                refresh(list, &octets(*address), SET)
             });
         }
         let open = open.min(self.stays_open);
         if open.as_millis() > 0 {
             for address in addresses {
-                table.element(SET, &address.octets(), open);
+                table.element(SET, &octets(*address), open);
             }
         }
         table.replace()
     }
 }
 
+fn gate(family: Family, vrid: Vrid) -> Table {
+    Table::second(table::Family::of(family), vrid, WORD)
+}
+
 /// Until the next advert.
-pub fn close(vrid: Vrid) -> Result<(), Error> {
-    Table::second(Family::Ipv4, vrid, WORD).flush(SET)
+pub fn close(family: Family, vrid: Vrid) -> Result<(), Error> {
+    gate(family, vrid).flush(SET)
 }
 
 /// Takes the gate away, and lets everything in; it need not be there.
-pub fn remove(vrid: Vrid) -> Result<(), Error> {
-    Table::second(Family::Ipv4, vrid, WORD).remove()
+pub fn remove(family: Family, vrid: Vrid) -> Result<(), Error> {
+    gate(family, vrid).remove()
 }
 
 /// Whether it is still there: a foreign `flush ruleset` takes it away without a word.
-pub fn present(vrid: Vrid) -> Result<bool, Error> {
-    Table::second(Family::Ipv4, vrid, WORD).present()
+pub fn present(family: Family, vrid: Vrid) -> Result<bool, Error> {
+    gate(family, vrid).present()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::time::Instant;
 
     use super::*;
     use crate::os::netns;
     use crate::os::raw::VrrpSocket;
 
-    const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 9, 0, 99), Ipv4Addr::new(10, 9, 0, 98)];
+    const VIPS: [IpAddr; 2] =
+        [IpAddr::V4(Ipv4Addr::new(10, 9, 0, 99)), IpAddr::V4(Ipv4Addr::new(10, 9, 0, 98))];
     const PEER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
     fn vrid() -> Vrid {
         Vrid::try_from(51).unwrap()
     }
 
-    fn gate(addresses: &[Ipv4Addr], stays_open: u64, peers: Vec<MacAddr>) -> Gate {
+    fn gate(addresses: &[IpAddr], stays_open: u64, peers: Vec<MacAddr>) -> Gate {
         Gate { addresses: addresses.to_vec(), stays_open: Duration::from_millis(stays_open), peers }
     }
 
     #[test]
     fn the_table_is_the_one_that_nft_itself_would_write() {
         netns::with("the_table_is_the_one_that_nft_itself_would_write", || {
-            gate(&VIPS[..1], 240, vec![]).install(vrid(), Duration::from_millis(100)).unwrap();
-            gate(&VIPS, 48, vec![PEER]).install(vrid(), Duration::ZERO).unwrap();
-            assert!(present(vrid()).unwrap());
-            close(vrid()).unwrap();
+            gate(&VIPS[..1], 240, vec![]).install(Family::V4, vrid(), Duration::from_millis(100)).unwrap();
+            gate(&VIPS, 48, vec![PEER]).install(Family::V4, vrid(), Duration::ZERO).unwrap();
+            assert!(present(Family::V4, vrid()).unwrap());
+            close(Family::V4, vrid()).unwrap();
             let Some(ours) = netns::output("nft", &["list", "ruleset"]) else { return };
-            remove(vrid()).unwrap();
-            remove(vrid()).unwrap();
-            assert!(!present(vrid()).unwrap());
+            remove(Family::V4, vrid()).unwrap();
+            remove(Family::V4, vrid()).unwrap();
+            assert!(!present(Family::V4, vrid()).unwrap());
             assert_eq!(netns::output("nft", &["list", "ruleset"]).as_deref(), Some(""));
             let script = "table ip vipgate-51-gate {
                 set open { type ipv4_addr; size 128; flags dynamic, timeout; timeout 48ms; }
@@ -138,8 +143,33 @@ mod tests {
         });
     }
 
+    #[test]
+    fn that_of_ipv6_is_too() {
+        netns::with("that_of_ipv6_is_too", || {
+            let vip = "2001:db8::99".parse().unwrap();
+            gate(&[vip], 48, vec![PEER]).install(Family::V6, vrid(), Duration::ZERO).unwrap();
+            gate(&VIPS[..1], 48, vec![]).install(Family::V4, vrid(), Duration::ZERO).unwrap();
+            remove(Family::V4, vrid()).unwrap();
+            assert!(present(Family::V6, vrid()).unwrap(), "the same number in the other family is another");
+            let Some(ours) = netns::output("nft", &["list", "ruleset"]) else { return };
+            remove(Family::V6, vrid()).unwrap();
+            let script = "table ip6 vipgate-51-gate {
+                set open { type ipv6_addr; size 64; flags dynamic, timeout; timeout 48ms; }
+                chain input { type filter hook input priority filter; policy accept;
+                    ether saddr 02:00:00:00:00:09 accept
+                    ip6 daddr 2001:db8::99 ip6 daddr != @open iif != \"lo\" counter drop
+                }
+                chain output { type filter hook output priority filter; policy accept;
+                    ip6 nexthdr 112 @th,8,8 51 update @open { 2001:db8::99 }
+                }
+            }";
+            netns::output("nft", &[script]).unwrap();
+            assert_eq!(Some(ours), netns::output("nft", &["list", "ruleset"]));
+        });
+    }
+
     /// Is the address let in? Waits for a change, so that no clock is raced.
-    fn becomes(near: Ipv4Addr, open: bool) -> bool {
+    fn becomes(near: IpAddr, open: bool) -> bool {
         let until = Instant::now() + Duration::from_secs(10);
         let address = (near, 80).into();
         while Instant::now() < until {
@@ -159,8 +189,8 @@ mod tests {
             let (listener, adverts) = netns::far_end(&near, &far, |link| {
                 netns::output("ip", &["addr", "add", "10.9.0.99/24", "dev", link.name.as_str()]).unwrap();
                 let listener = TcpListener::bind("0.0.0.0:80").unwrap();
-                gate(&VIPS[..1], 200, vec![]).install(vrid(), Duration::ZERO).unwrap();
-                (listener, VrrpSocket::open(&link.name, link.index, false).unwrap())
+                gate(&VIPS[..1], 200, vec![]).install(Family::V4, vrid(), Duration::ZERO).unwrap();
+                (listener, VrrpSocket::open(&link.name, link.index, Family::V4, false).unwrap())
             });
             netns::output("ip", &["addr", "add", "10.9.0.1/24", "dev", near.name.as_str()]).unwrap();
             let advertise = |vrid: u8| {

@@ -7,7 +7,7 @@ use nix::sys::socket::SockProtocol;
 
 use super::error::Error;
 use super::expression::{be32, milliseconds, value_of};
-use crate::net::Vrid;
+use crate::net::{self, Vrid};
 use crate::os::netlink::{Message, Socket};
 
 const BATCH_BEGIN: u16 = 0x10;
@@ -30,6 +30,17 @@ const APPEND: u16 = 0x800;
 pub(super) enum Family {
     Ipv4 = 2,
     Arp = 3,
+    Ipv6 = 10,
+}
+
+impl Family {
+    /// For the packets of a virtual router of this family.
+    pub(super) const fn of(family: net::Family) -> Self {
+        match family {
+            net::Family::V4 => Self::Ipv4,
+            net::Family::V6 => Self::Ipv6,
+        }
+    }
 }
 
 pub(super) struct Table {
@@ -39,7 +50,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Both families use one name for one virtual router.
+    /// The families use one name for one virtual router: the kernel keeps them apart.
     pub(super) fn new(family: Family, vrid: Vrid) -> Self {
         Self { family, name: format!("vipgate-{vrid}"), messages: Vec::new() }
     }
@@ -49,7 +60,7 @@ impl Table {
         Self { name: format!("vipgate-{vrid}-{word}"), ..Self::new(family, vrid) }
     }
 
-    /// A set of IPv4 addresses that rules may add to, each of which stays for `timeout`.
+    /// A set of addresses that rules may add to, each of which stays for `timeout`.
     pub(super) fn set_of_addresses(&mut self, name: &str, size: u32, timeout: Duration) {
         const NFTA_SET_FLAGS: u16 = 3;
         const NFTA_SET_KEY_TYPE: u16 = 4;
@@ -60,10 +71,15 @@ impl Table {
         const NFTA_SET_TIMEOUT: u16 = 11;
         const NFT_SET_TIMEOUT: u32 = 0x10;
         const NFT_SET_EVAL: u32 = 0x20;
-        /// How nft itself calls its data type `ipv4_addr`.
+        /// How nft itself calls its data types `ipv4_addr` and `ipv6_addr`.
         const IPV4_ADDRESS: u32 = 7;
+        const IPV6_ADDRESS: u32 = 8;
+        let (kind, length) = match self.family {
+            Family::Ipv4 | Family::Arp => (IPV4_ADDRESS, 4),
+            Family::Ipv6 => (IPV6_ADDRESS, 16),
+        };
         let set = be32(self.of_set(NEW_SET, CREATE, name), NFTA_SET_FLAGS, NFT_SET_TIMEOUT | NFT_SET_EVAL);
-        let set = be32(be32(set, NFTA_SET_KEY_TYPE, IPV4_ADDRESS), NFTA_SET_KEY_LEN, 4);
+        let set = be32(be32(set, NFTA_SET_KEY_TYPE, kind), NFTA_SET_KEY_LEN, length);
         let set = set.nested(NFTA_SET_DESC, |m| be32(m, NFTA_SET_DESC_SIZE, size));
         self.messages.push(milliseconds(be32(set, NFTA_SET_ID, 1), NFTA_SET_TIMEOUT, timeout));
     }

@@ -255,7 +255,7 @@ fn whoever_is_let_in_before_it_stands_back_is_a_backup() {
 
 #[test]
 fn what_is_configured_during_a_handover_counts_after_it() {
-    let other = Ipv4Addr::new(10, 0, 0, 101);
+    let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 101));
     let another_address = || Settings { addresses: vec![other], ..settings() };
     let another_router = || Settings { vrid: Vrid::try_from(7).unwrap(), ..settings() };
     type End = fn(&mut Rig);

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Behind this master, which advertises with priority 150.
-const MASTER: Ipv4Addr = HIGHER_ADDRESS;
+const MASTER: IpAddr = HIGHER_ADDRESS;
 
 /// With one peer: three intervals and the least skew.
 fn one_peer() -> Duration {
@@ -316,7 +316,7 @@ fn a_master_relies_on_what_every_peer_has_promised_and_on_nothing_else() {
     let [a, b] = [LOWER_ADDRESS, HIGHER_ADDRESS];
     let promise = |ms| Some(Duration::from_millis(ms));
     /// Who there is, what the two have promised, and after how much silence a peer may have taken over.
-    type Row = (Option<Vec<Ipv4Addr>>, [Option<Duration>; 2], u64);
+    type Row = (Option<Vec<IpAddr>>, [Option<Duration>; 2], u64);
     let table: [Row; 6] = [
         (Some(vec![a]), [promise(450), None], 450),
         (Some(vec![a]), [promise(10), None], 300),
@@ -370,9 +370,9 @@ fn a_promise_ends_with_the_process_that_made_it() {
 
 #[test]
 fn a_master_without_anybody_to_replace_it_outlives_a_stall() {
-    const A: Ipv4Addr = LOWER_ADDRESS;
-    const B: Ipv4Addr = HIGHER_ADDRESS;
-    type Row = (&'static str, Option<Vec<Ipv4Addr>>, fn(&mut Machine, Instant), bool);
+    const A: IpAddr = LOWER_ADDRESS;
+    const B: IpAddr = HIGHER_ADDRESS;
+    type Row = (&'static str, Option<Vec<IpAddr>>, fn(&mut Machine, Instant), bool);
     let table: [Row; 9] = [
         ("there is no peer", Some(vec![]), |_, _| {}, true),
         ("there is one", Some(vec![A]), |_, _| {}, false),

@@ -280,7 +280,7 @@ fn a_peer_that_lost_is_answered_and_then_announced_over() {
 
 #[test]
 fn a_reconfigured_master_stays_master_and_says_what_changed() {
-    let other = Ipv4Addr::new(10, 0, 0, 101);
+    let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 101));
     type Change = fn(&mut Settings);
     let table: [(&str, Change, &str); 6] = [
         ("nothing", |_| {}, ""),
@@ -289,7 +289,7 @@ fn a_reconfigured_master_stays_master_and_says_what_changed() {
         ("lease", |s| s.lease = Duration::from_secs(5), "hold, advert 100"),
         (
             "another address",
-            |s| s.addresses = vec![Ipv4Addr::new(10, 0, 0, 101)],
+            |s| s.addresses = vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 101))],
             "release, destroy, hold, answer, advert 100, announce",
         ),
         (
@@ -315,7 +315,7 @@ fn a_reconfigured_master_stays_master_and_says_what_changed() {
 #[test]
 fn what_is_released_is_what_was_held() {
     let mut rig = Rig::in_state(State::Lingering);
-    let other = vec![Ipv4Addr::new(10, 0, 0, 101)];
+    let other = vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 101))];
     rig.machine.reconfigure(Settings { addresses: other, ..settings() }, rig.now);
     rig.machine.handle_emptied(rig.now);
     let outputs: Vec<_> = std::iter::from_fn(|| rig.machine.poll_output()).collect();

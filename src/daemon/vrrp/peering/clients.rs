@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use super::node::{LINK, Peering};
 use super::roster::{Pairing, shared};
 use crate::config::Config;
 use crate::link::VrrpState;
+use crate::net::{Family, is_link_local};
 use crate::os::segment::SegmentSocket;
 use crate::os::sock_diag::Connections;
 use crate::peer::{Bereaved, Change, Client, MAX_CLIENTS, Message, Watched, pause_after};
@@ -47,13 +48,15 @@ impl Clients {
         self.bereaved.poll_timeout()
     }
 
-    fn listens_at(&self, address: Ipv4Addr, port: u16) -> bool {
+    fn listens_at(&self, address: IpAddr, port: u16) -> bool {
         listens_at(&self.listen, address, port)
     }
 }
 
-fn listens_at(listen: &[SocketAddr], address: Ipv4Addr, port: u16) -> bool {
-    let is_at = |ip: IpAddr| ip.is_unspecified() || ip.to_canonical() == IpAddr::V4(address);
+fn listens_at(listen: &[SocketAddr], address: IpAddr, port: u16) -> bool {
+    // A listener on [::] has no IPv4.
+    let of_family = |ip: IpAddr| Family::of(ip) == Family::of(address);
+    let is_at = |ip: IpAddr| (ip.is_unspecified() && of_family(ip)) || ip.to_canonical() == address;
     listen.iter().any(|listener| listener.port() == port && is_at(listener.ip()))
 }
 
@@ -66,27 +69,27 @@ struct Watch {
 
 impl Watch {
     /// Connections at these addresses that this node listens for.
-    fn look(&mut self, addresses: &[Ipv4Addr], listen: &[SocketAddr]) -> io::Result<Change> {
+    fn look(&mut self, addresses: &[IpAddr], listen: &[SocketAddr]) -> io::Result<Change> {
         let at_one = |listener: &&SocketAddr| {
             addresses.iter().any(|address| listens_at(&[**listener], *address, listener.port()))
         };
         let ports: BTreeSet<u16> = listen.iter().filter(at_one).map(SocketAddr::port).collect();
         let only = ports.first().copied().filter(|_| ports.len() == 1);
-        let mapped = listen.iter().any(SocketAddr::is_ipv6);
+        let v6 = listen.iter().any(SocketAddr::is_ipv6);
         let mut seen = BTreeSet::new();
         if !ports.is_empty() {
             let connections = match &mut self.connections {
                 Some(connections) => connections,
                 none => none.insert(Connections::open()?),
             };
-            connections.list(only, mapped, |local, remote| {
+            connections.list(only, v6, |local, remote| {
                 let is_wanted =
-                    addresses.contains(local.ip()) && listens_at(listen, *local.ip(), local.port());
+                    addresses.contains(&local.ip()) && listens_at(listen, local.ip(), local.port());
                 if is_wanted && seen.len() < MAX_SEEN {
                     seen.insert(Client {
-                        virtual_address: *local.ip(),
+                        virtual_address: local.ip(),
                         port: local.port(),
-                        address: *remote.ip(),
+                        address: remote.ip(),
                         client_port: remote.port(),
                     });
                 }
@@ -111,7 +114,7 @@ impl std::fmt::Debug for Look {
 
 impl Look {
     /// Takes milliseconds where there are thousands of connections: nothing for the event loop.
-    fn begin(mut watch: Box<Watch>, of: Vec<Ipv4Addr>, at: Vec<SocketAddr>, events: mpsc::Sender<Event>) {
+    fn begin(mut watch: Box<Watch>, of: Vec<IpAddr>, at: Vec<SocketAddr>, events: mpsc::Sender<Event>) {
         drop(tokio::task::spawn_blocking(move || {
             let began = Instant::now();
             let change = watch.look(&of, &at);
@@ -178,14 +181,16 @@ impl Peering {
     /// Kept of a peer is what it may speak of: clients of addresses that it has and this node listens at.
     pub(super) fn remember_clients(&mut self, pairing: Pairing, change: &Change, instances: &mut [Instance]) {
         let others = shared(instances, pairing).filter(|i| i.machine.state() != VrrpState::Master);
-        let addresses: Vec<Ipv4Addr> = others.flat_map(|instance| instance.config.addresses()).collect();
+        let addresses: Vec<IpAddr> = others.flat_map(|instance| instance.config.addresses()).collect();
         let room = MAX_CLIENTS.saturating_sub(self.peers.values().map(|peer| peer.clients.len()).sum());
         let Some(peer) = self.peers.get_mut(&pairing) else { return };
         peer.clients.apply(change, room, |client| {
+            // One at a link-local address could not be told without its interface.
             let is_one = !(client.address.is_loopback()
                 || client.address.is_unspecified()
                 || client.address.is_multicast()
-                || client.address.is_broadcast());
+                || client.address == IpAddr::V4(Ipv4Addr::BROADCAST)
+                || is_link_local(client.address));
             is_one
                 && addresses.contains(&client.virtual_address)
                 && self.clients.listens_at(client.virtual_address, client.port)
@@ -222,8 +227,8 @@ impl Peering {
     }
 
     fn tell_client(&mut self, client: &Client) {
-        let from = SocketAddrV4::new(client.virtual_address, client.port);
-        let to = SocketAddrV4::new(client.address, client.client_port);
+        let from = SocketAddr::new(client.virtual_address, client.port);
+        let to = SocketAddr::new(client.address, client.client_port);
         let socket = match self.clients.socket.take() {
             Some(socket) => Ok(socket),
             None => SegmentSocket::open(),
@@ -239,13 +244,13 @@ impl Peering {
     }
 }
 
-fn mastered(instances: &[Instance]) -> Vec<Ipv4Addr> {
+fn mastered(instances: &[Instance]) -> Vec<IpAddr> {
     let masters = instances.iter().filter(|instance| instance.machine.state() == VrrpState::Master);
     masters.flat_map(|instance| instance.config.addresses()).collect()
 }
 
 /// Asked before each segment: a node that did not run may have been replaced meanwhile.
-fn is_master_of(address: Ipv4Addr, instances: &mut [Instance], shell: &mut Shell) -> bool {
+fn is_master_of(address: IpAddr, instances: &mut [Instance], shell: &mut Shell) -> bool {
     let Some(instance) = instances.iter_mut().find(|i| i.held.contains(&address)) else { return false };
     let now = instance.wake(shell);
     let is_master = instance.machine.answers(now);
@@ -291,10 +296,10 @@ mod tests {
     #[test]
     fn a_client_is_one_of_a_listener_that_has_the_address() {
         let listen = |text: &str| -> Vec<SocketAddr> { vec![text.parse().unwrap()] };
-        let address = Ipv4Addr::new(10, 9, 0, 99);
+        let address = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 99));
         for (listener, port, expect) in [
             ("0.0.0.0:80", 80, true),
-            ("[::]:80", 80, true),
+            ("[::]:80", 80, false),
             ("10.9.0.99:80", 80, true),
             ("[::ffff:10.9.0.99]:80", 80, true),
             ("0.0.0.0:80", 81, false),
@@ -302,6 +307,15 @@ mod tests {
             ("[::1]:80", 80, false),
         ] {
             assert_eq!(listens_at(&listen(listener), address, port), expect, "{listener}");
+        }
+        let address = "2001:db8::99".parse().unwrap();
+        for (listener, expect) in [
+            ("[::]:80", true),
+            ("[2001:db8::99]:80", true),
+            ("[2001:db8::98]:80", false),
+            ("0.0.0.0:80", false),
+        ] {
+            assert_eq!(listens_at(&listen(listener), address, 80), expect, "{listener}");
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -37,20 +37,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(in super::super) enum Event {
     Accepted {
-        own: Ipv4Addr,
-        peer: Ipv4Addr,
+        own: IpAddr,
+        peer: IpAddr,
         stream: TcpStream,
     },
     /// Somebody who is no peer.
     Stranger,
     Dialled {
-        own: Ipv4Addr,
-        peer: Ipv4Addr,
+        own: IpAddr,
+        peer: IpAddr,
         result: Result<Box<Meeting>, Failure>,
     },
     Answered {
-        own: Ipv4Addr,
-        peer: Ipv4Addr,
+        own: IpAddr,
+        peer: IpAddr,
         result: Result<Box<Meeting>, Refusal>,
     },
     Message(Connection, Message),
@@ -91,15 +91,15 @@ impl Credentials {
 /// Where a connection begins and ends.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
-    pub(super) own: Ipv4Addr,
-    pub(super) peer: Ipv4Addr,
+    pub(super) own: IpAddr,
+    pub(super) peer: IpAddr,
     pub(super) interface: InterfaceName,
     pub(super) port: u16,
 }
 
-/// A socket that hears and reaches this interface only.
-fn socket(interface: &InterfaceName, address: SocketAddrV4) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+/// A socket that hears and reaches this interface only, so that a link-local address needs nothing beside it.
+fn socket(interface: &InterfaceName, address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind_device(Some(interface.as_str().as_bytes()))?;
     socket.bind(&address.into())?;
@@ -109,8 +109,8 @@ fn socket(interface: &InterfaceName, address: SocketAddrV4) -> io::Result<Socket
     Ok(socket)
 }
 
-pub(super) fn listen(own: Ipv4Addr, port: u16, interface: &InterfaceName) -> io::Result<TcpListener> {
-    let socket = socket(interface, SocketAddrV4::new(own, port))?;
+pub(super) fn listen(own: IpAddr, port: u16, interface: &InterfaceName) -> io::Result<TcpListener> {
+    let socket = socket(interface, SocketAddr::new(own, port))?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
@@ -120,20 +120,20 @@ pub(super) fn listen(own: Ipv4Addr, port: u16, interface: &InterfaceName) -> io:
 pub(super) struct Admitted {
     pub(super) peers: BTreeSet<Pairing>,
     /// Own addresses at which everybody may try.
-    pub(super) open: BTreeSet<Ipv4Addr>,
+    pub(super) open: BTreeSet<IpAddr>,
 }
 
 /// Until it is aborted.
 pub(super) async fn accept_all(
     listener: TcpListener,
-    own: Ipv4Addr,
+    own: IpAddr,
     admitted: watch::Receiver<Admitted>,
     events: mpsc::Sender<Event>,
 ) {
     loop {
         let event = match listener.accept().await {
-            Ok((stream, SocketAddr::V4(peer))) if admits(&admitted.borrow(), (own, *peer.ip())) => {
-                Event::Accepted { own, peer: *peer.ip(), stream }
+            Ok((stream, peer)) if admits(&admitted.borrow(), (own, peer.ip())) => {
+                Event::Accepted { own, peer: peer.ip(), stream }
             }
             Ok(_) => Event::Stranger,
             Err(error) => {
@@ -158,7 +158,7 @@ pub(super) async fn dial(
     patience: Duration,
 ) -> Result<Box<Meeting>, Failure> {
     let to = SocketAddr::from((route.peer, route.port));
-    let socket = socket(&route.interface, SocketAddrV4::new(route.own, 0)).map_err(|_| Failure::Local)?;
+    let socket = socket(&route.interface, SocketAddr::new(route.own, 0)).map_err(|_| Failure::Local)?;
     let socket = TcpSocket::from_std_stream(socket.into());
     let mut stream = match timeout(patience, socket.connect(to)).await {
         Err(_) => return Err(Failure::Unanswered),

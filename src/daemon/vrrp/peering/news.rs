@@ -9,6 +9,7 @@ use super::super::shell::Shell;
 use super::node::{LINK, Peering};
 use super::roster::{Pairing, shared};
 use super::words::{masters, state};
+use crate::net::Family;
 use crate::peer::{Connection, Message, Output, State};
 use crate::vrrp::PeerNews;
 
@@ -85,7 +86,7 @@ impl Peering {
         }
         match message {
             Message::Ask { id } => {
-                let alive = Message::Alive { id: *id, masters: masters(instances) };
+                let alive = Message::Alive { id: *id, masters: masters(instances, Family::of(pairing.0)) };
                 self.send(connection, alive);
             }
             Message::State(state) => {
@@ -137,8 +138,8 @@ impl Peering {
         }
     }
 
-    pub(super) fn say_drained(&mut self, vrid: u8) {
-        for (_, connection) in self.linked() {
+    pub(super) fn say_drained(&mut self, family: Family, vrid: u8) {
+        for (_, connection) in self.linked().into_iter().filter(|((own, _), _)| Family::of(*own) == family) {
             self.send(connection, Message::Drained { vrid });
         }
     }

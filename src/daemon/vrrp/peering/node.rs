@@ -1,7 +1,7 @@
 //! This node's side of all its links: listeners, one `Pair` per peer, and the connections that they have.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ pub(in super::super) struct Peering {
     admitted: watch::Sender<Admitted>,
     /// Places for those who are no peers yet.
     greetings: Arc<Semaphore>,
-    listeners: BTreeMap<Ipv4Addr, (InterfaceName, u16, AbortHandle)>,
+    listeners: BTreeMap<IpAddr, (InterfaceName, u16, AbortHandle)>,
     pub(super) peers: BTreeMap<Pairing, Peer>,
     pub(super) connections: BTreeMap<Connection, Wire>,
     last_connection: Connection,
@@ -259,8 +259,8 @@ impl Peering {
         for asked in std::mem::take(&mut shell.asked) {
             self.peers.iter_mut().filter(|((_, peer), _)| *peer == asked).for_each(|(_, p)| p.pair.ask());
         }
-        for vrid in std::mem::take(&mut shell.drained) {
-            self.say_drained(vrid);
+        for (family, vrid) in std::mem::take(&mut shell.drained) {
+            self.say_drained(family, vrid);
         }
         for peer in self.peers.values_mut() {
             if peer.pair.poll_timeout().is_some_and(|(at, _)| at <= now) {
@@ -371,7 +371,7 @@ impl Peering {
     fn listen(
         &mut self,
         port: Option<u16>,
-        places: &BTreeMap<Ipv4Addr, InterfaceName>,
+        places: &BTreeMap<IpAddr, InterfaceName>,
         shell: &mut Shell,
         now: Instant,
     ) {
@@ -401,7 +401,8 @@ impl Peering {
                 }
                 Err(error) => {
                     self.next_listen = now + LISTEN_AGAIN_AFTER;
-                    problems.push(format!("the link to the peers cannot listen at {own}:{port}: {error}"));
+                    let at = SocketAddr::new(*own, port);
+                    problems.push(format!("the link to the peers cannot listen at {at}: {error}"));
                 }
             }
         }

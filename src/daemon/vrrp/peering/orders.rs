@@ -16,6 +16,7 @@ use super::node::Peering;
 use super::roster::Pairing;
 use super::words::state;
 use crate::link::{FromVrrp, Ordered};
+use crate::net::Family;
 use crate::os::clock;
 use crate::peer::{Message, Order, Outcome, Refusal};
 
@@ -55,13 +56,13 @@ impl Peering {
         // Ends with the answer, or with the role.
         drop(tokio::spawn(converse(meeting, answer)));
         self.count("link_orders");
-        match self.judge(order, instances) {
+        match self.judge(order, Family::of(pairing.0), instances) {
             Ok(None) => drop(reply.send(Message::State(Box::new(state(instances, &self.about))))),
             Ok(Some(what)) => {
                 let orders = &mut self.orders;
                 orders.last = (orders.last + 1).max(clock::boottime_ns());
                 orders.waiting.insert(orders.last, reply);
-                shell.tell(FromVrrp::Ordered { number: orders.last, from: pairing.1.into(), what });
+                shell.tell(FromVrrp::Ordered { number: orders.last, from: pairing.1, what });
             }
             Err(text) => drop(reply.send(Message::Outcome(Outcome { done: false, text }))),
         }
@@ -78,7 +79,12 @@ impl Peering {
     }
 
     /// What PID 1 is to be asked for; `None`: nothing but a look.
-    fn judge(&mut self, order: Order, instances: &[Instance]) -> Result<Option<Ordered>, String> {
+    fn judge(
+        &mut self,
+        order: Order,
+        family: Family,
+        instances: &[Instance],
+    ) -> Result<Option<Ordered>, String> {
         if !self.takes_orders() {
             return Err("it takes no orders: `link: {drill: true}` is not in its configuration".to_owned());
         }
@@ -86,7 +92,8 @@ impl Peering {
             Order::Look => return Ok(None),
             Order::HandOver { vrid } => {
                 let mut instances = instances.iter().filter(|instance| !instance.leaving);
-                let instance = instances.find(|instance| instance.config.vrid.get() == vrid);
+                let id = |instance: &Instance| (instance.config.family(), instance.config.vrid.get());
+                let instance = instances.find(|instance| id(instance) == (family, vrid));
                 let instance =
                     instance.ok_or_else(|| format!("it has no virtual router with vrid {vrid}"))?;
                 Ordered::HandOver { instance: instance.config.name.clone() }

@@ -1,6 +1,6 @@
 //! What `status` shows of the links.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::node::{Peer, Peering};
@@ -25,7 +25,7 @@ impl Peering {
     }
 }
 
-fn one(address: Ipv4Addr, peer: &Peer, now: Instant) -> PeerReport {
+fn one(address: IpAddr, peer: &Peer, now: Instant) -> PeerReport {
     let (link, reason) = match peer.pair.standing(now) {
         Standing::Connecting => (PeerLinkState::Connecting, "it is being dialled".to_owned()),
         Standing::Linked { answers: true } => (PeerLinkState::Up, "it answers".to_owned()),
@@ -49,6 +49,7 @@ fn one(address: Ipv4Addr, peer: &Peer, now: Instant) -> PeerReport {
             .into_iter()
             .map(|router| PeerRouterReport {
                 vrid: router.vrid,
+                ipv6: router.ipv6,
                 state: router.state,
                 priority: router.priority,
                 ineligible: router.ineligible,

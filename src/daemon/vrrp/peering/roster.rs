@@ -1,7 +1,7 @@
 //! Whose links there are to be: every peer of every virtual router, from the address that the router speaks from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::super::instance::Instance;
 use crate::config::Transport;
@@ -11,7 +11,7 @@ use crate::net::InterfaceName;
 const MAX_PEERS: usize = 64;
 
 /// Own address and the peer's.
-pub(super) type Pairing = (Ipv4Addr, Ipv4Addr);
+pub(super) type Pairing = (IpAddr, IpAddr);
 
 /// By the interface that it goes over. In a multicast group those that were heard are the peers.
 pub(super) fn wanted(instances: &[Instance]) -> BTreeMap<Pairing, InterfaceName> {
@@ -28,7 +28,7 @@ pub(super) fn wanted(instances: &[Instance]) -> BTreeMap<Pairing, InterfaceName>
 }
 
 /// Where this node listens: its own addresses, and the interfaces that they are on.
-pub(super) fn places(instances: &[Instance]) -> BTreeMap<Ipv4Addr, InterfaceName> {
+pub(super) fn places(instances: &[Instance]) -> BTreeMap<IpAddr, InterfaceName> {
     let instances = instances.iter().filter(|instance| !instance.leaving);
     let places = instances.filter_map(|instance| Some(&instance.wire.as_ref()?.place));
     places.map(|place| (place.own, place.name.clone())).collect()
@@ -36,7 +36,7 @@ pub(super) fn places(instances: &[Instance]) -> BTreeMap<Ipv4Addr, InterfaceName
 
 /// Own addresses that speak to a group: backups do not advertise, so that a master hears of one from its greeting. With
 /// `drill` all of them, for whoever has the key.
-pub(super) fn open_to_all(instances: &[Instance], drill: bool) -> BTreeSet<Ipv4Addr> {
+pub(super) fn open_to_all(instances: &[Instance], drill: bool) -> BTreeSet<IpAddr> {
     let is_open = |instance: &&Instance| drill || instance.config.transport == Transport::Multicast;
     let open = instances.iter().filter(is_open);
     open.filter_map(|instance| Some(instance.wire.as_ref()?.place.own)).collect()
@@ -58,7 +58,7 @@ pub(super) fn welcome(instances: &mut [Instance], (own, peer): Pairing) -> Optio
     interface
 }
 
-fn peers(instance: &Instance) -> Vec<Ipv4Addr> {
+fn peers(instance: &Instance) -> Vec<IpAddr> {
     match instance.config.transport {
         Transport::Multicast => instance.heard.iter().copied().collect(),
         Transport::Unicast { .. } => instance.peers.clone(),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::instance::Instance;
 use crate::link::VrrpState;
-use crate::net::Priority;
+use crate::net::{Family, Priority};
 use crate::peer::{Router, State};
 
 /// States whose answers are awaited: one a second, and a few more when much changes.
@@ -28,6 +28,7 @@ fn router(instance: &Instance) -> Router {
     let (reason, _) = instance.machine.reason();
     Router {
         vrid: instance.config.vrid.get(),
+        ipv6: instance.config.family() == Family::V6,
         state: match state {
             VrrpState::Fault => "fault",
             VrrpState::Backup => "backup",
@@ -39,9 +40,10 @@ fn router(instance: &Instance) -> Router {
     }
 }
 
-/// The virtual routers that this node is master of.
-pub(super) fn masters(instances: &[Instance]) -> Vec<u8> {
-    let masters = instances.iter().filter(|instance| instance.machine.state() == VrrpState::Master);
+/// The virtual routers of a family that this node is master of.
+pub(super) fn masters(instances: &[Instance], family: Family) -> Vec<u8> {
+    let is_one = |i: &&Instance| i.machine.state() == VrrpState::Master && i.config.family() == family;
+    let masters = instances.iter().filter(is_one);
     masters.map(|instance| instance.config.vrid.get()).collect()
 }
 

@@ -1,7 +1,7 @@
 //! Clients of a master that falls silent while its kernel lives: they are told by the one that replaces it.
 
 use std::io::{ErrorKind, Read};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::link::{KeyFile, count, linked, report, start_with};
@@ -34,7 +34,7 @@ fn start(last: u8, priority: u8, key: &KeyFile) -> Node {
 
 /// Served by nobody but the kernel of the node.
 fn listen(node: &Node, port: u16) -> TcpListener {
-    node.namespace.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap())
+    node.namespace.enter(|| TcpListener::bind((IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)).unwrap())
 }
 
 fn connect(number: usize, port: u16) -> Vec<TcpStream> {

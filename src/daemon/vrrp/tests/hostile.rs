@@ -1,20 +1,20 @@
 //! Whatever else is on the link changes nothing but a counter.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::network::{Namespace, Node, VIP, answering, eventually, unicast, with_bridge};
 use crate::config::VrrpVersion;
 use crate::link::VrrpState;
-use crate::net::{Centiseconds, InterfaceName, Vrid};
+use crate::net::{Centiseconds, Family, InterfaceName, Vrid};
 use crate::os::netlink::Route;
-use crate::os::packet::ArpSocket;
+use crate::os::packet::NeighbourSocket;
 use crate::vrrp::{Advert, ChecksumForm, packet_v3};
 
-const NODE: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 11);
-const PEER: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 12);
-const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 13);
+const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 11));
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 12));
+const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 13));
 
 /// Sends from this namespace's own address with any TTL.
 fn sender(namespace: &Namespace, ttl: u32) -> Socket {
@@ -62,7 +62,7 @@ fn hostile_packets_are_dropped_and_counted_and_move_nothing() {
             ("drop_ip_header", &peer, 255, vec![0x31; 9000]),
         ] {
             let before = node.counter(counter);
-            let to = SocketAddrV4::new(NODE, 0).into();
+            let to = SocketAddr::new(NODE, 0).into();
             assert_eq!(sender(namespace, ttl).send_to(&bytes, &to).unwrap(), bytes.len());
             eventually(counter, || node.counter(counter) == before + 1);
         }
@@ -71,7 +71,7 @@ fn hostile_packets_are_dropped_and_counted_and_move_nothing() {
         let arp = peer.enter(|| {
             let eth0 = InterfaceName::try_from("eth0".to_owned()).unwrap();
             let link = Route::open().unwrap().links().unwrap().into_iter().find(|l| l.name == eth0).unwrap();
-            ArpSocket::open(link.index, &[]).unwrap()
+            NeighbourSocket::open(link.index, Family::V4, &[]).unwrap()
         });
         let mut frame = vec![0xff; 6];
         frame.extend([2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9]);

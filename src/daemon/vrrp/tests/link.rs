@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -18,9 +18,9 @@ use crate::os::packet;
 use crate::peer::{Ends, HELLO, Keys, Message, Secret, greet};
 
 const PORT: u16 = 9112;
-const A: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 11);
-const B: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 12);
-const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 13);
+const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 11));
+const B: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 12));
+const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 13));
 
 /// A key file, gone when dropped.
 pub(super) struct KeyFile(pub(super) PathBuf);
@@ -57,7 +57,7 @@ fn start(last: u8, instance: VrrpInstance, key: &Path) -> Node {
 
 pub(super) fn start_with(last: u8, mut config: Config, key: &Path) -> Node {
     let namespace = Namespace::new();
-    namespace.plug_in("eth0", Ipv4Addr::new(10, 50, 0, last));
+    namespace.plug_in("eth0", IpAddr::V4(Ipv4Addr::new(10, 50, 0, last)));
     config.link.key_file = Some(key.to_owned());
     let mut node = Node::unconfigured("", namespace, config);
     node.commit();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirEntry, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -71,8 +71,8 @@ impl Namespace {
     }
 
     /// A cable from `br0` to an interface of this name; called in the client's namespace.
-    pub(super) fn plug_in(&self, interface: &str, address: Ipv4Addr) {
-        let port = format!("port{}", address.octets()[3]);
+    pub(super) fn plug_in(&self, interface: &str, address: IpAddr) {
+        let port = format!("port{}", address.to_string().rsplit('.').next().unwrap());
         let path = self.path();
         // Of a namespace that is no more; the kernel takes its time.
         netns::output("ip", &["link", "del", &port]);
@@ -126,7 +126,7 @@ impl Node {
 
     pub(super) fn start_kind(kind: &str, last: u8, instance: VrrpInstance) -> Self {
         let namespace = Namespace::new();
-        namespace.plug_in("eth0", Ipv4Addr::new(10, 50, 0, last));
+        namespace.plug_in("eth0", IpAddr::V4(Ipv4Addr::new(10, 50, 0, last)));
         let mut node = Self::unconfigured(kind, namespace, config(vec![instance]));
         node.commit();
         node
@@ -333,7 +333,7 @@ pub(super) fn server() -> Server {
 
 /// Every node is listed, as in a file that all of them share.
 pub(super) fn unicast(priority: u8, nodes: &[u8]) -> VrrpInstance {
-    let host = |last: &u8| Host::Address(Ipv4Addr::new(10, 50, 0, *last).into());
+    let host = |last: &u8| Host::Address([10, 50, 0, *last].into());
     VrrpInstance {
         priority: Priority::try_from(i64::from(priority)).unwrap(),
         transport: Transport::Unicast { peers: nodes.iter().map(host).collect() },
