@@ -6,7 +6,7 @@ STACK = cd compose && $(COMPOSE)
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-.PHONY: help up down logs status image test e2e fmt lint bench bench-failover sabotage fuzz
+.PHONY: help up down logs status image test e2e fmt lint bench bench-failover soak sabotage fuzz
 
 up: ## build the image, start the stack, say what to try
 	@compose/preflight $(firstword $(COMPOSE))
@@ -56,6 +56,10 @@ bench: ## what proxying costs beside nginx and haproxy; ROWS=get1k QUICK=1: one 
 bench-failover: ## failover beside keepalived, as tutorials have it and tuned; ROWS=pause BENCH_ROUNDS=1: one row
 	@tests/prepare
 	cargo test --test compose -- --ignored --nocapture $(or $(ROWS),bench)
+
+soak: ## two pairs beside eight busy loops, one with a CPU quota: nobody may take over; SOAK_MINUTES=60
+	@tests/prepare
+	cargo test --test compose -- --ignored --nocapture soak
 
 sabotage: ## break one thing after the other; each must turn a test red
 	@tests/sabotage/run

@@ -11,6 +11,10 @@ impl Figures {
         self.0.push(value);
     }
 
+    pub(crate) fn join(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     pub(crate) fn milliseconds(&self) -> Vec<f64> {
         self.0.iter().map(|value| value.as_secs_f64() * 1e3).collect()
     }
@@ -19,6 +23,12 @@ impl Figures {
         let mut sorted = self.0.clone();
         sorted.sort();
         sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+}
+
+impl From<Duration> for Figures {
+    fn from(value: Duration) -> Self {
+        Self(vec![value])
     }
 }
 

@@ -60,6 +60,45 @@ pub(crate) struct Stack {
     /// The nodes' mounted configuration folder, ours to edit.
     pub(crate) config: PathBuf,
     pub(crate) client: Client,
+    project: Project,
+}
+
+/// What docker-compose has to know each time.
+struct Project {
+    options: Options,
+    name: String,
+    net: String,
+    port: u16,
+    vrid: u8,
+    config: PathBuf,
+    link: PathBuf,
+}
+
+impl Project {
+    fn compose(&self, arguments: &[&str]) -> Result<String, Trouble> {
+        let Self { options, name, net, port, vrid, config, link } = self;
+        let file = match options.kind {
+            Kind::Vipgate => "compose/compose.yaml",
+            Kind::Tutorial | Kind::Tuned => "tests/tutorial/compose.yaml",
+        };
+        let mut command = compose_command();
+        command
+            .args(["-p", name, "-f"])
+            .arg(top().join(file))
+            .args(arguments)
+            .env("COMPOSE_PROJECT_NAME", name)
+            .env("VIPGATE_NAME", name)
+            .env("VIPGATE_NET", net)
+            .env("VIPGATE_PORT", port.to_string())
+            .env("VIPGATE_VRID", vrid.to_string())
+            .env("VIPGATE_IMAGE", super::lab::IMAGE)
+            .env("VIPGATE_CONFIG", config)
+            .env("VIPGATE_LINK", link)
+            .env("VIPGATE_PREEMPT", options.preempt.to_string())
+            .env("TUTORIAL_IMAGE", super::lab::TUTORIAL_IMAGE)
+            .env("TUTORIAL_ENTRYPOINT", if options.kind == Kind::Tuned { "tuned" } else { "entrypoint" });
+        finish(&mut command)
+    }
 }
 
 impl Stack {
@@ -74,40 +113,31 @@ impl Stack {
         let key = format!("{:016x}", random()).repeat(4);
         fs::create_dir(&link).and_then(|()| fs::write(link.join("key"), key)).map_err(|e| e.to_string())?;
         let made = Made { name: &name, config: &config };
-        let file = match options.kind {
-            Kind::Vipgate => "compose/compose.yaml",
-            Kind::Tutorial | Kind::Tuned => "tests/tutorial/compose.yaml",
-        };
-        let compose = |arguments: &[&str]| {
-            let mut command = compose_command();
-            command
-                .args(["-p", &name, "-f"])
-                .arg(top().join(file))
-                .args(arguments)
-                .env("COMPOSE_PROJECT_NAME", &name)
-                .env("VIPGATE_NAME", &name)
-                .env("VIPGATE_NET", &net)
-                .env("VIPGATE_PORT", port.to_string())
-                .env("VIPGATE_VRID", vrid.to_string())
-                .env("VIPGATE_IMAGE", super::lab::IMAGE)
-                .env("VIPGATE_CONFIG", &config)
-                .env("VIPGATE_LINK", &link)
-                .env("VIPGATE_PREEMPT", options.preempt.to_string())
-                .env("TUTORIAL_IMAGE", super::lab::TUTORIAL_IMAGE)
-                .env("TUTORIAL_ENTRYPOINT", if options.kind == Kind::Tuned { "tuned" } else { "entrypoint" });
-            finish(&mut command)
+        let project = Project {
+            options,
+            name: name.clone(),
+            net: net.clone(),
+            port,
+            vrid,
+            config: config.clone(),
+            link,
         };
         // With preempt the backup first: the master's bridge port is then the newer one, which is where the tutorial
         // stack fails. Without, whoever is first keeps the VIP.
         let first = if options.preempt { Node::Backup } else { Node::Master };
-        compose(&["up", "-d", first.name()])?;
-        compose(&["up", "-d"])?;
+        project.compose(&["up", "-d", first.name()])?;
+        project.compose(&["up", "-d"])?;
         let id = run("docker", ["network", "inspect", "--format", "{{.Id}}", &format!("{name}_vipgate")])?;
         let bridge = format!("br-{}", id.get(..12).unwrap_or_default());
         let address: Ipv4Addr = format!("{net}.129.1").parse().map_err(|e| format!("{net}: {e}"))?;
         let client = Client::attach(&bridge, address, 16)?;
         std::mem::forget(made);
-        Ok(Self { kind: options.kind, name, vrid, port, net, config, client })
+        Ok(Self { kind: options.kind, name, vrid, port, net, config, client, project })
+    }
+
+    /// docker-compose for this stack.
+    pub(crate) fn compose(&self, arguments: &[&str]) -> Result<String, Trouble> {
+        self.project.compose(arguments)
     }
 
     pub(crate) fn container(&self, node: Node) -> String {

@@ -2,7 +2,7 @@
 //! ratios. Nothing is demanded. Each row of a run is also written to `target/bench-failover.jsonl`.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use super::roles::{agent, serving, signal, web_server};
 use crate::figures::Figures;
 use crate::lab::Lab;
 use crate::runner::{Finding, Verdict};
-use crate::shell::{Trouble, run};
+use crate::shell::{Trouble, run, until};
 use crate::stack::{Kind, Node, Options, Stack, top};
 
 /// Enough for what is noticed in milliseconds, and for its end.
@@ -21,6 +21,7 @@ const WATCHED: Duration = Duration::from_secs(2);
 /// An outage that lasts longer than this is said to.
 const WATCHED_AT_MOST: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
+const BOOTS: usize = 7;
 const STACKS: [Kind; 3] = [Kind::Vipgate, Kind::Tutorial, Kind::Tuned];
 
 /// What befalls the master.
@@ -93,6 +94,41 @@ pub(super) fn proxy_hangs(lab: &mut Lab) -> Verdict {
     row(lab, "proxy hangs", Blow::ProxyHangs)
 }
 
+/// From nothing: the later node's start until somebody answers at the address.
+pub(super) fn boot(lab: &mut Lab) -> Verdict {
+    each(lab, "boot", BOOTS, |stack| {
+        let column = Column { gaps: Figures::from(boot_once(stack)?), ..Column::default() };
+        Ok(column)
+    })
+}
+
+fn boot_once(stack: &Stack) -> Result<Duration, Trouble> {
+    let nodes = [Node::Master, Node::Backup].map(|node| stack.container(node));
+    run("docker", ["rm", "--force"].into_iter().chain(nodes.iter().map(String::as_str)))?;
+    // Of what there is already nothing is touched.
+    stack.compose(&["up", "--no-start"])?;
+    let answered = std::thread::scope(|scope| {
+        let starts = nodes.each_ref().map(|node| scope.spawn(move || run("docker", ["start", node])));
+        let answered = until(WATCHED_AT_MOST, Duration::ZERO, || {
+            stack.holder_within(LOOK)?;
+            Ok(SystemTime::now())
+        });
+        for start in starts {
+            start.join().map_err(|_| "docker start panicked".to_owned())??;
+        }
+        answered
+    })?;
+    let mut later = SystemTime::UNIX_EPOCH;
+    for node in &nodes {
+        let at = run("docker", ["inspect", "--format", "{{.State.StartedAt}}", node])?;
+        let seconds = run("date", ["-d", &at, "+%s.%N"])?;
+        let seconds: f64 = seconds.parse().map_err(|e| format!("{seconds}: {e}"))?;
+        later = later.max(SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds));
+    }
+    // Before the later one, if the earlier one is as quick as that.
+    Ok(answered.duration_since(later).unwrap_or_default())
+}
+
 /// What one stack showed in all rounds.
 #[derive(Default)]
 struct Column {
@@ -113,6 +149,14 @@ impl Column {
         self.failed += report.fresh.failed.total();
         self.cut += report.persistent.as_ref().map_or(0, |kept| kept.failed.total());
     }
+
+    fn join(&mut self, round: Self) {
+        self.gaps.join(round.gaps);
+        self.endless += round.endless;
+        self.refused += round.refused;
+        self.failed += round.failed;
+        self.cut += round.cut;
+    }
 }
 
 /// A line of the file.
@@ -130,9 +174,23 @@ struct Record<'a> {
 }
 
 fn row(lab: &mut Lab, name: &str, blow: Blow) -> Verdict {
+    each(lab, name, blow.rounds(), |stack| {
+        let mut column = Column::default();
+        column.add(&round(stack, blow)?);
+        Ok(column)
+    })
+}
+
+/// All stacks in turn, round by round.
+fn each(
+    lab: &mut Lab,
+    name: &str,
+    rounds: usize,
+    round: impl Fn(&Stack) -> Result<Column, Trouble>,
+) -> Verdict {
     let rounds = match std::env::var("BENCH_ROUNDS") {
         Ok(text) => text.parse().map_err(|e| format!("BENCH_ROUNDS={text}: {e}"))?,
-        Err(_) => blow.rounds(),
+        Err(_) => rounds,
     };
     let (mut tutorial, mut tuned) = (Lab::default(), Lab::default());
     let mut columns = STACKS.map(|_| Column::default());
@@ -143,7 +201,7 @@ fn row(lab: &mut Lab, name: &str, blow: Blow) -> Verdict {
                 Kind::Tutorial => &mut tutorial,
                 Kind::Tuned => &mut tuned,
             };
-            column.add(&round(lab.settled(Options { kind, preempt: true })?, blow)?);
+            column.join(round(lab.settled(Options { kind, preempt: true })?)?);
             if kind != Kind::Vipgate {
                 // After most faults its node does not come back for another round.
                 lab.tear_down();

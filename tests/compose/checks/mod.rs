@@ -9,6 +9,8 @@ mod hostile;
 mod limits;
 mod reload;
 mod roles;
+mod soak;
+mod told;
 
 use crate::lab::Lab;
 use crate::runner::{Check, On, Verdict};
@@ -26,6 +28,7 @@ pub(crate) fn all() -> Vec<Check> {
         pair("restart", faults::restart),
         pair("front end during faults", faults::front),
         pair("fresh clients while the master is paused", fence::fresh_clients),
+        pair("open connections while the master is paused", told::open_connections),
         pair("hostile packets", hostile::packets),
         pair("hostile requests", hostile::requests),
         pair("proxy killed", roles::killed),
@@ -44,6 +47,7 @@ pub(crate) fn all() -> Vec<Check> {
         Check { name: "make up says what is in its way", on: On::Engine(entry::preflight) },
         control("control: pause", faults::pause),
         control("control: fresh clients", fence::fresh_clients),
+        control("control: open connections while the master is paused", told::open_connections),
         control("control: front end during faults", faults::front),
         control("control: kill and start", faults::kill),
         control("control: stop and start", faults::stop),
@@ -58,6 +62,8 @@ pub(crate) fn all() -> Vec<Check> {
         row("bench proxy killed", bench::proxy_killed),
         row("bench proxy hangs", bench::proxy_hangs),
         row("bench stop", bench::stop),
+        row("bench boot", bench::boot),
+        row("soak", soak::soak),
     ]
 }
 
