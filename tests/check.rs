@@ -48,6 +48,26 @@ fn exit_code_and_words_say_whether_a_file_can_be_used() {
 }
 
 #[test]
+fn the_keys_of_adverts_are_looked_at() {
+    let virtual_router = "node: a\nvrrp: {web: {vrid: 51, virtual_addresses: [10.0.0.9], peers: [b], auth_hmac: {keys: [{id: \
+                          1, key_file: PATH}]}}}\n";
+    for (name, key, code, words) in [
+        ("good.key", Some("hex:".to_owned() + &"a5".repeat(32)), 0, "ok: 1 virtual router"),
+        ("short.key", Some("secret".to_owned()), 78, "short.key: the key has 6 bytes, and needs 32 to 64"),
+        ("absent.key", None, 78, "absent.key cannot be read: No such file"),
+    ] {
+        if let Some(key) = &key {
+            file(name, key);
+        }
+        let config = file(&format!("{name}.yaml"), &virtual_router.replace("PATH", name));
+        let output = vipgate(&["check", config.to_str().unwrap()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{name}\n{text}");
+        assert!(text.contains(words) && !text.contains("secret"), "{name}\n{text}");
+    }
+}
+
+#[test]
 fn without_a_file_the_environment_is_checked() {
     // Where somebody has a configuration, it is that one which is checked.
     if std::path::Path::new("/etc/vipgate/vipgate.yaml").exists() {

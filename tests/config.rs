@@ -101,6 +101,10 @@ vrrp:
     subnet: 172.20.0.0/16
     interface: eth0
     peers: [master, 172.20.128.3]
+    auth_hmac:
+      keys: [{id: 1, key_file: keys/old}, {id: 7, key_file: /keys/new}]
+      active_key: 7
+      mode: permissive
     track:
       - {interface: eth1}
       - {file: load, weight: -2, interval: 100ms}
@@ -188,6 +192,10 @@ servers:
             "virtual_addresses": ["172.20.128.4/32"], "subnet": "172.20.0.0/16", "interface": "eth0",
             "transport": {"unicast": {"peers": [{"name": "master"}, {"address": "172.20.128.3"}]}},
             "password": null,
+            "auth_hmac": {"keys": {
+                "keys": [{"id": 7, "file": "/keys/new"}, {"id": 1, "file": "/etc/vipgate/keys/old"}],
+                "anti_replay": "time", "time_window": 5, "mode": "permissive",
+            }},
             "track": [
                 {"what": {"interface": "eth1"}, "weight": 0},
                 {

@@ -14,14 +14,19 @@ mod cases;
 mod neighbours;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cases::{Random, each};
-use vipgate::config::VrrpVersion;
+use vipgate::config::{AntiReplay, AuthHmac, AuthHmacKeys, AuthMode, VrrpVersion};
 use vipgate::net::{Centiseconds, Family, Vrid};
 use vipgate::vrrp::arp::Frame;
 use vipgate::vrrp::ndp;
 use vipgate::vrrp::receive::{Datagram, Expectation, Received, Senders, check};
-use vipgate::vrrp::{Advert, ChecksumForm, Password, Refusal, packet_v2, packet_v3};
+use vipgate::vrrp::{
+    Advert, AuthKey, AuthKeys, Authenticator, Bound, ChecksumForm, Password, Refusal, TRAILER, packet_v2,
+    packet_v3, split,
+};
 
 const ITERATIONS: u64 = 20_000;
 
@@ -323,6 +328,54 @@ fn damage_is_refused_for_what_it_is() {
         let mut journey = Journey::draw(random);
         let refusal = damage(random, &mut journey);
         assert_eq!(journey.arrives(random), Err(refusal), "{journey:02x?}", journey = journey.payload);
+    });
+}
+
+#[test]
+fn a_signed_advert_arrives_once_and_a_damaged_one_never() {
+    let policy = AuthHmac::Keys(AuthHmacKeys {
+        keys: vec![],
+        anti_replay: AntiReplay::Time,
+        time_window: 5,
+        mode: AuthMode::Enforce,
+    });
+    let now = Instant::now();
+    each(ITERATIONS, move |random| {
+        let journey = Journey::draw(random);
+        let key: Vec<u8> = (0..random.between(32, 64)).map(|_| random.draw() as u8).collect();
+        let id = random.between(1, 255) as u8;
+        let wall = Duration::from_millis(random.draw() >> 24);
+        let node = || {
+            let mut node = Authenticator::new(policy.clone());
+            node.set_keys(Some(Arc::new(AuthKeys::new(AuthKey::try_new(id, &key).unwrap(), []))));
+            node
+        };
+        let (version, vrid) = (journey.advert.version, journey.advert.vrid);
+        let bound = Bound { source: journey.source, version, vrid };
+        let mut bytes = journey.payload.clone();
+        bytes.extend(node().sign(&journey.payload, &bound, wall).unwrap());
+        let take = |node: &mut Authenticator, bytes: &[u8]| {
+            let (advert, trailer) = split(bytes, version, journey.source);
+            node.check(advert, trailer, &bound, now, wall)
+        };
+        let mut receiver = node();
+        assert_eq!(take(&mut receiver, &bytes), Ok(true));
+        assert_eq!(take(&mut receiver, &bytes), Err(Refusal::AuthExtReplay));
+        for _ in 0..4 {
+            let mut damaged = bytes.clone();
+            if random.chance(80) {
+                let at = random.below(damaged.len());
+                damaged[at] ^= 1 << random.below(8);
+                let expect = CHECKSUM.contains(&at);
+                assert_eq!(take(&mut node(), &damaged).is_ok(), expect, "byte {at} of {}", damaged.len());
+            } else {
+                damaged.truncate(random.below(damaged.len()));
+                assert_eq!(take(&mut node(), &damaged), Err(Refusal::AuthExtMissing));
+            }
+        }
+        // A trailer behind nothing of worth is none.
+        let noise: Vec<u8> = (0..random.below(TRAILER * 2)).map(|_| random.draw() as u8).collect();
+        assert!(take(&mut node(), &noise).is_err());
     });
 }
 

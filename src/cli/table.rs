@@ -92,6 +92,9 @@ fn router(page: &mut Page, status: &Status, instance: &InstanceReport) {
     }
     page.row("    fence", &fence(&instance.fence));
     page.row("    handover", &handover(&instance.handover));
+    if instance.auth_hmac != "off" {
+        page.row("    signed", &instance.auth_hmac);
+    }
     counters(page, &instance.counters);
 }
 

@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::argv::Argv;
+use super::auth_hmac::AntiReplay;
 use super::email::EmailEntry;
 use super::field::{Field, Form, List, Map, Place, object};
 use super::model::{AccessLog, Balance, LogFormat, LogLevel, VrrpVersion};
@@ -12,9 +13,9 @@ use super::report::{Report, Reported};
 use super::track_values::{CheckAddress, Weight};
 use super::tree::{self, Value};
 use super::values::{
-    AuthenticationType, Authority, CheckType, FileName, FilePath, Folder, HeaderName, HeaderValue, HostPort,
-    Listen, Method, NodeName, Password, Peer, Profile, RetryReason, RoutePath, RouterName, ServerName,
-    Target, Time, TimeOrNone, UpstreamName, Whole, Workers,
+    AuthModeChoice, AuthenticationType, Authority, CheckType, FileName, FilePath, Folder, HeaderName,
+    HeaderValue, HostPort, Listen, Method, NodeName, Password, Peer, Profile, RetryReason, RoutePath,
+    RouterName, ServerName, Target, Time, TimeOrNone, UpstreamName, Whole, Workers,
 };
 use super::webhook::Webhooks;
 use crate::net::{Centiseconds, Cidr, InterfaceName, Priority, Vrid};
@@ -143,6 +144,10 @@ object! {
         peers: Option<List<Peer>>,
         /// Authentication of version 2.
         authentication: Option<AuthenticationEntry>,
+        /// Adverts that only a holder of a key can make, and nobody can repeat (keepalived's `auth_hmac`, 2.4.2 and
+        /// later). Left out: between unicast peers that have a link, and tell each other over it that they can, under
+        /// keys that are derived from the link's; not in a group, nor beside `authentication`.
+        auth_hmac: Option<AuthHmacEntry>,
         /// What the priority depends on. The priority that counts is the configured one with all weights that apply, at
         /// least 1 and at most 254; that of the owner, 255, never changes.
         track: List<TrackEntry> = "[]",
@@ -220,6 +225,40 @@ object! {
         r#type: AuthenticationType = "pass",
         /// The same on every node, 1 to 8 bytes.
         password: Password,
+    }
+}
+
+object! {
+    /// A trailer behind each advert, for both versions, under keys that are the same on every node. A keepalived before
+    /// 2.4.2 drops adverts that have one, and then takes the addresses.
+    AuthHmacEntry, "an auth_hmac" {
+        /// All keys that are accepted; for a change of keys add one on every node, then make it the active one on every
+        /// node, then remove the other one.
+        keys: List<AuthHmacKeyEntry> = "[]",
+        /// The key that signs, by its id. Left out: the first one.
+        active_key: Option<Whole<1, 255>>,
+        /// What keeps a recorded advert from being used again: time, which needs clocks that agree to within
+        /// `time_window`, or monotonic, which only asks that each advert be later than the one before it from the same
+        /// sender, so that a node that has just started can be deceived by old ones.
+        anti_replay: AntiReplay = "time",
+        /// How far a sender's clock may be from this node's, whole seconds. Left out: three advertisement intervals, and
+        /// at least 5s.
+        time_window: Option<Time<1_000, 300_000>>,
+        /// enforce: adverts without a trailer are dropped. permissive: they are taken; for the time in which only some
+        /// nodes sign. receive-only: they are taken, and this node sends none; for the time before that. A trailer that
+        /// is wrong is never taken. off: without keys, no trailers at all.
+        mode: AuthModeChoice = "enforce",
+    }
+}
+
+object! {
+    /// A key of `auth_hmac`.
+    AuthHmacKeyEntry, "a key" {
+        /// Its number, the same on every node.
+        id: Whole<1, 255>,
+        /// A file with `hex:` and hexadecimal digits, or with the key itself, as keepalived's `file:` has it; 32 to 64
+        /// bytes. It is read again when it changes.
+        key_file: FilePath,
     }
 }
 

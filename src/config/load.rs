@@ -103,7 +103,7 @@ fn read(
         .collect();
     let link = document.link.take().and_then(|e| link(e, &source.folder, environment, files, report));
     let linked = link.as_ref().is_ok_and(|link| has_key(link, environment, files));
-    let surroundings = Surroundings { folder: &source.folder, upstreams: &names, linked };
+    let surroundings = Surroundings { folder: &source.folder, upstreams: &names, linked, read: files };
     let node = node(document.node.take(), environment, report);
     let log = document.log.take().and_then(log);
     let workers = document.workers.take();

@@ -1,6 +1,7 @@
 //! Configuration: the document as written becomes a `Config` that cannot be wrong, or every problem it has.
 
 mod argv;
+mod auth_hmac;
 mod build;
 pub mod built_in;
 mod document;
@@ -23,6 +24,7 @@ mod units;
 mod values;
 mod webhook;
 
+pub use auth_hmac::{AntiReplay, AuthHmac, AuthHmacKey, AuthHmacKeys, AuthMode};
 pub use build::{KEY_VARIABLE, ReadFile};
 #[cfg(test)]
 pub(crate) use load::example;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::auth_hmac::AuthHmac;
 use super::track::{Track, TrackCheckKind, Tracked};
 use crate::gateway::Template;
 use crate::net::{Centiseconds, Cidr, Family, InterfaceName, Priority, Vrid, is_link_local};
@@ -198,6 +199,7 @@ pub struct VrrpInstance {
     pub transport: Transport,
     /// Version 2 only: authentication type 1 (PASS), 1-8 bytes.
     pub password: Option<String>,
+    pub auth_hmac: AuthHmac,
     pub track: Vec<Track>,
     /// How long the kernel keeps a virtual address that nobody renews: whole seconds, 1-60.
     pub lease: Duration,

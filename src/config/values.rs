@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use super::auth_hmac::{AntiReplay, AuthMode};
 use super::field::{Fault, Scalar, choice, text_schema, typed_schema};
 use super::model::{Host, LogFormat, LogLevel, VrrpVersion};
 use super::names::{self, host_name};
@@ -238,6 +239,21 @@ pub(super) enum AuthenticationType {
     Pass,
 }
 choice!(AuthenticationType { "pass" => Self::Pass });
+
+choice!(AntiReplay { "time" => Self::Time, "monotonic" => Self::Monotonic });
+
+/// keepalived's modes, and none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AuthModeChoice {
+    On(AuthMode),
+    Off,
+}
+choice!(AuthModeChoice {
+    "enforce" => Self::On(AuthMode::Enforce),
+    "permissive" => Self::On(AuthMode::Permissive),
+    "receive-only" => Self::On(AuthMode::ReceiveOnly),
+    "off" => Self::Off,
+});
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CheckType {

@@ -131,7 +131,8 @@ pub(super) mod tests {
                 let (state, why) = what.split_once(' ').map_or((what, None), |(s, why)| (s, Some(why)));
                 let vrid = if state == "other" { 7 } else { 51 };
                 let ineligible = why.map(str::to_owned);
-                let router = Router { vrid, ipv6: false, state: state.to_owned(), priority: 100, ineligible };
+                let router =
+                    Router { vrid, state: state.to_owned(), priority: 100, ineligible, ..Router::default() };
                 Ok(State { node: format!("n{last}"), routers: vec![router], ..State::default() })
             }
         };

@@ -254,6 +254,7 @@ pub(crate) mod tests {
                 socket_destroy: true,
             },
             handover: HandoverReport { relays: true, relays_to: None, lingers: false },
+            auth_hmac: "off".into(),
             counters: vec![("adverts_sent".into(), 120)],
         };
         Status {

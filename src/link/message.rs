@@ -384,6 +384,8 @@ pub struct InstanceReport {
     pub peers: Vec<String>,
     pub fence: FenceReport,
     pub handover: HandoverReport,
+    /// Whose adverts are signed, ready to be read.
+    pub auth_hmac: String,
     /// Name and count, for `status` and metrics: adverts sent and received, drops by reason, announcements ..
     pub counters: Vec<(String, u64)>,
 }

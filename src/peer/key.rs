@@ -6,6 +6,8 @@ use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use crate::vrrp::{AuthKey, AuthKeys};
+
 pub(super) type Signature = Hmac<Sha256>;
 /// Bytes of a signature.
 pub(super) const SIGNATURE: usize = 32;
@@ -17,6 +19,10 @@ const MAX_KEY: usize = 1024;
 /// The longest file in bytes: two keys and some white space.
 pub const MAX_KEY_FILE: usize = 4096;
 
+/// Purposes of the derivation.
+const ADVERTS: &[u8] = b"vipgate adverts";
+const ADVERTS_NUMBER: &[u8] = b"vipgate adverts key id";
+
 /// Never shown: neither `Debug` nor any message has a part of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Vec<u8>);
@@ -27,6 +33,17 @@ impl Key {
         let mut derived = [0; SIGNATURE];
         Hkdf::<Sha256>::new(Some(salt), &self.0).expand_multi_info(purpose, &mut derived).ok()?;
         Signature::new_from_slice(&derived).ok()
+    }
+
+    /// For adverts; and a number for it, which says nothing about the key and is the same on every node, whatever the
+    /// order of the keys there.
+    fn for_adverts(&self) -> Option<AuthKey> {
+        let (mut derived, mut number) = ([0; SIGNATURE], [0; 1]);
+        let derivation = Hkdf::<Sha256>::new(None, &self.0);
+        derivation.expand(ADVERTS, &mut derived).ok()?;
+        derivation.expand(ADVERTS_NUMBER, &mut number).ok()?;
+        let [number] = number;
+        AuthKey::try_new(number.max(1), &derived).ok()
     }
 }
 
@@ -69,6 +86,12 @@ impl Keys {
         [&self.first].into_iter().chain(&self.second)
     }
 
+    /// What adverts are signed with, by those who have a link.
+    pub fn for_adverts(&self) -> Option<AuthKeys> {
+        let others = self.second.iter().filter_map(Key::for_adverts);
+        self.first.for_adverts().map(|first| AuthKeys::new(first, others))
+    }
+
     pub fn accepts(&self, key: &Key) -> bool {
         self.accepted().any(|accepted| accepted == key)
     }
@@ -106,7 +129,13 @@ impl KeyFault {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::config::{AuthHmac, VrrpVersion};
+    use crate::net::Vrid;
+    use crate::vrrp::{Authenticator, Bound, split};
 
     pub(crate) fn keys(text: &str) -> Keys {
         let long = |word: &str| word.repeat(MIN_KEY);
@@ -146,6 +175,30 @@ pub(super) mod tests {
             let fault = Keys::parse(text.as_bytes()).unwrap_err();
             assert!(!format!("{fault} {fault:?} {}", KeyFault::REMEDY).contains("secret"), "{fault}");
         }
+    }
+
+    #[test]
+    fn adverts_have_a_key_of_their_own_that_every_node_finds() {
+        // Derived and summed with Python's hmac: the draft's advert, under the key of 32 times "a".
+        let advert = *b"\x31\x33\xc8\x01\x00\x64\x44\x02\xc0\x00\x02\x64";
+        let trailer = *b"\x01\x35\0\0\x68\0\0\0\x80\0\0\0\xa2\x15\xd5\xe4\x08\x87\x5d\xca\x32\x71\x0f\xcf\x95\xdb\x5d\x12";
+        let bound = Bound {
+            source: [198, 51, 100, 10].into(),
+            version: VrrpVersion::V3,
+            vrid: Vrid::try_from(51).unwrap(),
+        };
+        let wall = Duration::new(0x6800_0000, 500_000_000);
+        let node = |letters: &str| {
+            let mut node = Authenticator::new(AuthHmac::Linked);
+            node.set_keys(Some(Arc::new(keys(letters).for_adverts().unwrap())));
+            node
+        };
+        assert_eq!(node("a").sign(&advert, &bound, wall), Some(trailer));
+        let bytes = [advert.as_slice(), &trailer].concat();
+        let (advert, trailer) = split(&bytes, VrrpVersion::V3, bound.source);
+        let take = |letters| node(letters).check(advert, trailer, &bound, Instant::now(), wall);
+        assert_eq!((take("b a"), take("a b")), (Ok(true), Ok(true)), "whichever signs");
+        assert_eq!(take("b"), Err(crate::vrrp::Refusal::AuthExtUnknownKey));
     }
 
     #[test]

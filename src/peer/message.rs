@@ -93,6 +93,8 @@ pub struct State {
     pub late_ns: u64,
     /// The period of its CPU quota, in nanoseconds; 0: it has none.
     pub quota_ns: u64,
+    /// Every advert that it has signed up to this number is old; 0: it says nothing about that.
+    pub adverts_void: u64,
     pub routers: Vec<Router>,
 }
 
@@ -108,6 +110,10 @@ pub struct Router {
     pub priority: u8,
     /// Why it may not be master; `None`: it may.
     pub ineligible: Option<String>,
+    /// It reads the trailers of adverts that are signed with a key derived from the link's.
+    pub reads_hmac: bool,
+    /// Its own to the receiver of this have one.
+    pub signs_hmac: bool,
 }
 
 const ASK: u8 = 1;
@@ -327,12 +333,15 @@ mod tests {
             digest: "ab".repeat(32),
             late_ns: 1_500_000,
             quota_ns: 100_000_000,
+            adverts_void: u64::MAX,
             routers: vec![Router {
                 vrid: 51,
                 ipv6: true,
                 state: "fault".into(),
                 priority: 100,
                 ineligible: Some("the proxy is down".into()),
+                reads_hmac: true,
+                signs_hmac: true,
             }],
         };
         let table = [

@@ -7,6 +7,7 @@
 mod advert;
 mod announce;
 pub mod arp;
+mod auth_hmac;
 mod defence;
 mod detector;
 mod election;
@@ -31,6 +32,10 @@ pub mod timing;
 pub mod track;
 
 pub use advert::{Advert, ChecksumForm, ChecksumForms, Password};
+pub use auth_hmac::{
+    AuthKey, AuthKeyFault, AuthKeys, Authenticator, Bound, Form, SHOWN_FOR, Sequence, TRAILER, Trailer,
+    cover, split, uncover,
+};
 pub use detector::{PATIENCE_KEPT, PATIENCE_MAX, PeerNews};
 pub use handover::{FAREWELL, LINGER};
 pub use machine::Machine;

@@ -35,6 +35,18 @@ pub enum Refusal {
     AuthType,
     #[error("wrong password")]
     Password,
+    #[error("no auth_hmac trailer from somebody whose adverts have one")]
+    AuthExtMissing,
+    #[error("an auth_hmac trailer of an unknown type")]
+    AuthExtMalformed,
+    #[error("an auth_hmac trailer under a key that is not known here")]
+    AuthExtUnknownKey,
+    #[error("not signed with the key that its auth_hmac trailer names")]
+    AuthExtInvalidHmac,
+    #[error("its auth_hmac trailer is of another time: do the clocks agree?")]
+    AuthExtStale,
+    #[error("its auth_hmac trailer was seen before, or is older than one that was")]
+    AuthExtReplay,
     #[error("not ARP for IPv4 over Ethernet")]
     NotArp,
     #[error("ARP frame cut short")]
@@ -54,7 +66,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 30] = [
         Self::IpHeader,
         Self::Own,
         Self::Sender,
@@ -71,6 +83,12 @@ impl Refusal {
         Self::AddressList,
         Self::AuthType,
         Self::Password,
+        Self::AuthExtMissing,
+        Self::AuthExtMalformed,
+        Self::AuthExtUnknownKey,
+        Self::AuthExtInvalidHmac,
+        Self::AuthExtStale,
+        Self::AuthExtReplay,
         Self::NotArp,
         Self::ArpLength,
         Self::ArpOperation,
@@ -100,6 +118,12 @@ impl Refusal {
             Self::AddressList => "drop_address_list",
             Self::AuthType => "drop_auth_type",
             Self::Password => "drop_password",
+            Self::AuthExtMissing => "drop_auth_ext_missing",
+            Self::AuthExtMalformed => "drop_auth_ext_malformed",
+            Self::AuthExtUnknownKey => "drop_auth_ext_unknown_key",
+            Self::AuthExtInvalidHmac => "drop_auth_ext_invalid_hmac",
+            Self::AuthExtStale => "drop_auth_ext_stale",
+            Self::AuthExtReplay => "drop_auth_ext_replay",
             Self::NotArp => "drop_not_arp",
             Self::ArpLength => "drop_arp_length",
             Self::ArpOperation => "drop_arp_operation",

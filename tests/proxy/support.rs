@@ -261,6 +261,7 @@ pub(crate) fn vrrp(address: &str, interval_ms: u64) -> VrrpInstance {
         interface: None,
         transport: Transport::Multicast,
         password: None,
+        auth_hmac: AuthHmac::Linked,
         track: vec![],
         lease: Duration::from_secs(2),
         hooks: Hooks::default(),

@@ -1,6 +1,7 @@
 //! The document, read, becomes a `Config`: names are resolved, and what contradicts itself is reported. Values that
 //! could not be read are passed over here; they have been reported.
 
+mod auth_hmac;
 mod email;
 mod link;
 mod loops;

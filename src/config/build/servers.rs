@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::link::ReadFile;
 use crate::config::document::{
     ErrorPageEntry, FilesEntry, ProxyEntry, RespondEntry, RouteEntry, ServerEntry,
 };
@@ -27,6 +28,8 @@ pub(in crate::config) struct Surroundings<'a> {
     pub(in crate::config) upstreams: &'a BTreeSet<String>,
     /// The peers can be asked.
     pub(in crate::config) linked: bool,
+    /// `None`: files are not looked into.
+    pub(in crate::config) read: Option<&'a ReadFile<'a>>,
 }
 
 pub(in crate::config) fn servers(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::auth_hmac::auth_hmac;
 use super::servers::Surroundings;
 use super::track::tracks;
 use crate::config::argv::Argv;
@@ -51,6 +52,7 @@ fn instance(
     check_preemption(&entry, report);
     let interval = advert_interval(&entry, surroundings.linked, report);
     let password = password(&entry, report);
+    let auth_hmac = auth_hmac(&entry, interval.as_ref().ok(), surroundings, report);
     let track_at = entry.track.at;
     let track = entry.track.take().and_then(|entries| tracks(entries, track_at, surroundings, report));
     let transport = match entry.peers.take()? {
@@ -70,6 +72,7 @@ fn instance(
         interface: entry.interface.take()?,
         transport,
         password: password?,
+        auth_hmac: auth_hmac?,
         track: track?,
         lease: entry.lease.take()?.0,
         hooks: Hooks {

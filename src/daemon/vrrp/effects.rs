@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use super::authentication::Seal;
 use super::instance::Instance;
 use super::shell::Shell;
 use crate::config::{Transport, VrrpVersion};
@@ -29,6 +30,7 @@ impl Instance {
             for gap in shell.gaps_after(&mut self.told_gap) {
                 was_out = true;
                 self.count("gap");
+                self.authenticator.handle_gap();
                 self.machine.handle_gap(gap, Instant::now());
             }
             if was_out && self.machine.state() != VrrpState::Master && claims_mastership(&output) {
@@ -44,7 +46,7 @@ impl Instance {
         match output {
             Output::SendAdvert(advert) => {
                 self.narrow_gate(now);
-                self.send_advert(&advert);
+                self.send_advert(&advert, now);
             }
             Output::Hold { addresses, lease } => {
                 self.raise_gate(now);
@@ -107,7 +109,7 @@ impl Instance {
         }
     }
 
-    fn send_advert(&mut self, advert: &Advert) {
+    fn send_advert(&mut self, advert: &Advert, now: Instant) {
         let Some(wire) = &self.wire else { return self.count("advert_send_error") };
         let own = wire.place.own;
         let group = [packet_v3::group(self.config.family())];
@@ -116,6 +118,7 @@ impl Instance {
             Transport::Unicast { .. } => &self.peers,
         };
         let mut failed = false;
+        let mut seal = Seal::new(&mut self.authenticator, own, advert, now);
         for destination in destinations {
             let bytes = match (advert.version, &self.config.transport) {
                 (VrrpVersion::V2, _) => packet_v2::emit(advert, self.password.as_ref()),
@@ -126,9 +129,11 @@ impl Instance {
                     packet_v3::emit(advert, self.forms.for_peer(*destination), own, *destination)
                 }
             };
-            if let Err(error) = wire.send_advert(*destination, &bytes) {
-                debug!(instance = self.config.name, "no advert to {destination}: {error}");
-                failed = true;
+            for bytes in seal.forms(*destination, bytes) {
+                if let Err(error) = wire.send_advert(*destination, &bytes) {
+                    debug!(instance = self.config.name, "no advert to {destination}: {error}");
+                    failed = true;
+                }
             }
         }
         if failed {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::authentication;
 use super::fence;
 use super::gate::Gatekeeper;
 use super::kernel::for_good;
@@ -21,7 +22,7 @@ use crate::net::Priority;
 use crate::os::raw::Packet;
 use crate::os::{nft, raw};
 use crate::vrrp::receive::{self, Datagram, Expectation, Senders};
-use crate::vrrp::{ChecksumForms, Machine, Password, Settings};
+use crate::vrrp::{Authenticator, ChecksumForms, Machine, Password, Refusal, Settings};
 
 /// Of each socket: what is beyond waits for the next turn, so that a flood leaves time for the timers.
 pub(super) const PACKETS_PER_TURN: usize = 64;
@@ -62,6 +63,9 @@ pub(super) struct Instance {
     pub(super) hold_problem: Option<(String, Instant)>,
     pub(super) forms: ChecksumForms,
     pub(super) password: Option<Password>,
+    pub(super) authenticator: Authenticator,
+    /// The last advert that it refused, until somebody is told.
+    pub(super) unauthentic: Option<(IpAddr, Refusal)>,
     expectation: Expectation,
     /// Whose adverts were accepted from the group.
     pub(super) heard: BTreeSet<IpAddr>,
@@ -99,6 +103,7 @@ impl Instance {
             told_gap: shell.last_gap(),
             machine: Machine::new(Settings::new(&config, shell.drain_timeout), now),
             expectation: expectation(&config, None, None, &[]),
+            authenticator: Authenticator::new(authentication::policy(&config)),
             priority: config.priority,
             grouped: false,
             ready_since: None,
@@ -114,6 +119,7 @@ impl Instance {
             hold_problem: None,
             forms: ChecksumForms::default(),
             password: None,
+            unauthentic: None,
             heard: BTreeSet::new(),
             neighbourhood: Neighbourhood::default(),
             relays: false,
@@ -240,6 +246,7 @@ impl Instance {
         }
         self.look_for_peers(shell, now);
         self.say_who_is_absent(shell, now);
+        self.say_who_is_unauthentic(shell, now);
         self.keep_gate(now);
     }
 
@@ -284,6 +291,7 @@ impl Instance {
     pub(super) fn wake(&mut self, shell: &mut Shell) -> Instant {
         for gap in shell.gaps_after(&mut self.told_gap) {
             self.count("gap");
+            self.authenticator.handle_gap();
             self.machine.handle_gap(gap, Instant::now());
             self.settle(shell);
         }
@@ -370,7 +378,10 @@ impl Instance {
             return;
         }
         let source = datagram.source;
-        let received = match receive::check(&datagram, &self.expectation) {
+        let (payload, trailer) = self.take_trailer(&datagram);
+        let datagram = Datagram { payload: &payload, ..datagram };
+        let checked = receive::check(&datagram, &self.expectation);
+        let received = match checked.and_then(|passed| self.authenticate(passed, &datagram, trailer)) {
             Ok(passed) => passed,
             Err(refusal) => return self.count(refusal.counter()),
         };
@@ -435,6 +446,7 @@ impl Instance {
     }
 
     fn expect(&mut self) {
+        self.authenticator.configure(authentication::policy(&self.config));
         self.password = self.config.password.as_deref().and_then(Password::try_new);
         let own = self.wire.as_ref().map(|wire| wire.place.own);
         self.expectation = expectation(&self.config, self.password.clone(), own, &self.peers);

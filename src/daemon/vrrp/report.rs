@@ -51,6 +51,7 @@ fn one(instance: &Instance, shell: &Shell, resolver: &Resolver, tracker: &Tracke
             relays_to: instance.machine.relays_to(),
             lingers: instance.machine.is_lingering(),
         },
+        auth_hmac: instance.authenticator.describe(Instant::now()),
         counters: instance.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
     }
 }

@@ -428,7 +428,7 @@ impl Role {
             let standing = self.tracker.standing(&instance.config, &self.shell.survey);
             self.shell.warnings.set(&instance.config.name, "track", standing.problem, now);
             instance.set_priority(standing.priority, &mut self.shell, now);
-            own.push(eligible.clone().and(standing.fault));
+            own.push(eligible.clone().and(standing.fault).and(instance.has_keys()));
         }
         let eligible = groups::with_others(&self.groups, &self.instances, own);
         for (instance, eligible) in self.instances.iter_mut().zip(eligible) {

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::auth_hmac::FoundFiles;
 use super::clients::Look;
 use super::keys::Found;
 use super::roster::Pairing;
@@ -59,6 +60,8 @@ pub(in super::super) enum Event {
     Ended(Connection, Result<(), Refusal>),
     /// Of this node's own.
     Keys(Found),
+    /// Of `auth_hmac`.
+    KeyFiles(FoundFiles),
     Quota(Option<Duration>),
     /// At the connections of clients.
     Looked(Look),

@@ -1,6 +1,7 @@
 //! The link to the peers: sockets, keys and tasks around `crate::peer`. What comes over it reaches the virtual routers
 //! from the event loop of the role, in its turn; nothing here waits for a peer.
 
+mod auth_hmac;
 mod clients;
 mod connection;
 mod keys;

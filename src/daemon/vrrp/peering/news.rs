@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::super::instance::Instance;
 use super::super::shell::Shell;
+use super::auth_hmac;
 use super::node::{LINK, Peering};
 use super::roster::{Pairing, shared};
 use super::words::{masters, state};
@@ -45,11 +46,15 @@ impl Peering {
                     peer.clients.clear();
                     peer.knows_clients = false;
                 }
-                self.send_state(pairing, connection, Instant::now());
+                self.send_state(pairing, connection, instances, Instant::now());
             }
-            Output::Restarted => tell(pairing, PeerNews::Restarted, instances, shell),
+            Output::Restarted => {
+                auth_hmac::restarted(pairing, instances);
+                tell(pairing, PeerNews::Restarted, instances, shell);
+            }
             Output::Unlinked => {
                 info!("the link to {peer} has ended");
+                auth_hmac::unlinked(pairing, instances);
                 tell(pairing, PeerNews::Askable(false), instances, shell);
             }
             Output::Alive { masters } => {
@@ -81,6 +86,11 @@ impl Peering {
     ) {
         let Some(pairing) = self.connections.get(&connection).map(|wire| wire.with) else { return };
         let Some(peer) = self.peers.get_mut(&pairing) else { return };
+        if let Message::Farewell(why) = message
+            && peer.pair.connection() == Some(connection)
+        {
+            auth_hmac::part(pairing, *why, instances);
+        }
         if !peer.pair.handle_message(connection, message, now) {
             return;
         }
@@ -95,6 +105,7 @@ impl Peering {
                     && state.digest != self.about.digest;
                 peer.drifts_since = other.then(|| peer.drifts_since.unwrap_or(now));
                 peer.state = Some((**state).clone());
+                auth_hmac::hear(pairing, state, instances);
                 tell(pairing, PeerNews::Late(Duration::from_nanos(state.late_ns)), instances, shell);
                 tell(pairing, PeerNews::Quota(Duration::from_nanos(state.quota_ns)), instances, shell);
                 let bounds = shared(instances, pairing)
@@ -104,6 +115,9 @@ impl Peering {
             }
             Message::Patience { id, bounds } => {
                 let Some(asked) = peer.sent.answered(*id) else { return };
+                if let Some(state) = &peer.state {
+                    auth_hmac::believe(pairing, state, asked, instances);
+                }
                 for instance in shared(instances, pairing) {
                     let vrid = instance.config.vrid.get();
                     if let Some((_, bound)) = bounds.iter().find(|(of, _)| *of == vrid) {
@@ -126,7 +140,7 @@ impl Peering {
     }
 
     /// To everybody, when something has changed, or a while after it was last said.
-    pub(super) fn say_state(&mut self, instances: &[Instance], now: Instant) {
+    pub(super) fn say_state(&mut self, instances: &mut [Instance], now: Instant) {
         let state = state(instances, &self.about);
         if state == self.said && now < self.next_state {
             return;
@@ -134,7 +148,7 @@ impl Peering {
         self.said = state;
         self.next_state = now + STATE_EVERY;
         for (pairing, connection) in self.linked() {
-            self.send_state(pairing, connection, now);
+            self.send_state(pairing, connection, instances, now);
         }
     }
 
@@ -148,9 +162,16 @@ impl Peering {
         self.peers.iter().filter_map(|(pairing, p)| Some((*pairing, p.pair.connection()?))).collect()
     }
 
-    fn send_state(&mut self, pairing: Pairing, connection: Connection, now: Instant) {
+    fn send_state(
+        &mut self,
+        pairing: Pairing,
+        connection: Connection,
+        instances: &mut [Instance],
+        now: Instant,
+    ) {
         let Some(peer) = self.peers.get_mut(&pairing) else { return };
-        let state = State { id: peer.sent.number(now), ..self.said.clone() };
+        let mut state = State { id: peer.sent.number(now), ..self.said.clone() };
+        auth_hmac::say(pairing, &mut state, instances, now);
         self.send(connection, Message::State(Box::new(state)));
     }
 

@@ -13,6 +13,7 @@ use tracing::{debug, info};
 use super::super::instance::Instance;
 use super::super::lateness::Lateness;
 use super::super::shell::Shell;
+use super::auth_hmac::AdvertKeys;
 use super::clients::Clients;
 use super::connection::{self, Admitted, Credentials, Event, Meeting, Route};
 use super::keys::{Found, KeySource};
@@ -46,6 +47,7 @@ pub(super) const LINK: &str = "link";
 pub(in super::super) struct Peering {
     pub(super) settings: Option<PeerLink>,
     pub(super) source: KeySource,
+    pub(super) advert_keys: AdvertKeys,
     node: Node,
     pub(super) events: mpsc::Sender<Event>,
     admitted: watch::Sender<Admitted>,
@@ -117,6 +119,7 @@ impl Peering {
         let peering = Self {
             settings: None,
             source: KeySource::default(),
+            advert_keys: AdvertKeys::default(),
             node: random::bytes()?,
             events,
             admitted,
@@ -184,6 +187,7 @@ impl Peering {
             Event::Stranger => self.count(Refusal::Sender.counter()),
             Event::Unknown => self.count("link_unknown"),
             Event::Keys(found) => self.take_keys(found, shell, now),
+            Event::KeyFiles(found) => self.take_key_files(found, instances, shell, now),
             Event::Quota(period) => self.lateness.set_quota(period, now),
             Event::Accepted { own, peer, stream } => self.greet_back((own, peer), stream),
             Event::Answered { own, peer, result } => {
@@ -238,6 +242,7 @@ impl Peering {
         if self.next_keys <= now {
             self.next_keys = now + LOOK_AT_KEYS_EVERY;
             self.look_at_keys(shell, now);
+            self.look_at_key_files(instances);
         }
         if self.lateness.quota_is_due(now) {
             let events = self.events.clone();
@@ -250,6 +255,7 @@ impl Peering {
         if self.next_look <= now {
             self.next_look = now + LOOK_EVERY;
             self.assign(instances, shell, now);
+            self.hand_out_link_keys(instances);
             self.about.late = self.lateness.worst();
             self.about.quota = self.lateness.quota();
             self.say_state(instances, now);
@@ -320,6 +326,7 @@ impl Peering {
             (None, Some(_)) => info!("the link to the peers is on"),
             (Some(_), Some(_)) => info!("the keys of the link to the peers have changed"),
         }
+        self.advert_keys.derive(keys.as_ref());
         let is_void =
             |wire: &Wire| !keys.as_ref().is_some_and(|k| wire.keys.iter().all(|key| k.accepts(key)));
         let void: Vec<Pairing> =

@@ -10,7 +10,7 @@ use crate::peer::{Router, State};
 /// States whose answers are awaited: one a second, and a few more when much changes.
 const STATES_UNANSWERED: usize = 16;
 
-/// This node's own word, without its number.
+/// This node's own word, without its number, and what is said to each peer for itself.
 pub(super) fn state(instances: &[Instance], about: &About) -> State {
     State {
         id: 0,
@@ -19,6 +19,7 @@ pub(super) fn state(instances: &[Instance], about: &About) -> State {
         digest: about.digest.clone(),
         late_ns: nanos(about.late),
         quota_ns: nanos(about.quota),
+        adverts_void: 0,
         routers: instances.iter().filter(|instance| !instance.leaving).map(router).collect(),
     }
 }
@@ -37,6 +38,8 @@ fn router(instance: &Instance) -> Router {
         .to_owned(),
         priority: Priority::get(instance.machine.settings().priority),
         ineligible: (state == VrrpState::Fault).then(|| reason.to_owned()),
+        reads_hmac: instance.authenticator.reads_for_peers(),
+        signs_hmac: false,
     }
 }
 

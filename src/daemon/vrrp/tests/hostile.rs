@@ -17,7 +17,7 @@ const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 12));
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 13));
 
 /// Sends from this namespace's own address with any TTL.
-fn sender(namespace: &Namespace, ttl: u32) -> Socket {
+pub(super) fn sender(namespace: &Namespace, ttl: u32) -> Socket {
     namespace.enter(|| {
         let socket = Socket::new_raw(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).unwrap();
         socket.set_ttl_v4(ttl).unwrap();

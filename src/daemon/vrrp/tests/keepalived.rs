@@ -8,7 +8,7 @@ use crate::config::{Transport, VrrpInstance, VrrpVersion};
 use crate::link::VrrpState;
 use crate::net::Centiseconds;
 
-struct Keepalived {
+pub(super) struct Keepalived {
     process: Child,
     namespace: Namespace,
     directory: std::path::PathBuf,
@@ -16,7 +16,7 @@ struct Keepalived {
 
 impl Keepalived {
     /// 10.50.0.12 with priority 150.
-    fn start(what: &str, lines: &str) -> Self {
+    pub(super) fn start(what: &str, lines: &str) -> Self {
         let namespace = Namespace::new();
         namespace.plug_in("eth0", [10, 50, 0, 12].into());
         let directory =
@@ -41,11 +41,11 @@ impl Keepalived {
         Self { process, namespace, directory }
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap()
     }
 
-    fn holds_the_address(&self) -> bool {
+    pub(super) fn holds_the_address(&self) -> bool {
         !self.namespace.run(&["ip", "addr", "show", "to", VIP]).is_empty()
     }
 }

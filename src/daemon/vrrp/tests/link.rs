@@ -33,7 +33,7 @@ impl KeyFile {
     }
 
     /// One key for each letter.
-    fn write(&self, letters: &str) {
+    pub(super) fn write(&self, letters: &str) {
         let keys: Vec<String> = letters.chars().map(|letter| letter.to_string().repeat(64)).collect();
         let other = self.0.with_extension("new");
         fs::write(&other, keys.join("\n")).unwrap();

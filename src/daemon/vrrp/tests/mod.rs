@@ -1,6 +1,7 @@
 //! Vrrp roles as processes of their own, each in a network namespace, on one bridge, with the test in PID 1's place.
 //! What they do is read from the kernel by foreign tools.
 
+mod auth_hmac;
 mod clients;
 mod failover;
 mod fencing;
@@ -15,7 +16,7 @@ mod tracking;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::config::{Hooks, Transport, VrrpInstance, VrrpVersion};
+use crate::config::{AuthHmac, Hooks, Transport, VrrpInstance, VrrpVersion};
 use crate::net::{Centiseconds, Priority, Vrid};
 
 pub(super) fn instance(address: &str) -> VrrpInstance {
@@ -32,6 +33,7 @@ pub(super) fn instance(address: &str) -> VrrpInstance {
         interface: None,
         transport: Transport::Multicast,
         password: None,
+        auth_hmac: AuthHmac::Linked,
         track: vec![],
         lease: Duration::from_secs(1),
         hooks: Hooks::default(),
