@@ -69,7 +69,8 @@ pub(crate) fn tried_again() -> Outcome {
     assert_eq!(states, expect.map(|(status, state)| (status, state.to_owned())));
     node.until_status("the counts", |status| {
         let failed = count(status.clone(), "webhook_tries_failed");
-        (count(status, "webhooks_delivered") == 2 && failed == 6).then_some(())
+        let given_up = count(status.clone(), "webhooks_given_up");
+        (count(status, "webhooks_delivered") == 2 && failed == 6 && given_up == 2).then_some(())
     });
     let history = node.until_status("a history", |status| Some(status.history));
     let failures: Vec<_> =

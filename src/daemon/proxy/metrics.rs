@@ -11,13 +11,20 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::counters::{Count, DURATIONS, Sums};
 use crate::link::control::{RoleState, Status};
-use crate::link::{InstanceReport, UpstreamReport, VrrpState};
+use crate::link::{InstanceReport, PeerLinkState, UpstreamReport, VrrpState};
 
 /// Of `render`'s text.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const STATES: [VrrpState; 3] = [VrrpState::Fault, VrrpState::Backup, VrrpState::Master];
+
+const LINKS: [(PeerLinkState, &str); 4] = [
+    (PeerLinkState::Connecting, "connecting"),
+    (PeerLinkState::Up, "up"),
+    (PeerLinkState::Frozen, "frozen"),
+    (PeerLinkState::Down, "down"),
+];
 
 /// The labels of what there is one of.
 const ALONE: [(&str, &str); 0] = [];
@@ -53,7 +60,9 @@ impl Collector for Measured {
         let Some(node) = &self.node else { return Ok(()) };
         self::node(node, &mut page)?;
         self::config(node, &mut page)?;
-        routers(node, &mut page)
+        routers(node, &mut page)?;
+        link(node, &mut page)?;
+        notifications(node, &mut page)
     }
 }
 
@@ -164,6 +173,35 @@ fn routers(node: &Status, page: &mut Page<'_>) -> fmt::Result {
     page.counters("vrrp_events", "What a virtual router has counted", events)
 }
 
+fn link(node: &Status, page: &mut Page<'_>) -> fmt::Result {
+    let reports = || node.vrrp.iter().flat_map(|role| &role.report).map(|(_, report)| &report.link);
+    page.gauges(
+        "link_on",
+        "Whether this node has a key for the link to its peers",
+        reports().map(|link| (ALONE, u64::from(link.off.is_none() && link.port.is_some()))),
+    )?;
+    let peers = || reports().flat_map(|link| &link.peers);
+    let states = peers().flat_map(|peer| {
+        LINKS.map(|(state, name)| {
+            let label = [("peer", peer.address.to_string()), ("state", name.to_owned())];
+            (label, u64::from(peer.link == state))
+        })
+    });
+    page.gauges("link_state", "1 for the state that the link to a peer is in", states)?;
+    let events = reports().flat_map(|link| &link.counters);
+    let events = events.map(|(event, n)| ([("event", event.clone())], *n));
+    page.counters("link_events", "What has happened on the links to the peers", events)
+}
+
+fn notifications(node: &Status, page: &mut Page<'_>) -> fmt::Result {
+    let reports = || node.runner.iter().flat_map(|role| &role.report).map(|(_, report)| report);
+    let waiting = reports().map(|report| (ALONE, report.waiting as u64));
+    page.gauges("notifications_waiting", "Programs not run and messages not delivered yet", waiting)?;
+    let events = reports().flat_map(|report| &report.counters);
+    let events = events.map(|(event, n)| ([("event", event.clone())], *n));
+    page.counters("notification_events", "What has become of notifications", events)
+}
+
 /// What the library wants to hear for each kind of metric.
 struct Page<'a> {
     encoder: DescriptorEncoder<'a>,
@@ -226,8 +264,8 @@ impl Page<'_> {
 mod tests {
     use super::*;
     use crate::daemon::proxy::counters::Vitals;
-    use crate::link::UpstreamServerReport;
-    use crate::link::control::tests::status;
+    use crate::link::control::tests::{role, status};
+    use crate::link::{LinkReport, PeerReport, RunnerReport, UpstreamServerReport};
     use std::time::Duration;
 
     #[test]
@@ -244,11 +282,34 @@ mod tests {
         kept.failed();
         let server =
             UpstreamServerReport { address: "app:80".into(), up: false, reason: "said \"no\"".into() };
+        let mut node = status(VrrpState::Master);
+        let (_, vrrp) = node.vrrp.as_mut().unwrap().report.as_mut().unwrap();
+        vrrp.link = LinkReport {
+            port: Some(9112),
+            peers: vec![PeerReport {
+                address: "172.20.128.3".parse().unwrap(),
+                link: PeerLinkState::Frozen,
+                reason: String::new(),
+                node: "two".into(),
+                version: String::new(),
+                other_config: false,
+                late: Duration::ZERO,
+                clients: 0,
+                routers: vec![],
+            }],
+            counters: vec![("link_drop_key".into(), 3), ("link_up".into(), 2)],
+            ..LinkReport::default()
+        };
+        node.runner = Some(role(RunnerReport {
+            waiting: 4,
+            counters: vec![("webhooks_delivered".into(), 6)],
+            warnings: vec![],
+        }));
         let measured = Measured {
             workers: 2,
             sums: Sums::of([&a, &b].into_iter()),
             upstreams: vec![UpstreamReport { name: "app".into(), servers: vec![server] }],
-            node: Some(Box::new(status(VrrpState::Master))),
+            node: Some(Box::new(node)),
         };
         let text = render(measured).unwrap();
         for line in [
@@ -271,6 +332,13 @@ mod tests {
             "vipgate_vrrp_state{router=\"web\",state=\"master\"} 1",
             "vipgate_vrrp_state{router=\"web\",state=\"backup\"} 0",
             "vipgate_vrrp_events_total{router=\"web\",event=\"adverts_sent\"} 120",
+            "vipgate_link_on 1",
+            "vipgate_link_state{peer=\"172.20.128.3\",state=\"frozen\"} 1",
+            "vipgate_link_state{peer=\"172.20.128.3\",state=\"up\"} 0",
+            "vipgate_link_events_total{event=\"link_drop_key\"} 3",
+            "vipgate_link_events_total{event=\"link_up\"} 2",
+            "vipgate_notifications_waiting 4",
+            "vipgate_notification_events_total{event=\"webhooks_delivered\"} 6",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }

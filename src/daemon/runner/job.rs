@@ -45,6 +45,15 @@ pub(super) enum Job {
 }
 
 impl Job {
+    /// Under this name it is counted once it is not tried again.
+    pub(super) fn given_up(&self) -> &'static str {
+        match self {
+            Self::Hook { .. } => "hooks_given_up",
+            Self::Post { .. } => "webhooks_given_up",
+            Self::Mail { .. } => "mails_given_up",
+        }
+    }
+
     /// What the log calls it.
     pub(super) fn label(&self) -> &str {
         match self {

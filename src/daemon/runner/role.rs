@@ -295,6 +295,7 @@ impl Role {
 
     fn fail(&mut self, failure: Option<Failure<Job>>) {
         let Some(Failure { item, reason, tries }) = failure else { return };
+        self.count(item.given_up());
         let tries = if tries > 1 { format!(" after {tries} tries") } else { String::new() };
         let what = format!("{} failed{tries}: {reason}", item.label());
         warn!("{what}");

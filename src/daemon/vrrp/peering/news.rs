@@ -84,6 +84,7 @@ impl Peering {
         shell: &mut Shell,
         now: Instant,
     ) {
+        self.count("link_received");
         let Some(pairing) = self.connections.get(&connection).map(|wire| wire.with) else { return };
         let Some(peer) = self.peers.get_mut(&pairing) else { return };
         if let Message::Farewell(why) = message

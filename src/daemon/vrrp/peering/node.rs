@@ -483,15 +483,14 @@ impl Peering {
     /// `None`: the peer does not read, or is not there.
     pub(super) fn send(&mut self, connection: Connection, message: Message) -> Option<()> {
         let wire = self.connections.get(&connection)?;
-        match wire.outgoing.try_send(message) {
-            Ok(()) => Some(()),
-            Err(_) => {
-                self.count("link_unread");
-                let with = self.connections.remove(&connection)?.with;
-                self.peers.get_mut(&with)?.pair.handle_end(connection, Instant::now());
-                None
-            }
+        if wire.outgoing.try_send(message).is_ok() {
+            self.count("link_sent");
+            return Some(());
         }
+        self.count("link_unread");
+        let with = self.connections.remove(&connection)?.with;
+        self.peers.get_mut(&with)?.pair.handle_end(connection, Instant::now());
+        None
     }
 
     pub(super) fn count(&mut self, counter: &'static str) {

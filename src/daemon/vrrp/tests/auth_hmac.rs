@@ -81,6 +81,9 @@ fn two_with_a_link_sign_their_adverts_and_take_no_others() {
             eventually("it is shown", || node.report().instances[0].auth_hmac.starts_with("with 10.50.0.1"));
             assert_eq!(drops(node), []);
         }
+        for counter in ["link_sent", "link_received"] {
+            assert!(super::link::count(&mut a, counter) > 2, "{counter}");
+        }
         // A backup's silence does not make room for a forger either.
         for (behind, counter) in [
             (&[][..], "drop_auth_ext_missing"),
