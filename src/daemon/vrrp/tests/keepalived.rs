@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::network::{Namespace, Node, VIP, answering, eventually, unicast, with_bridge};
 use crate::config::{Transport, VrrpInstance, VrrpVersion};
@@ -17,6 +18,10 @@ pub(super) struct Keepalived {
 impl Keepalived {
     /// 10.50.0.12 with priority 150.
     pub(super) fn start(what: &str, lines: &str) -> Self {
+        Self::start_with(what, "", lines)
+    }
+
+    fn start_with(what: &str, before: &str, lines: &str) -> Self {
         let namespace = Namespace::new();
         namespace.plug_in("eth0", [10, 50, 0, 12].into());
         let directory =
@@ -24,7 +29,7 @@ impl Keepalived {
         fs::create_dir_all(&directory).unwrap();
         let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
         let text = format!(
-            "vrrp_instance VI_1 {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 150\n {lines}\n \
+            "{before}vrrp_instance VI_1 {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 150\n {lines}\n \
              virtual_ipaddress {{ {VIP}/24 }}\n}}\n"
         );
         fs::write(file("conf"), text).unwrap();
@@ -43,6 +48,13 @@ impl Keepalived {
 
     pub(super) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap()
+    }
+
+    /// It says priority 0 and ends.
+    fn stop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.process.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.process.wait().unwrap();
     }
 
     pub(super) fn holds_the_address(&self) -> bool {
@@ -115,6 +127,73 @@ fn keepalived_is_a_peer_in_both_roles() {
             for complaint in ["invalid", "mismatch", "bogus", "checksum", "Dropping", "expected"] {
                 assert!(!keepalived.log().contains(complaint), "{what}: {complaint}: {}", keepalived.log());
             }
+        }
+    });
+}
+
+/// For a while one of the two has the address and answers for it, and the other one has not.
+fn is_at_rest(what: &str, node: &Node, keepalived: &Keepalived, is_node: bool) {
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        let holders = (node.holds(VIP).is_some(), keepalived.holds_the_address());
+        assert_eq!(holders, (is_node, !is_node), "{what}: node, keepalived");
+    }
+    let answers = answering(VIP);
+    assert_eq!((answers.len(), answers.contains(&node.mac())), (1, is_node), "{what}: {answers:?}");
+}
+
+#[test]
+fn keepalived_changes_its_priority_and_gives_up() {
+    if Command::new("keepalived").arg("--version").output().is_err() {
+        println!("skipped: keepalived is not installed");
+        return;
+    }
+    with_bridge("keepalived_changes_its_priority_and_gives_up", || {
+        let peers = "unicast_src_ip 10.50.0.12\n unicast_peer { 10.50.0.11 }\n";
+        let three = "version 3\n advert_int 0.2\n";
+        let two = "version 2\n advert_int 1\n authentication { auth_type PASS\n auth_pass secret\n }\n";
+        let v3 = unicast(140, &[11, 12]);
+        let v2 = VrrpInstance {
+            version: VrrpVersion::V2,
+            password: Some("secret".to_owned()),
+            advert_interval: Centiseconds::try_from(100).unwrap(),
+            ..v3.clone()
+        };
+        let multicast = VrrpInstance { transport: Transport::Multicast, ..v3.clone() };
+        for (what, lines, ours) in [
+            ("v3-unicast-priority", format!("{three}{peers}"), v3),
+            ("v3-multicast-priority", three.to_owned(), multicast),
+            ("v2-pass-priority", format!("{two}{peers}"), v2),
+        ] {
+            let file = std::env::temp_dir().join(format!("vipgate-{what}-{}", std::process::id()));
+            fs::write(&file, "0").unwrap();
+            let path = file.display();
+            let before = format!("track_file load {{\n file \"{path}\"\n weight 1\n }}\n");
+            let tracks = format!("{lines}track_file {{\n load weight 1\n }}\n");
+            let mut keepalived = Keepalived::start_with(what, &before, &tracks);
+            let mut node = Node::start(11, ours);
+            eventually(what, || keepalived.holds_the_address());
+            eventually("it is heard", || node.counter("advert_received") > 3);
+            is_at_rest(what, &node, &keepalived, false);
+
+            fs::write(&file, "-20").unwrap();
+            let reason = node.becomes(VrrpState::Master);
+            assert!(reason.contains("130"), "{what}: {reason}");
+            eventually("it gives way", || !keepalived.holds_the_address());
+            is_at_rest(what, &node, &keepalived, true);
+
+            fs::write(&file, "0").unwrap();
+            node.becomes(VrrpState::Backup);
+            eventually("it takes over", || keepalived.holds_the_address());
+            // Silent by now, the node keeps the address a moment longer for the connections that it may have.
+            eventually("it lets go", || node.holds(VIP).is_none());
+            is_at_rest(what, &node, &keepalived, false);
+
+            keepalived.stop();
+            node.becomes(VrrpState::Master);
+            assert!(node.counter("advert_received_release") > 0, "{what}");
+            is_at_rest(what, &node, &keepalived, true);
+            fs::remove_file(&file).unwrap();
         }
     });
 }
