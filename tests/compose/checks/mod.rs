@@ -6,6 +6,7 @@ mod faults;
 mod fence;
 mod files;
 mod hostile;
+mod idle;
 mod limits;
 mod reload;
 mod roles;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Check> {
         pair("start without a file", entry::without_a_file),
         pair("orphans", limits::orphans),
         pair("memory", limits::memory),
+        pair("cost while idle", idle::cost),
         pair("image size", limits::image_size),
         Check { name: "thaw without preempt", on: On::Pair { preempt: false, check: fence::thaw } },
         Check { name: "make up and make down", on: On::Engine(entry::make_up) },
