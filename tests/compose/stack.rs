@@ -9,6 +9,7 @@ use std::time::Duration;
 use vipgate::net::Cidr;
 
 use crate::client::{Client, get};
+use crate::lab::IMAGE;
 use crate::probe::Probe;
 use crate::shell::{Trouble, finish, random, run, until};
 
@@ -75,7 +76,7 @@ struct Project {
 }
 
 impl Project {
-    fn compose(&self, arguments: &[&str]) -> Result<String, Trouble> {
+    fn compose(&self, image: &str, arguments: &[&str]) -> Result<String, Trouble> {
         let Self { options, name, net, port, vrid, config, link } = self;
         let file = match options.kind {
             Kind::Vipgate => "compose/compose.yaml",
@@ -91,7 +92,7 @@ impl Project {
             .env("VIPGATE_NET", net)
             .env("VIPGATE_PORT", port.to_string())
             .env("VIPGATE_VRID", vrid.to_string())
-            .env("VIPGATE_IMAGE", super::lab::IMAGE)
+            .env("VIPGATE_IMAGE", image)
             .env("VIPGATE_CONFIG", config)
             .env("VIPGATE_LINK", link)
             .env("VIPGATE_PREEMPT", options.preempt.to_string())
@@ -125,8 +126,8 @@ impl Stack {
         // With preempt the backup first: the master's bridge port is then the newer one, which is where the tutorial
         // stack fails. Without, whoever is first keeps the VIP.
         let first = if options.preempt { Node::Backup } else { Node::Master };
-        project.compose(&["up", "-d", first.name()])?;
-        project.compose(&["up", "-d"])?;
+        project.compose(IMAGE, &["up", "-d", first.name()])?;
+        project.compose(IMAGE, &["up", "-d"])?;
         let id = run("docker", ["network", "inspect", "--format", "{{.Id}}", &format!("{name}_vipgate")])?;
         let bridge = format!("br-{}", id.get(..12).unwrap_or_default());
         let address: Ipv4Addr = format!("{net}.129.1").parse().map_err(|e| format!("{net}: {e}"))?;
@@ -137,7 +138,12 @@ impl Stack {
 
     /// docker-compose for this stack.
     pub(crate) fn compose(&self, arguments: &[&str]) -> Result<String, Trouble> {
-        self.project.compose(arguments)
+        self.compose_with(IMAGE, arguments)
+    }
+
+    /// With this image for the nodes.
+    pub(crate) fn compose_with(&self, image: &str, arguments: &[&str]) -> Result<String, Trouble> {
+        self.project.compose(image, arguments)
     }
 
     pub(crate) fn container(&self, node: Node) -> String {

@@ -1,6 +1,8 @@
 //! All checks, in the order in which they run: those of one stack together.
 
 mod bench;
+mod beside;
+mod drill;
 mod entry;
 mod faults;
 mod fence;
@@ -12,6 +14,7 @@ mod reload;
 mod roles;
 mod soak;
 mod told;
+mod upgrade;
 
 use crate::lab::Lab;
 use crate::runner::{Check, On, Verdict};
@@ -39,6 +42,8 @@ pub(crate) fn all() -> Vec<Check> {
         pair("config edit", reload::edit),
         pair("config edit that is wrong", reload::broken_edit),
         pair("config edit that takes the backup", reload::edit_that_takes_the_backup),
+        pair("drill", drill::both_phases),
+        pair("another image", upgrade::image),
         pair("start without a file", entry::without_a_file),
         pair("orphans", limits::orphans),
         pair("memory", limits::memory),
@@ -47,6 +52,7 @@ pub(crate) fn all() -> Vec<Check> {
         Check { name: "thaw without preempt", on: On::Pair { preempt: false, check: fence::thaw } },
         Check { name: "make up and make down", on: On::Engine(entry::make_up) },
         Check { name: "make up says what is in its way", on: On::Engine(entry::preflight) },
+        Check { name: "beside nginx", on: On::Engine(beside::nginx) },
         control("control: pause", faults::pause),
         control("control: fresh clients", fence::fresh_clients),
         control("control: open connections while the master is paused", told::open_connections),
