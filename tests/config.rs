@@ -314,6 +314,25 @@ fn the_master_speaks_as_often_as_its_profile_says_unless_an_interval_is_written(
 }
 
 #[test]
+fn a_virtual_router_of_ipv6_has_a_link_local_address() {
+    let addresses = |vrid: u8, list: &str| -> Vec<String> {
+        let config =
+            config(&format!("vrrp: {{web: {{vrid: {vrid}, interface: eth0, virtual_addresses: [{list}]}}}}"));
+        config.vrrp[0].virtual_addresses.iter().map(ToString::to_string).collect()
+    };
+    // The vrid in hexadecimal.
+    for (vrid, list, expect) in [
+        (51, "2001:db8::4/64, fd00::4", &["fe80::112:33/128", "2001:db8::4/64", "fd00::4/128"][..]),
+        (255, "2001:db8::4", &["fe80::112:ff/128", "2001:db8::4/128"]),
+        (51, "fe80::4, 2001:db8::4", &["fe80::4/128", "2001:db8::4/128"]),
+        (51, "fe80::4", &["fe80::4/128"]),
+        (51, "10.0.0.4/24", &["10.0.0.4/24"]),
+    ] {
+        assert_eq!(addresses(vrid, list), expect, "{vrid} {list}");
+    }
+}
+
+#[test]
 fn every_mistake_is_reported_at_once() {
     let text = "vrrp:
   web:

@@ -1,13 +1,14 @@
 //! A node's status as a person reads it.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::output::count;
 use crate::link::control::{RoleState, RoleStatus, Status};
 use crate::link::{
-    ArpFence, Boottime, FenceReport, HandoverReport, InstanceReport, LinkReport, PeerLinkState, PeerReport,
-    ProxyReport, RunnerReport, TrackReport, VrrpReport,
+    ArpFence, Boottime, HandoverReport, InstanceReport, LinkReport, PeerLinkState, PeerReport, ProxyReport,
+    RunnerReport, TrackReport, VrrpReport,
 };
 
 /// A report older than this is given with its age.
@@ -90,7 +91,7 @@ fn router(page: &mut Page, status: &Status, instance: &InstanceReport) {
     if !instance.peers.is_empty() {
         page.row("    peers", &join(instance.peers.iter()));
     }
-    page.row("    fence", &fence(&instance.fence));
+    page.row("    fence", &fence(instance));
     page.row("    handover", &handover(&instance.handover));
     if instance.auth_hmac != "off" {
         page.row("    signed", &instance.auth_hmac);
@@ -176,8 +177,11 @@ fn peer(page: &mut Page, peer: &PeerReport) {
     }
 }
 
-fn fence(fence: &FenceReport) -> String {
+fn fence(instance: &InstanceReport) -> String {
+    let fence = &instance.fence;
+    let is_v6 = instance.virtual_addresses.first().is_some_and(IpAddr::is_ipv6);
     let arp = match fence.arp {
+        ArpFence::Nftables if is_v6 => "neighbour discovery in user space (nftables)",
         ArpFence::Nftables => "ARP in user space (nftables)",
         ArpFence::Sysctl => "ARP in user space (sysctl)",
         ArpFence::Loopback => "neighbour discovery in user space (lo)",

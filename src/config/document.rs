@@ -117,7 +117,7 @@ object! {
     VrrpEntry, "a virtual router" {
         /// Version of the protocol; 2 for old peers.
         version: VrrpVersion = "3",
-        /// Virtual router identifier, the same on every node of the group.
+        /// Virtual router identifier, the same on every node of the group. IPv4 and IPv6 have numbers of their own.
         vrid: Vrid,
         /// The node with the highest one is master; 255 owns the addresses.
         priority: Priority = "100",
@@ -134,9 +134,11 @@ object! {
         /// How long a master with a lower priority is left alone once it has been heard (keepalived's `preempt_delay`).
         /// One that gives up or falls silent is replaced at once; the owner of the addresses never waits.
         preempt_delay: Time<0, 1_000_000> = "0s",
-        /// The addresses that move; without a prefix length, /32 is meant.
+        /// The addresses that move, all IPv4 or all IPv6; without a prefix length, the address alone is meant. Of IPv6 the
+        /// first is link-local (RFC 9568 section 5.2.9); where none is, one is put there that is made out of `vrid`.
         virtual_addresses: List<Cidr>,
-        /// The subnet whose interface carries the virtual addresses. Left out: the one that contains the first.
+        /// The subnet whose interface carries the virtual addresses. Left out: the one that contains the first that is
+        /// not link-local.
         subnet: Option<Cidr>,
         /// The interface that carries the virtual addresses. Left out: found by the subnet, under whatever name.
         interface: Option<InterfaceName>,

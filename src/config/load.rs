@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::build::{
     ReadFile, Surroundings, email, has_key, instances, link, refuse_loops, servers, sync_groups, upstreams,
-    webhooks,
+    warn_deaf, webhooks,
 };
 use super::document::{AdminEntry, Document, LogEntry, ResolverEntry};
 use super::field::{Field, Place};
@@ -90,6 +90,7 @@ fn read(
         report.error(start, "there is nothing to do: neither servers nor vrrp", NOTHING_TO_DO);
     }
     refuse_loops(&document, report);
+    warn_deaf(&document, report);
     warn_unused(&document, report);
     warn_unchecked(&document, report);
     refuse_shared_admin(&document, report);

@@ -121,20 +121,15 @@ impl Scalar for Centiseconds {
 
 impl Scalar for Cidr {
     fn words() -> String {
-        "an IPv4 address such as 172.20.128.4, with a prefix length or without".into()
+        "an address such as 172.20.128.4 or 2001:db8::4, with a prefix length or without".into()
     }
     fn schema() -> Json {
-        text_schema(r"[0-9]+(\.[0-9]+){3}(/[0-9]+)?")
+        text_schema(r"([0-9]+(\.[0-9]+){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]*)(/[0-9]+)?")
     }
     fn parse(text: &str) -> Result<Self, Fault> {
-        let fault = |what| Fault::new(format!("{} {what}", shown(text)), format!("write {}", Self::words()));
-        match text.parse::<Self>() {
-            Ok(cidr) if cidr.address().is_ipv6() => {
-                Err(fault("is IPv6, which virtual routers here do not carry"))
-            }
-            Ok(cidr) => Ok(cidr),
-            Err(_) => Err(fault("is not an IPv4 address")),
-        }
+        text.parse().map_err(|_: ValueError| {
+            Fault::new(format!("{} is not an IP address", shown(text)), format!("write {}", Self::words()))
+        })
     }
 }
 
@@ -302,7 +297,7 @@ pub(super) struct Peer(pub(super) Host);
 
 impl Scalar for Peer {
     fn words() -> String {
-        "an IPv4 address or a service name".into()
+        "an IP address or a service name".into()
     }
     fn schema() -> Json {
         json!({ "type": "string" })
@@ -312,12 +307,11 @@ impl Scalar for Peer {
             Err(Fault::new(format!("{} {what}", shown(text)), format!("write {}", Self::words())))
         };
         match text.parse() {
-            Ok(IpAddr::V4(v4)) if is_node(v4.into()) => Ok(Self(Host::Address(v4.into()))),
-            Ok(IpAddr::V4(_)) => fault("is not the address of one node"),
-            Ok(IpAddr::V6(_)) => fault("is IPv6, which virtual routers here do not speak"),
+            Ok(address) if is_node(address) => Ok(Self(Host::Address(address))),
+            Ok(_) => fault("is not the address of one node"),
             Err(_) => match host_name(text) {
                 Some(name) => Ok(Self(Host::Name(name))),
-                None => fault("is neither an IPv4 address nor a name"),
+                None => fault("is neither an IP address nor a name"),
             },
         }
     }
@@ -326,7 +320,10 @@ impl Scalar for Peer {
 /// An address that one machine can have for itself.
 pub(super) fn is_node(address: IpAddr) -> bool {
     let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_broadcast)
+    // One of IPv4 in the clothes of IPv6 is on no link.
+    let is_mapped = address.to_canonical() != address;
+    let is_none = address.is_unspecified() || address.is_loopback() || address.is_multicast();
+    !(is_none || is_broadcast || is_mapped)
 }
 
 /// Where an upstream server listens.

@@ -308,4 +308,51 @@ mod tests {
             assert!(NeighbourSocket::open(1, Family::V4, &many).is_err());
         });
     }
+
+    /// As a third party sends it, with every field right.
+    fn solicitation(target: &str) -> Vec<u8> {
+        let target: Ipv6Addr = target.parse().unwrap();
+        let group = solicited_node(target.into()).unwrap().octets();
+        let mut frame =
+            vec![0x33, 0x33, group[12], group[13], group[14], group[15], 2, 0, 0, 0, 0, 1, 0x86, 0xdd];
+        frame.extend([0x60, 0, 0, 0, 0, 24, 58, 255]);
+        frame.extend([0; 16]);
+        frame.extend(group);
+        frame.extend([135, 0, 0, 0, 0, 0, 0, 0]);
+        frame.extend(target.octets());
+        frame
+    }
+
+    #[test]
+    fn solicitations_reach_an_interface_that_does_not_have_the_address() {
+        netns::with("solicitations_reach_an_interface_that_does_not_have_the_address", || {
+            let Some((left, right)) = netns::veth() else { return };
+            let vips = ["2001:db8::1:99", "fe80::2:98"];
+            let addresses = vips.map(|address| address.parse().unwrap());
+            let from = NeighbourSocket::open(left.index, Family::V6, &[]).unwrap();
+            let mut to = NeighbourSocket::open(right.index, Family::V6, &addresses).unwrap();
+            let groups = || netns::output("ip", &["maddr", "show", "dev", "right"]).unwrap();
+            for group in ["ff02::1:ff01:99", "ff02::1:ff02:98"] {
+                assert!(groups().contains(group), "{}", groups());
+            }
+            let mut routed = solicitation(vips[0]);
+            routed[21] = 254;
+            let mut echo = solicitation(vips[0]);
+            echo[54] = 128;
+            let refused =
+                [solicitation("2001:db8::1:98"), routed, echo, solicitation(vips[0])[..77].to_vec()];
+            let wanted = [solicitation(vips[0]), solicitation(vips[1])];
+            for frame in refused.iter().chain(&wanted) {
+                from.send(frame).unwrap();
+            }
+            let mut buffer = [0; BUFFER];
+            for expect in &wanted {
+                netns::readable(&to);
+                assert_eq!(to.receive(&mut buffer).unwrap(), &expect[..]);
+            }
+            assert_eq!(to.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            to.watch(&addresses[..1]).unwrap();
+            assert!(!groups().contains("ff02::1:ff02:98"), "{}", groups());
+        });
+    }
 }

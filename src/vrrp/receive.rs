@@ -276,6 +276,48 @@ mod tests {
         }
     }
 
+    /// keepalived 2.2.7 (vrid 51, priority 150, fe80::99 and 2001:db8::99, every 200 ms), taken with tcpdump behind the
+    /// IPv6 header: to the group, its release, and to a peer.
+    #[test]
+    fn keepalived_is_understood_over_ipv6() {
+        let list = "fe800000000000000000000000000099 20010db8000000000000000000000099";
+        let addresses: Vec<IpAddr> = ["2001:db8::99", "fe80::99"].map(|a| a.parse().unwrap()).to_vec();
+        for (head, source, destination, priority) in [
+            ("31339602 0014 0e0a", "fe80::ff:fe00:12", "ff02::12", 150),
+            ("31330002 0014 a40a", "fe80::ff:fe00:12", "ff02::12", 0),
+            ("31339602 0014 af1c", "2001:db8::12", "2001:db8::11", 150),
+        ] {
+            let payload = hex(&format!("{head} {list}"));
+            let [source, destination]: [IpAddr; 2] = [source, destination].map(|a| a.parse().unwrap());
+            let expect = Expectation {
+                interval: Centiseconds::try_from(20).unwrap(),
+                addresses: addresses.clone(),
+                senders: match destination.is_multicast() {
+                    true => Senders::Multicast,
+                    false => Senders::Unicast(vec![source]),
+                },
+                own: None,
+                ..expectation(VrrpVersion::V3)
+            };
+            let datagram = Datagram { source, destination, ttl: TTL, payload: &payload };
+            let received = check(&datagram, &expect).unwrap();
+            assert_eq!(received.advert.priority, priority);
+            assert!(!received.other_addresses && !received.other_interval);
+            let again = packet_v3::emit(&received.advert, ChecksumForm::Plain, source, destination);
+            assert_eq!(again, payload, "and spoken");
+            for (case, changed, refusal) in [
+                ("hop limit", Datagram { ttl: 64, ..datagram }, Refusal::Ttl),
+                ("source", Datagram { source: "fe80::1".parse().unwrap(), ..datagram }, Refusal::Checksum),
+                ("length", Datagram { payload: &payload[..24], ..datagram }, Refusal::Length),
+            ] {
+                let sender = Senders::Unicast(vec![changed.source]);
+                let senders = if destination.is_multicast() { Senders::Multicast } else { sender };
+                let expect = Expectation { senders, ..expect.clone() };
+                assert_eq!(check(&changed, &expect), Err(refusal), "{case}");
+            }
+        }
+    }
+
     #[test]
     fn what_the_rfc_forbids_is_dropped_under_its_reason() {
         type Change = fn(&mut Vec<u8>, &mut Expectation);

@@ -15,7 +15,7 @@ mod webhooks;
 pub(super) use email::email;
 pub use link::{KEY_VARIABLE, ReadFile};
 pub(super) use link::{has_key, link};
-pub(super) use loops::refuse_loops;
+pub(super) use loops::{refuse_loops, warn_deaf};
 pub(super) use servers::{Surroundings, servers};
 pub(super) use sync_groups::sync_groups;
 pub(super) use upstreams::upstreams;

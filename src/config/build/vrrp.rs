@@ -1,7 +1,7 @@
 //! Virtual routers: what one of them must hold together, and what two of them must not share.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::auth_hmac::auth_hmac;
 use super::servers::Surroundings;
@@ -13,7 +13,7 @@ use crate::config::model::{Hooks, Host, Transport, VrrpInstance, VrrpVersion};
 use crate::config::names;
 use crate::config::report::{Report, Reported, Span};
 use crate::config::values::{Peer, Profile, is_node};
-use crate::net::{Centiseconds, Cidr};
+use crate::net::{Centiseconds, Cidr, Family, Vrid, is_link_local};
 
 /// The packet counts its addresses in 8 bits (RFC 9568 section 5.2.5).
 const MAX_ADDRESSES: usize = 255;
@@ -47,7 +47,7 @@ fn instance(
     let entry = slot.take()?;
     check_addresses(&entry, report);
     check_peers(&entry, report);
-
+    check_family(&entry, report);
     check_lease(&entry, report);
     check_preemption(&entry, report);
     let interval = advert_interval(&entry, surroundings.linked, report);
@@ -59,6 +59,7 @@ fn instance(
         None => Transport::Multicast,
         Some(peers) => Transport::Unicast { peers: peers.take()?.into_iter().map(|peer| peer.0).collect() },
     };
+    let vrid = entry.vrid.copied();
     Ok(VrrpInstance {
         name: name?,
         version: entry.version.take()?,
@@ -67,7 +68,7 @@ fn instance(
         advert_interval: interval?,
         preempt: entry.preempt.take()?,
         preempt_delay: entry.preempt_delay.take()?.0,
-        virtual_addresses: entry.virtual_addresses.take()?.take()?,
+        virtual_addresses: with_link_local(vrid?, entry.virtual_addresses.take()?.take()?),
         subnet: entry.subnet.take()?,
         interface: entry.interface.take()?,
         transport,
@@ -157,7 +158,9 @@ fn check_addresses(entry: &VrrpEntry, report: &mut Report<'_>) {
     if addresses.0.is_empty() {
         report.error(at, "a virtual router without a virtual address has nothing to do", "add an address");
     }
-    if addresses.0.len() > MAX_ADDRESSES {
+    let has_none = addresses.iter().all(|(cidr, _)| !is_link_local(cidr.address()));
+    let derived = usize::from(has_none && family(entry) == Some(Family::V6));
+    if addresses.0.len() + derived > MAX_ADDRESSES {
         let what = format!("more than {MAX_ADDRESSES} virtual addresses do not fit into a packet");
         report.error(at, what, "divide them between several virtual routers");
     }
@@ -169,7 +172,7 @@ fn check_addresses(entry: &VrrpEntry, report: &mut Report<'_>) {
             report.error(at, what, "write an unused address of the subnet");
         } else if seen.insert(address, ()).is_some() {
             report.error(at, format!("{address} is listed twice"), "keep one of the two");
-        } else if let Some(subnet) = entry.subnet.some() {
+        } else if let Some(subnet) = entry.subnet.some().filter(|_| !is_link_local(address)) {
             check_subnet(address, *subnet, at, report);
         }
     }
@@ -190,9 +193,82 @@ fn check_subnet(address: IpAddr, subnet: Cidr, at: Span, report: &mut Report<'_>
     if !subnet.contains(address) {
         let what = format!("the virtual address {address} is outside of the subnet {subnet}");
         report.error(at, what, "correct one of the two; nodes of the subnet could not reach it");
-    } else if subnet.prefix() < 31 && (host == 0 || host == host_bits) {
+    } else if host_bits > 1 && (host == 0 || (host == host_bits && address.is_ipv4())) {
         let kind = if host == 0 { "the network itself" } else { "the broadcast address" };
         report.error(at, format!("{address} is {kind} in {subnet}"), "write an unused address of the subnet");
+    }
+}
+
+/// What the first address says; all others are to follow it.
+fn family(entry: &VrrpEntry) -> Option<Family> {
+    entry.virtual_addresses.get()?.iter().next().map(|(cidr, _)| Family::of(cidr.address()))
+}
+
+/// "For IPv6, the first address MUST be the IPv6 link-local address associated with the virtual router" (RFC 9568 section
+/// 5.2.9). Where none is listed: fe80::112:VRID, after the number of the protocol. Its MAC address must not be made into
+/// one (section 7.4).
+fn with_link_local(vrid: Vrid, mut addresses: Vec<Cidr>) -> Vec<Cidr> {
+    let is_v6 = |cidr: &Cidr| cidr.address().is_ipv6();
+    if addresses.first().is_some_and(|first| is_v6(first) && !is_link_local(first.address())) {
+        let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0x112, vrid.get().into());
+        addresses.insert(0, Cidr::host(own.into()));
+    }
+    addresses
+}
+
+/// One virtual router has addresses and peers of one family (RFC 9568 section 1.3), and a link-local address in its place.
+fn check_family(entry: &VrrpEntry, report: &mut Report<'_>) {
+    let (Some(own), Some(addresses)) = (family(entry), entry.virtual_addresses.get()) else { return };
+    for (number, (cidr, at)) in addresses.iter().enumerate() {
+        let address = cidr.address();
+        if Family::of(address) != own {
+            let what = format!("{address} is {}, and the first address is {own}", Family::of(address));
+            let remedy = "make another virtual router of it, which may have the same vrid";
+            report.error(at, what, remedy);
+        } else if number > 0 && is_link_local(address) {
+            let what = format!("{address} is link-local, and not the first address (RFC 9568 section 5.2.9)");
+            report.error(
+                at,
+                what,
+                "list one link-local address, first, or none, and one is made out of the vrid",
+            );
+        }
+    }
+    if own == Family::V6 {
+        if entry.version.get() == Some(&VrrpVersion::V2) {
+            report.error(
+                entry.version.at,
+                "version 2 knows no IPv6 (RFC 3768 section 1.1)",
+                "use version: 3",
+            );
+        }
+        let tells = addresses.iter().any(|(cidr, _)| !is_link_local(cidr.address()));
+        if !tells && entry.interface.some().is_none() && entry.subnet.some().is_none() {
+            let what = "a link-local address alone does not say which interface is meant";
+            report.error(entry.virtual_addresses.at, what, "add interface, or another address");
+        }
+    }
+    check_peers_family(own, entry, report);
+}
+
+fn check_peers_family(own: Family, entry: &VrrpEntry, report: &mut Report<'_>) {
+    let mut first_is_link_local = None;
+    for (Peer(host), at) in entry.peers.some().iter().flat_map(|list| list.iter()) {
+        let link_local = match host {
+            Host::Address(address) if Family::of(*address) != own => {
+                let what =
+                    format!("the peer {host} is {}, the virtual addresses are {own}", Family::of(*address));
+                report.error(at, what, format!("write the peer's {own} address"));
+                continue;
+            }
+            Host::Address(address) => is_link_local(*address),
+            Host::Name(_) => false,
+        };
+        if *first_is_link_local.get_or_insert(link_local) != link_local {
+            let what =
+                format!("{host} and the first peer are not of one kind: one is link-local, the other is not");
+            report.error(at, what, "list all peers by their link-local addresses, or none");
+        }
     }
 }
 
@@ -243,15 +319,15 @@ fn refuse_shared_addresses(entries: &Map<VrrpEntry>, report: &mut Report<'_>) {
 
 /// What a virtual router keeps in the kernel has its vrid in its name, and a peer tells two routers apart by nothing else.
 fn refuse_shared_vrids(entries: &Map<VrrpEntry>, report: &mut Report<'_>) {
-    let mut routers: HashMap<u8, &str> = HashMap::new();
+    let mut routers: HashMap<(Option<Family>, u8), &str> = HashMap::new();
     for (name, entry) in entries.iter() {
         let Some(vrid) = entry.vrid.get() else { continue };
-        let first = *routers.entry(vrid.get()).or_insert(name);
+        let first = *routers.entry((family(entry), vrid.get())).or_insert(name);
         if first != name {
             report.error(
                 entry.vrid.at,
                 format!("the virtual router {first:?} already has vrid {vrid}"),
-                "give each virtual router its own vrid, the same on every node",
+                "give each virtual router of a family its own vrid, the same on every node",
             );
         }
     }

@@ -11,11 +11,13 @@ use super::shell::Shell;
 use crate::config::{Transport, VrrpVersion};
 use crate::link::{ArpFence, FromVrrp, Transition, VrrpState};
 use crate::net::{Cidr, Family, is_link_local};
-use crate::os::nft;
+use crate::os::{local, nft};
 use crate::vrrp::{Advert, Output, WarningKind, neighbour, packet_v2, packet_v3};
 
 /// How long a lost address may stay so that the clients of its connections are told.
 const TELL_WITHIN: Duration = Duration::from_millis(20);
+/// A moment for the kernel, which takes less; the takeover goes on without it.
+const TAKEN_WITHIN: Duration = Duration::from_millis(20);
 /// The index of `lo` in every network namespace.
 const LOOPBACK: u32 = 1;
 /// More sockets than this ends are ended in later turns.
@@ -214,7 +216,15 @@ impl Instance {
         for address in addresses {
             let result = match self.target(*address, shell) {
                 Some((link, loopback, cidr)) => {
-                    shell.kernel.put(link, loopback, cidr, lease).map_err(|error| error.to_string())
+                    let put = shell.kernel.put(link, loopback, cidr, lease);
+                    // Nobody is told of an address before packets for it are taken.
+                    if put.is_ok()
+                        && !self.held.contains(address)
+                        && !local::wait(*address, link, TAKEN_WITHIN)
+                    {
+                        self.count("hold_late");
+                    }
+                    put.map_err(|error| error.to_string())
                 }
                 None => Err("there is no interface for it".to_owned()),
             };

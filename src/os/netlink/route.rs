@@ -304,6 +304,40 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_address_is_there_at_once_and_nothing_is_sent_from_it() {
+        netns::with("an_ipv6_address_is_there_at_once_and_nothing_is_sent_from_it", || {
+            let Some((left, _right)) = netns::veth() else { return };
+            netns::loopback_up();
+            let mut route = Route::open().unwrap();
+            let events = EventSocket::open().unwrap();
+            for (link, vip) in [(1, "2001:db8::99/128"), (left.index, "fe80::99/128")] {
+                let vip: Cidr = vip.parse().unwrap();
+                let find = |route: &mut Route| route.addresses().unwrap().into_iter().find(|a| a.cidr == vip);
+                for _ in 0..2 {
+                    route.put_address(link, link == 1, vip, Some(Duration::from_secs(60))).unwrap();
+                    let found = find(&mut route).unwrap();
+                    assert!(found.usable && found.valid > Some(Duration::from_secs(57)), "{found:?}");
+                }
+                let added =
+                    |e: &Event| matches!(e, Event::AddressAdded(a) if a.cidr == vip && a.index == link);
+                assert!(events.receive().unwrap().iter().any(added));
+                if let Some(shown) = netns::output("ip", &["-6", "addr", "show", "to", &vip.to_string()]) {
+                    assert!(shown.contains("deprecated") && shown.contains("nodad"), "{shown}");
+                    assert!(!shown.contains("tentative"), "{shown}");
+                }
+                route.delete_address(link, vip).unwrap();
+                assert_eq!(find(&mut route), None);
+                let gone = route.delete_address(link, vip).unwrap_err();
+                assert_eq!(gone.raw_os_error(), Some(Errno::EADDRNOTAVAIL as i32));
+                route.put_address(link, link == 1, vip, Some(Duration::from_millis(1))).unwrap();
+                while find(&mut route).is_some() {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+    }
+
+    #[test]
     fn errors_are_the_kernels() {
         netns::with("errors_are_the_kernels", || {
             let cidr = "10.9.0.99/32".parse().unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::ipv6;
 use super::network::{Namespace, Node, VIP, answering, eventually, unicast, with_bridge};
 use crate::config::{Transport, VrrpInstance, VrrpVersion};
 use crate::link::VrrpState;
@@ -24,13 +25,17 @@ impl Keepalived {
     fn start_with(what: &str, before: &str, lines: &str) -> Self {
         let namespace = Namespace::new();
         namespace.plug_in("eth0", [10, 50, 0, 12].into());
+        Self::start_in(namespace, what, before, lines, &format!("{VIP}/24"))
+    }
+
+    fn start_in(namespace: Namespace, what: &str, before: &str, lines: &str, addresses: &str) -> Self {
         let directory =
             std::env::temp_dir().join(format!("vipgate-{}-{}", std::process::id(), what.replace(' ', "-")));
         fs::create_dir_all(&directory).unwrap();
         let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
         let text = format!(
             "{before}vrrp_instance VI_1 {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 150\n {lines}\n \
-             virtual_ipaddress {{ {VIP}/24 }}\n}}\n"
+             virtual_ipaddress {{ {addresses} }}\n}}\n"
         );
         fs::write(file("conf"), text).unwrap();
         let (conf, pid, vrrp_pid) = (file("conf"), file("pid"), file("vrrp_pid"));
@@ -58,7 +63,11 @@ impl Keepalived {
     }
 
     pub(super) fn holds_the_address(&self) -> bool {
-        !self.namespace.run(&["ip", "addr", "show", "to", VIP]).is_empty()
+        self.holds(VIP)
+    }
+
+    fn holds(&self, address: &str) -> bool {
+        !self.namespace.run(&["ip", "addr", "show", "to", address]).is_empty()
     }
 }
 
@@ -194,6 +203,48 @@ fn keepalived_changes_its_priority_and_gives_up() {
             assert!(node.counter("advert_received_release") > 0, "{what}");
             is_at_rest(what, &node, &keepalived, true);
             fs::remove_file(&file).unwrap();
+        }
+    });
+}
+
+#[test]
+fn keepalived_is_a_peer_over_ipv6_in_both_roles() {
+    if Command::new("keepalived").arg("--version").output().is_err() {
+        println!("skipped: keepalived is not installed");
+        return;
+    }
+    ipv6::with_ipv6_bridge("keepalived_is_a_peer_over_ipv6_in_both_roles", || {
+        let three = "version 3\n advert_int 0.2\n";
+        let peers = "unicast_src_ip 2001:db8:50::12\n unicast_peer { 2001:db8:50::11 }\n";
+        for (what, keepalived, transport) in [
+            ("v6 multicast", three.to_owned(), Transport::Multicast),
+            ("v6 unicast", format!("{three}{peers}"), ipv6::unicast(&[11, 12])),
+        ] {
+            let addresses = format!("{}\n{}", ipv6::LINK_LOCAL, ipv6::VIP);
+            let namespace = ipv6::namespace(12);
+            // keepalived leaves the hop limit of unicast adverts to the kernel's default, which is 64.
+            namespace.enter(|| fs::write("/proc/sys/net/ipv6/conf/eth0/hop_limit", "255").unwrap());
+            let keepalived = Keepalived::start_in(namespace, what, "", &keepalived, &addresses);
+            let mut node = ipv6::start(11, ipv6::router(100, transport.clone()));
+            eventually(what, || keepalived.holds(ipv6::VIP));
+            eventually("it is heard", || node.counter("advert_received") > 3);
+            assert_eq!(node.report().instances[0].state, VrrpState::Backup, "{what}");
+
+            node.config.vrrp = vec![ipv6::router(200, transport)];
+            node.commit();
+            node.becomes(VrrpState::Master);
+            eventually("keepalived gives way", || !keepalived.holds(ipv6::VIP));
+            assert_eq!(ipv6::answering(ipv6::VIP), [node.mac()], "{what}");
+            let report = node.report().instances.remove(0);
+            let odd = |name: &str| name.starts_with("drop") || name.starts_with("advert_other");
+            let odd: Vec<_> = report.counters.into_iter().filter(|(name, _)| odd(name)).collect();
+            assert_eq!(odd, [], "{what}");
+
+            drop(node.orphan());
+            eventually("keepalived takes over", || keepalived.holds(ipv6::VIP));
+            for complaint in ["invalid", "mismatch", "bogus", "checksum", "Dropping", "expected"] {
+                assert!(!keepalived.log().contains(complaint), "{what}: {complaint}: {}", keepalived.log());
+            }
         }
     });
 }

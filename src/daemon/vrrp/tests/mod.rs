@@ -7,6 +7,7 @@ mod failover;
 mod fencing;
 mod groups;
 mod hostile;
+mod ipv6;
 mod keepalived;
 mod link;
 mod network;

@@ -237,7 +237,8 @@ impl Node {
 
     /// Where the kernel holds the address, as `ip` shows it: `lo`, `eth0`, or nothing.
     pub(super) fn holds(&self, address: &str) -> Option<String> {
-        let shown = self.namespace.run(&["ip", "-o", "-4", "addr", "show", "to", address]);
+        let family = if address.contains(':') { "-6" } else { "-4" };
+        let shown = self.namespace.run(&["ip", "-o", family, "addr", "show", "to", address]);
         shown.split_whitespace().nth(1).map(str::to_owned)
     }
 
