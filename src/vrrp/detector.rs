@@ -240,7 +240,9 @@ impl Machine {
 
     /// How much silence of the master means something, without the skew.
     pub(super) fn detection_bound(&self, now: Instant) -> Duration {
-        let patience = match self.heard {
+        // What was heard before this node stood still may be true of another one by now.
+        let heard = self.heard.filter(|heard| self.advert_of(heard.from).is_some());
+        let patience = match heard {
             Some(Heard { from, .. }) => {
                 self.detector.peers.get(&from).map_or(Duration::ZERO, |peer| peer.patience(now))
             }

@@ -119,12 +119,12 @@ impl Machine {
     /// Gives a backup the time back in which it did not listen. After a long time, what waits in its sockets is as likely
     /// to mislead: a full queue has the oldest adverts and not the latest, and a release among them is no news.
     fn listen_again(&mut self, gap: Duration, now: Instant) {
-        let whole = now + self.down_interval(now);
         if gap > self.detection_bound(now) {
             self.output(Output::DiscardReceived);
             self.detector.listen_anew(now);
-            self.arm_down(whole);
+            self.arm_down(now + self.down_interval(now));
         } else {
+            let whole = now + self.down_interval(now);
             // Who has been asked goes on being waited for.
             let due = self.timers.deadline(Timer::Down).map_or(now, |due| due.max(now));
             self.timers.arm(Timer::Down, whole.min(due + gap));

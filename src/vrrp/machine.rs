@@ -256,7 +256,7 @@ impl Machine {
                 if self.heard.is_none() {
                     self.master_interval = self.settings.advert_interval.duration();
                 }
-                self.adjust_down_timer(before.priority, whole, now);
+                self.adjust_down_timer(&before, whole, now);
             }
             Role::Fault | Role::Blocked | Role::Resigning | Role::Stopping | Role::Stopped => {}
         }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::advert::Advert;
 use super::machine::Machine;
+use super::settings::Settings;
 use super::timers::Timer;
-use crate::net::Priority;
 
 impl Machine {
     /// RFC 9568 section 6.4.2: "If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater than or equal
@@ -32,14 +33,16 @@ impl Machine {
     }
 
     /// The settings have changed, the priority for one: what is left of the down interval, once `whole`, stays the same
-    /// part of the one that it is now, as keepalived has it. A master that has stopped being the lesser one is listened
-    /// to for a whole interval.
-    pub(super) fn adjust_down_timer(&mut self, before: Priority, whole: Duration, now: Instant) {
-        let outranked = self.heard.is_some_and(|heard| {
-            heard.priority >= self.settings.priority.get() && heard.priority < before.get()
+    /// part of the one that it is now, as keepalived has it. A master that was to be replaced, and is to be left alone by
+    /// now, is listened to for a whole interval.
+    pub(super) fn adjust_down_timer(&mut self, before: &Settings, whole: Duration, now: Instant) {
+        let replaces =
+            |settings: &Settings, master: u8| settings.preempts() && master < settings.priority.get();
+        let spared = self.heard.map(|heard| heard.priority).is_some_and(|master| {
+            master != Advert::RELEASE && replaces(before, master) && !replaces(&self.settings, master)
         });
         let anew = self.down_interval(now);
-        let Some(at) = self.timers.deadline(Timer::Down).filter(|_| !outranked) else {
+        let Some(at) = self.timers.deadline(Timer::Down).filter(|_| !spared) else {
             return self.arm_down(now + anew);
         };
         if anew != whole {

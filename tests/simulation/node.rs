@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) resigning: bool,
     /// And to stay in the election.
     fails_over: bool,
+    /// And to end.
+    stops: bool,
     /// Has handed over on request, and must not preempt whoever has the addresses.
     pub(crate) yielded: bool,
     pub(crate) links: Links,
@@ -147,6 +149,7 @@ impl Node {
             answering: false,
             held_until: None,
             resigning: false,
+            stops: false,
             fails_over: false,
             yielded: false,
             open_until: 0,
@@ -182,7 +185,7 @@ impl Node {
         // What a process that died has left in the kernel is reconciled before the first advert.
         self.held_until = None;
         self.answering = false;
-        self.resigning = false;
+        (self.resigning, self.stops) = (false, false);
         self.yielded = false;
         self.life += 1;
         self.discard();
@@ -206,7 +209,7 @@ impl Node {
     }
 
     pub(crate) fn resign(&mut self, bound: Duration, now: Nanos) -> Deed {
-        self.resigning = true;
+        (self.resigning, self.stops) = (true, true);
         self.act(now, |machine, local| machine.handle_resign(bound, local))
     }
 
@@ -407,7 +410,7 @@ impl Node {
             | Output::Drained => {}
             Output::SteppedDown(outcome) => {
                 deed.log.push(format!("stepped down: {outcome:?}"));
-                self.resigning = false;
+                self.resigning = self.stops;
                 self.yielded |= outcome.is_ok() && self.fails_over;
             }
             Output::DiscardReceived => self.discard(),

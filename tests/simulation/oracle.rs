@@ -230,8 +230,11 @@ impl Oracle {
             let whose =
                 watch.arrived.filter(|a| a.priority != 0 && accepts(node, a.priority)).map(|a| a.from);
             watch.took_over = Some((now, whose.filter(|_| !deed.by_link)));
-            Self::no_false_takeover(nodes, id, watch, deed.by_link, now)?;
+            let from = watch.arrived.map(|arrived| arrived.from);
+            let back = from.map_or(0, |from| self.watched[from].started);
+            Self::no_false_takeover(nodes, id, &self.watched[id], deed.by_link.then_some(back), now)?;
         }
+        let watch = &mut self.watched[id];
         for _ in 0..deed.broadcasts {
             watch.broadcasts.push_back(now);
         }
@@ -250,13 +253,14 @@ impl Oracle {
         nodes: &[Node],
         id: usize,
         watch: &Watch,
-        by_link: bool,
+        gone_until: Option<Nanos>,
         now: Nanos,
     ) -> Result<(), String> {
         let node = &nodes[id];
         let Some(Arrival { at, from, interval, priority }) = watch.arrived else { return Ok(()) };
-        if by_link {
-            return if nodes[from].answers() {
+        if let Some(until) = gone_until {
+            // One that has just been started again had really been gone.
+            return if nodes[from].answers() && now - until > interval {
                 Err(format!("node {id} took over from {from}, which it took for gone, and which is master"))
             } else {
                 Ok(())

@@ -67,6 +67,37 @@ fn an_owner_preempts_whatever_is_configured() {
 }
 
 #[test]
+fn an_edit_that_ends_preemption_spares_the_master_that_is_there() {
+    let table = [
+        ("the owner becomes a backup that does not preempt", Priority::OWNER, 209, 50, true),
+        ("it is the better one, as before", Priority::OWNER, 209, 250, true),
+        ("what has been given up is nobody's", Priority::OWNER, 209, 0, false),
+    ];
+    for (what, before, after, master, spared) in table {
+        let settings = Settings { priority: before, preempt: false, ..settings() };
+        let mut rig = Rig::standing(settings.clone());
+        // After a freeze the owner waits for its turn as well.
+        rig.machine.handle_gap(paused(ms(2300)), rig.now);
+        rig.drain();
+        for _ in 0..3 {
+            rig.machine.handle_advert(LOWER_ADDRESS, &advert(master), rig.now);
+            rig.run(ms(90));
+        }
+        let after = Priority::try_from(after).unwrap();
+        if rig.machine.state() == VrrpState::Backup {
+            rig.machine.reconfigure(Settings { priority: after, ..settings }, rig.now);
+        }
+        for _ in 0..6 {
+            if master > 0 {
+                rig.machine.handle_advert(LOWER_ADDRESS, &advert(master), rig.now);
+            }
+            rig.run(ms(90));
+        }
+        assert_eq!(rig.machine.state() == VrrpState::Backup, spared, "{what}");
+    }
+}
+
+#[test]
 fn a_priority_that_changes_moves_what_is_left_of_the_down_interval_in_proportion() {
     let with = |priority| Settings { priority: Priority::try_from(priority).unwrap(), ..settings() };
     let left = |rig: &Rig| rig.machine.poll_timeout().map(|(at, _)| (at - rig.now).as_micros());

@@ -203,6 +203,19 @@ fn another_peers_lateness_is_no_reason_to_wait() {
     assert_eq!(rig.next().0, us(360_937) + Duration::from_nanos(500));
 }
 
+/// Whoever was master may be another one by now, which has been promised more.
+#[test]
+fn after_standing_still_every_promise_counts() {
+    let mut rig = Rig::behind(true, 150);
+    rig.machine.handle_peer(LOWER_ADDRESS, PeerNews::Late(ms(300)), rig.now);
+    rig.machine.handle_gap(paused(ms(1500)), rig.now);
+    rig.drain();
+    rig.run(ms(890));
+    assert_eq!(rig.machine.state(), VrrpState::Backup);
+    rig.run(ms(100));
+    assert_eq!(rig.machine.state(), VrrpState::Master);
+}
+
 #[test]
 fn who_is_gone_is_replaced_after_one_interval_and_a_half() {
     for since in [0, 30, 149, 150, 250] {
