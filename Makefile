@@ -64,5 +64,5 @@ soak: ## two pairs beside eight busy loops, one with a CPU quota: nobody may tak
 sabotage: ## break one thing after the other; each must turn a test red
 	@tests/sabotage/run
 
-fuzz: ## random bytes against the HTTP/1 codec and the peer link, FUZZ_SECONDS=60 for each target
+fuzz: ## random bytes against all that faces the wire, FUZZ_SECONDS=60 for each target
 	@fuzz/run

@@ -7,6 +7,12 @@ mod net;
 #[allow(dead_code, unreachable_pub, reason = "what this target does not use, the daemon does")]
 #[path = "../../src/peer/mod.rs"]
 mod peer;
+#[allow(dead_code, unreachable_pub, reason = "what this target does not use, the daemon does")]
+#[path = "../../src/vrrp/auth_hmac"]
+mod vrrp {
+    mod key;
+    pub use key::{AuthKey, AuthKeys};
+}
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -90,7 +96,7 @@ fn stream(data: &[u8]) {
 /// What is taken for a message is said again in the same way.
 fn message(data: &[u8]) {
     let Some((kind, payload)) = data.split_first() else { return };
-    if let Ok(Some(message)) = Message::parse(kind % 10, payload) {
+    if let Ok(Some(message)) = Message::parse(kind % 16, payload) {
         let (kind, again) = message.emit();
         assert_eq!(Message::parse(kind, &again), Ok(Some(message)));
     }
