@@ -14,8 +14,8 @@ pub const BOUND: Duration = Duration::from_millis(150);
 pub const HELD_UP_BOUND: Duration = Duration::from_secs(2);
 /// Whoever has had so much of the processor, and has not turned, is not short of it.
 const RAN_ENOUGH: Duration = Duration::from_millis(40);
-/// The most that one tick counts. A tick that comes later was late because this process did not run: what a role
-/// said meanwhile may still lie unread, and a role of a frozen container was frozen as well.
+/// A tick that comes later than this counts as one that came in time: it was late because this process did not run, and a
+/// role of a frozen container was frozen as well.
 const MOST: Duration = TICK.saturating_mul(2);
 /// More worker threads than any configuration can ask for.
 const MAX_WORKERS: usize = 1024;
@@ -30,7 +30,7 @@ impl OwnTime {
     pub(super) fn tick(&mut self, now: Instant) -> Duration {
         let passed = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last = Some(now);
-        passed.min(MOST)
+        if passed > MOST { TICK } else { passed }
     }
 
     pub(super) fn next_tick(&self) -> Option<Instant> {
@@ -107,11 +107,14 @@ impl Heart {
     }
 
     /// `threads`: those that have to run for a beat, always in the same order; empty: nothing is known of them.
-    /// Returns it if it hangs.
+    /// Returns it if it hangs, which nobody does who is looked at for the first time.
     pub(super) fn judge(&mut self, worker: usize, threads: Vec<Thread>) -> Option<Silent> {
         let known = self.workers.get_mut(worker)?;
         let silent = known.silent?;
-        let seen = known.seen.get_or_insert_with(|| threads.clone());
+        let Some(seen) = &known.seen else {
+            known.seen = Some(threads);
+            return None;
+        };
         let held_up =
             threads.is_empty() || threads.iter().zip(seen.iter()).any(|(now, then)| now.is_held_up(*then));
         let bound = if held_up { HELD_UP_BOUND } else { BOUND };
@@ -173,9 +176,10 @@ mod tests {
         // The first beat is at 0, so the tick at 150 has counted 150 ms of silence.
         check(&steady, &[(0, &[1])], Some((150, 0)));
         check(&steady, &second_stuck, Some((150, 1)));
-        // A supervisor that slept for three seconds counts two ticks of them and then listens again.
-        check(&[0, 50, 3050], &[(0, &[1])], Some((3050, 0)));
-        check(&[0, 3050, 3100], &[(0, &[1])], Some((3100, 0)));
+        // A supervisor that slept for three seconds counts one tick of them and then listens again.
+        check(&[0, 50, 3050], &[(0, &[1])], None);
+        check(&[0, 50, 3050, 3100], &[(0, &[1])], Some((3100, 0)));
+        check(&[0, 3050, 3100], &[(0, &[1])], None);
         check(&[0, 3050, 3100], &[(0, &[1]), (3060, &[2])], None);
         // A worker that is left out of the beats has not turned.
         check(&steady, &[(0, &[1, 1]), (100, &[2]), (200, &[3])], Some((150, 1)));

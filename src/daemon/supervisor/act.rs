@@ -30,7 +30,8 @@ impl Supervisor {
             }
             Action::Look(player, worker) => {
                 let threads = self.pid_of(player).map(|pid| look(pid, player.role, worker));
-                Some(Event::Seen(player, worker, threads.unwrap_or_default()))
+                self.seen.push((player, worker, threads.unwrap_or_default()));
+                None
             }
             Action::Prepare(RoleName::Proxy, generation) => self.prepare_proxy(generation),
             Action::Prepare(RoleName::Vrrp, generation) => {

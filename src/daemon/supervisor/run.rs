@@ -27,10 +27,13 @@ use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToP
 use crate::notification::history::History;
 use crate::os::process;
 use crate::os::snapshot::Snapshot;
+use crate::supervision::heartbeat::Thread;
 use crate::supervision::{Event, Freezes, Plan, Player, RoleName, Saying};
 
 /// Messages of both roles that wait for this loop; a role that says more waits.
 const MAX_HEARD: usize = 256;
+/// Of the event loop, in which the kernel is asked, a message read, and handed on.
+const LISTENING_TURNS: usize = 4;
 /// Requests from the control socket that wait for this loop.
 const MAX_ASKS: usize = 16;
 
@@ -63,6 +66,8 @@ pub(super) struct Supervisor {
     pub(super) refused: Option<Refusal>,
     pub(super) replaced: bool,
     pub(super) started: Instant,
+    /// What silent roles do, to be judged once all that they have said before is heard.
+    pub(super) seen: Vec<(Player, usize, Vec<Thread>)>,
     pub(super) is_over: bool,
 }
 
@@ -303,6 +308,7 @@ impl Process1 {
             refused: None,
             replaced: seen.links == 0,
             started: now,
+            seen: vec![],
             is_over: false,
         };
         Self { supervisor, hearing, loaded, sightings, asked, watch, config: settings.config.clone() }
@@ -337,16 +343,37 @@ impl Process1 {
             Some(ask) = self.asked.recv() => supervisor.take_ask(ask),
             () = timeout => {
                 // What was said before the deadline counts before it.
-                for _ in 0..MAX_HEARD {
-                    let Ok(heard) = self.hearing.try_recv() else { break };
-                    supervisor.hear(heard);
-                }
-                supervisor.reap();
-                supervisor.time_passes();
-                if supervisor.begin_try() {
+                self.hear_all();
+                self.supervisor.reap();
+                self.supervisor.time_passes();
+                if self.supervisor.begin_try() {
                     self.look(Demand::Again);
                 }
+                self.judge().await;
             }
+        }
+    }
+
+    fn hear_all(&mut self) {
+        for _ in 0..MAX_HEARD {
+            let Ok(heard) = self.hearing.try_recv() else { break };
+            self.supervisor.hear(heard);
+        }
+    }
+
+    /// Who was seen to rest has said before what it had to say: that is heard first, which takes those that listen a turn
+    /// of their own.
+    async fn judge(&mut self) {
+        let seen = std::mem::take(&mut self.supervisor.seen);
+        if seen.is_empty() {
+            return;
+        }
+        for _ in 0..LISTENING_TURNS {
+            tokio::task::yield_now().await;
+        }
+        self.hear_all();
+        for (player, worker, threads) in seen {
+            self.supervisor.happen(Event::Seen(player, worker, threads));
         }
     }
 
