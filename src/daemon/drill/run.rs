@@ -16,6 +16,7 @@ use crate::config::{Host, KEY_VARIABLE};
 use crate::daemon::keys;
 use crate::daemon::probe::{self, Own, Seen};
 use crate::drill::{Course, Marks, Output, Plan, Report, Samples, Sight, freeze, planned, whole};
+use crate::net::Family;
 use crate::peer::Keys;
 use crate::probe::Outcome;
 
@@ -144,7 +145,7 @@ impl Nodes {
                 Host::Name(name) => {
                     let found = tokio::net::lookup_host((name.as_str(), task.port)).await;
                     let found = found.map_err(|e| Unable::NotWhole(vec![format!("{name}: {e}")]))?;
-                    addresses.extend(found.map(|at| at.ip()));
+                    addresses.extend(found.map(|at| at.ip()).filter(|at| Family::of(*at) == task.family));
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::{Config, Host, Transport, VrrpInstance};
 use crate::daemon::probe::{self, PlanError, Until};
 use crate::drill::Bounds;
+use crate::net::Family;
 use crate::peer::Order;
 
 /// A new connection every 5 ms.
@@ -32,6 +33,8 @@ pub struct Task {
     pub(super) router: String,
     pub(super) vrid: u8,
     pub(super) nodes: Vec<Host>,
+    /// In which the nodes speak with each other.
+    pub(super) family: Family,
     /// Of the link.
     pub(super) port: u16,
     pub(super) key_file: Option<PathBuf>,
@@ -85,6 +88,7 @@ impl Task {
             router: instance.name.clone(),
             vrid: instance.vrid.get(),
             nodes,
+            family: instance.family(),
             port: config.link.port,
             key_file: config.link.key_file.clone(),
             probe: probe::Plan::try_new(&url, RATE, patience, KEPT, Until::Told)?,

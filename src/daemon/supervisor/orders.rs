@@ -88,6 +88,12 @@ impl Supervisor {
     /// the call that has come meanwhile.
     pub(super) async fn stand_still(&mut self, calls: &mut Calls) -> Option<Call> {
         let length = self.freezes.begin(Instant::now())?;
+        // It has begun since the order came.
+        if let Some(busy) = self.is_busy() {
+            warn!("this node does not stand still for a drill: {busy}");
+            self.record(HappeningKind::Drill, &format!("this node does not stand still: {busy}"));
+            return None;
+        }
         let pids: Vec<u32> = self.players.keys().copied().collect();
         // One that has ended is reaped afterwards.
         pids.iter().for_each(|pid| drop(process::suspend_child(*pid)));

@@ -18,7 +18,7 @@ use super::words::state;
 use crate::link::{FromVrrp, Ordered};
 use crate::net::Family;
 use crate::os::clock;
-use crate::peer::{Message, Order, Outcome, Refusal};
+use crate::peer::{Key, Message, Order, Outcome, Refusal};
 
 /// Orders that wait for their outcome; a drill gives one at a time.
 const AT_ONCE: usize = 4;
@@ -52,6 +52,10 @@ impl Peering {
             },
             Err(refusal) => return Some(Err(refusal)),
         };
+        let is_current = |key: &Key| self.source.keys().is_ok_and(|keys| keys.accepts(key));
+        if !meeting.greeted.keys.iter().all(is_current) {
+            return Some(Err(Refusal::Key));
+        }
         let (reply, answer) = oneshot::channel();
         // Ends with the answer, or with the role.
         drop(tokio::spawn(converse(meeting, answer)));
