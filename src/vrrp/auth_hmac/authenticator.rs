@@ -255,6 +255,16 @@ impl Authenticator {
         }
     }
 
+    /// To be said to the peers, as `void` takes it. This node signs with greater numbers from here on, whatever its clock
+    /// does.
+    pub fn void_before(&mut self, wall: Duration) -> Sequence {
+        let said = Sequence::at(wall);
+        if self.sent.is_none_or(|sent| said.is_after(sent)) {
+            self.sent = Some(said);
+        }
+        said
+    }
+
     /// Another process of the peer's, whose clock may be another one.
     pub fn forget_number(&mut self, peer: IpAddr) {
         self.marks.remove(&peer);

@@ -147,8 +147,10 @@ fn parse(configured: &AuthHmacKeys, texts: &Texts) -> Result<(AuthKeys, Vec<Made
 
 /// What this node says to one peer for itself.
 pub(super) fn say((own, peer): Pairing, state: &mut State, instances: &mut [Instance], now: Instant) {
-    state.adverts_void = Sequence::at(clock::read().realtime.saturating_sub(ON_ITS_WAY)).bits();
+    let void = clock::read().realtime.saturating_sub(ON_ITS_WAY);
+    state.adverts_void = Sequence::at(void).bits();
     for instance in shared(instances, (own, peer)) {
+        instance.authenticator.void_before(void);
         let signs = match instance.authenticator.form(peer, now) {
             Form::Signed | Form::Both => true,
             Form::Plain => false,
