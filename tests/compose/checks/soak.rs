@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use vipgate::link::VrrpState;
 use vipgate::link::control::Status;
 
 use crate::lab::Lab;
@@ -15,6 +16,8 @@ const MINUTES: u64 = 60;
 const BUSY: usize = 8;
 /// Connections that ask as fast as they are answered.
 const ASKING: &str = "64";
+/// It asks for longer than is watched.
+const SPARE: Duration = Duration::from_secs(60);
 /// As `cpus: 0.5` in a Compose file.
 const QUOTA: &str = "0.5";
 
@@ -35,7 +38,7 @@ pub(super) fn soak(lab: &mut Lab) -> Verdict {
             }
         }
     }
-    let before = stacks.iter().map(|(stack, _)| moves(stack)).collect::<Result<Vec<_>, _>>()?;
+    let before = stacks.iter().map(|(stack, _)| standing(stack)).collect::<Result<Vec<_>, _>>()?;
     let duration = Duration::from_secs(minutes * 60);
     let mut loads = Vec::new();
     for _ in 0..BUSY {
@@ -43,27 +46,35 @@ pub(super) fn soak(lab: &mut Lab) -> Verdict {
     }
     for (stack, _) in &stacks {
         let url = format!("http://{}/", stack.vip());
-        let seconds = duration.as_secs().to_string();
-        let asking =
-            ["netns", "exec", &stack.client.namespace, "wrk", "-t", "1", "-c", ASKING, "-d", &seconds, &url];
+        let seconds = (duration + SPARE).as_secs().to_string();
+        let namespace = &stack.client.namespace;
+        let asking = ["netns", "exec", namespace, "wrk", "-t", "1", "-c", ASKING, "-d", &seconds, &url];
         loads.push(Load::start(Command::new("ip").args(asking))?);
     }
+    let asked = stacks.iter().map(|(stack, _)| requests(stack)).collect::<Result<Vec<_>, _>>()?;
     std::thread::sleep(duration);
-    drop(loads);
     let (mut figures, mut wrong) = (Vec::new(), Vec::new());
-    for ((stack, quota), before) in stacks.iter().zip(before) {
+    if !loads.iter_mut().all(Load::is_running) {
+        wrong.push("some of the load has ended early".to_owned());
+    }
+    for (((stack, quota), before), asked) in stacks.iter().zip(before).zip(asked) {
         let what = quota.map_or("without a quota".to_owned(), |quota| format!("cpus: {quota}"));
-        let moved = moves(stack)?.saturating_sub(before);
-        let late = [Node::Master, Node::Backup].map(|node| lateness(stack, node));
-        let [master, backup] = late;
-        figures.push(format!(
-            "{what}: {moved} changes of state, late {} and {} ms at the end",
-            master?, backup?
-        ));
-        if moved > 0 {
-            wrong.push(format!("{what}: somebody took over from a node that lives{}", stack.last_words()));
+        let answered = requests(stack)?.saturating_sub(asked);
+        let [master, backup] = [Node::Master, Node::Backup].map(|node| lateness(stack, node));
+        let (master, backup) = (master?, backup?);
+        figures.push(format!("{what}: {answered} requests, late {master} and {backup} ms at the end"));
+        if answered == 0 {
+            wrong.push(format!("{what}: nothing was asked"));
+        }
+        let after = standing(stack)?;
+        if let Some((now, then)) = after.iter().zip(&before).find(|(now, then)| !now.is_as(then)) {
+            let words = stack.last_words();
+            wrong.push(format!(
+                "{what}: somebody took over from a node that lives: {then:?}, then {now:?}{words}"
+            ));
         }
     }
+    drop(loads);
     Ok(Finding::of(format!("{minutes} minutes beside {BUSY} busy loops; {}", figures.join("; ")), wrong))
 }
 
@@ -77,6 +88,12 @@ impl Load {
     }
 }
 
+impl Load {
+    fn is_running(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None))
+    }
+}
+
 impl Drop for Load {
     fn drop(&mut self) {
         // It has ended already, or ends here.
@@ -85,19 +102,50 @@ impl Drop for Load {
     }
 }
 
-/// How often a virtual router has changed its state, or a role was replaced, so far.
-fn moves(stack: &Stack) -> Result<usize, Trouble> {
-    const EVER: u32 = 1 << 20;
-    let is_move =
-        |line: &&str| (line.contains(" from=") && line.contains(" to=")) || line.contains(" is killed: ");
-    let count = |node| stack.log(node, EVER).map(|log| log.lines().filter(is_move).count());
-    Ok(count(Node::Master)? + count(Node::Backup)?)
+/// What a change would change.
+#[derive(Debug)]
+struct Standing {
+    state: VrrpState,
+    /// In nanoseconds since the machine was started.
+    since: u64,
+    /// How often each role has been started.
+    starts: [u64; 2],
+}
+
+impl Standing {
+    fn is_as(&self, then: &Self) -> bool {
+        // Ages are counted back from a clock that is read anew each time.
+        let is_same_moment = self.since.abs_diff(then.since) < 1_000_000_000;
+        (self.state, self.starts) == (then.state, then.starts) && is_same_moment
+    }
+}
+
+fn standing(stack: &Stack) -> Result<Vec<Standing>, Trouble> {
+    let one = |node| {
+        let status = status(stack, node)?;
+        let vrrp = status.vrrp.ok_or("no vrrp role")?;
+        let (_, report) = vrrp.report.ok_or("no report of the vrrp role")?;
+        let router = report.instances.first().ok_or("no virtual router")?;
+        let starts = [status.proxy.incarnation, vrrp.incarnation];
+        Ok(Standing { state: router.state, since: router.since.0, starts })
+    };
+    [Node::Master, Node::Backup].into_iter().map(one).collect()
+}
+
+/// That the master has answered so far.
+fn requests(stack: &Stack) -> Result<u64, Trouble> {
+    let (_, report) = status(stack, Node::Master)?.proxy.report.ok_or("no report of the proxy")?;
+    Ok(report.requests)
+}
+
+fn status(stack: &Stack, node: Node) -> Result<Status, Trouble> {
+    let status = stack.exec(node, &["/vipgate", "status", "--json"])?;
+    serde_json::from_str(&status).map_err(|e| format!("status: {e}"))
 }
 
 /// In milliseconds, as the node tells its peer.
 fn lateness(stack: &Stack, node: Node) -> Result<u128, Trouble> {
-    let status = stack.exec(node, &["/vipgate", "status", "--json"])?;
-    let status: Status = serde_json::from_str(&status).map_err(|e| format!("status: {e}"))?;
-    let report = status.vrrp.and_then(|vrrp| vrrp.report).ok_or("no report of the vrrp role")?;
+    let report =
+        status(stack, node)?.vrrp.and_then(|vrrp| vrrp.report).ok_or("no report of the vrrp role")?;
     Ok(report.1.link.late.as_millis())
 }
