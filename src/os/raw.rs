@@ -158,7 +158,11 @@ fn set_up_v6(socket: &Socket, index: u32, multicast: bool) -> io::Result<()> {
     socket.set_multicast_hops_v6(TTL)?;
     socket.set_multicast_if_v6(index)?;
     socket.set_multicast_loop_v6(false)?;
-    socket.set_multicast_all_v6(false)?;
+    // From Linux 4.20 on. The socket hears one interface only, and the destination is looked at anyway.
+    match socket.set_multicast_all_v6(false) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {}
+        outcome => outcome?,
+    }
     socket.set_recv_hoplimit_v6(true)?;
     setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     if multicast {

@@ -139,6 +139,10 @@ impl Detector {
         }
     }
 
+    pub(super) fn is_absent(&self, address: IpAddr) -> bool {
+        self.peers.get(&address).is_some_and(|peer| peer.absent)
+    }
+
     pub(super) fn is_gone(&self, address: IpAddr) -> bool {
         self.peers.get(&address).is_some_and(|peer| peer.gone)
     }

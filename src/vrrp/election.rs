@@ -19,6 +19,9 @@ impl Machine {
             // It may have waited while this process did not run.
             return;
         }
+        if self.was_alone_too_long(source, advert, now) {
+            self.fence(self.silent(now), now);
+        }
         self.detector.note_advert(source, now);
         self.count(if advert.releases() { "advert_received_release" } else { "advert_received" });
         match self.role {

@@ -1,12 +1,15 @@
 //! The resume fence: a node that did not run may have been replaced, and must not act on what it believed. No socket, no
 //! clock: the shell compares its clocks and says how long the gap was.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::advert::Advert;
 use super::handover::Then;
 use super::machine::{Machine, Role, STRANGER_GONE};
 use super::output::{Gap, Output};
 use super::timers::Timer;
+use super::timing;
 
 /// Timers of an idle machine are not later than this: a later one tells that the process did not run.
 const TIMER_IS_LATE: Duration = Duration::from_millis(2);
@@ -64,7 +67,7 @@ impl Machine {
     /// A master that has been silent for so long that a peer may have taken over, or whose lease has run out, is none.
     fn wake_as_master(&mut self, now: Instant) -> bool {
         let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        let silent = since(self.advertised_at) + self.hidden;
+        let silent = self.silent(now);
         let unrenewed = since(self.held_at) + self.hidden;
         let out =
             silent > self.takeover_bound(now + self.hidden) || since(self.held_at) >= self.settings.lease;
@@ -73,6 +76,18 @@ impl Machine {
             self.fence(silent.min(unrenewed), now);
         }
         out
+    }
+
+    pub(super) fn silent(&self, now: Instant) -> Duration {
+        self.advertised_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)) + self.hidden
+    }
+
+    /// A master that took itself for alone hears one that has come up while it stood still, and has had the addresses.
+    pub(super) fn was_alone_too_long(&self, source: IpAddr, advert: &Advert, now: Instant) -> bool {
+        matches!(self.role, Role::Master | Role::Resigning)
+            && !advert.releases()
+            && self.detector.is_absent(source)
+            && self.silent(now) > timing::takeover_bound(self.own_interval())
     }
 
     /// A down timer that is late tells that nobody listened: that time says nothing about the master, whose adverts may
@@ -92,7 +107,7 @@ impl Machine {
     }
 
     /// Silence first, then the address, then what is bound to it, then what queued up: each step makes the next harmless.
-    fn fence(&mut self, gap: Duration, now: Instant) {
+    pub(super) fn fence(&mut self, gap: Duration, now: Instant) {
         let step = self.stepping_down.take();
         self.output(Output::AnswerArp(false));
         self.drop_addresses();

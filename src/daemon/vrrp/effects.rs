@@ -16,7 +16,7 @@ use crate::vrrp::{Advert, Output, WarningKind, neighbour, packet_v2, packet_v3};
 
 /// How long a lost address may stay so that the clients of its connections are told.
 const TELL_WITHIN: Duration = Duration::from_millis(20);
-/// A moment for the kernel, which takes less; the takeover goes on without it.
+/// A moment for the kernel, which takes less, for all addresses together; the takeover goes on without it.
 const TAKEN_WITHIN: Duration = Duration::from_millis(20);
 /// The index of `lo` in every network namespace.
 const LOOPBACK: u32 = 1;
@@ -213,17 +213,12 @@ impl Instance {
     }
 
     pub(super) fn hold(&mut self, addresses: &[IpAddr], lease: Duration, shell: &mut Shell, now: Instant) {
+        let mut new = vec![];
         for address in addresses {
             let result = match self.target(*address, shell) {
                 Some((link, loopback, cidr)) => {
                     let put = shell.kernel.put(link, loopback, cidr, lease);
-                    // Nobody is told of an address before packets for it are taken.
-                    if put.is_ok()
-                        && !self.held.contains(address)
-                        && !local::wait(*address, link, TAKEN_WITHIN)
-                    {
-                        self.count("hold_late");
-                    }
+                    new.extend((put.is_ok() && !self.held.contains(address)).then_some((*address, link)));
                     put.map_err(|error| error.to_string())
                 }
                 None => Err("there is no interface for it".to_owned()),
@@ -233,6 +228,13 @@ impl Instance {
                 warn!(instance = self.config.name, "{problem}");
                 self.count("hold_error");
                 self.note_hold_problem(problem, now);
+            }
+        }
+        // Nobody is told of an address before packets for it are taken.
+        let until = Instant::now() + TAKEN_WITHIN;
+        for (address, link) in new {
+            if !local::wait(address, link, until) {
+                self.count("hold_late");
             }
         }
         // Connections from here on are wanted.

@@ -154,7 +154,7 @@ impl Instance {
         let both: Vec<IpAddr> = before.addresses().chain(self.config.addresses()).collect();
         self.raise_fence(&both, shell, now);
         if let Some(wire) = &mut self.wire
-            && let Err(error) = wire.watch(&self.config.addresses().collect::<Vec<_>>())
+            && let Err(error) = wire.watch(&both)
         {
             warn!(instance = self.config.name, "questions for the new addresses cannot be received: {error}");
         }
@@ -208,7 +208,7 @@ impl Instance {
             (Some(_), Err(_)) => self.lose_wire(shell, now),
             (None, Err(_)) => {}
         }
-        self.raise_fence(&self.config.addresses().collect::<Vec<_>>(), shell, now);
+        self.raise_fence(&self.guarded(), shell, now);
         self.machine.handle_interface(self.wire.as_ref().map(|wire| wire.place.own), now);
         self.settle(shell);
     }

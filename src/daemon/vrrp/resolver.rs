@@ -78,9 +78,18 @@ impl Resolver {
     pub(super) fn handle_answer(&mut self, answer: Answer, now: Instant) -> bool {
         let Some(entry) = self.names.get_mut(&answer.name) else { return false };
         match answer.addresses {
-            Ok(addresses) => {
-                entry.next = Some(now + AGAIN_AFTER);
-                entry.problem = None;
+            Ok(mut addresses) => {
+                // An answer to one of two questions is none to the other.
+                let answers =
+                    |address: &IpAddr| addresses.iter().any(|a| Family::of(*a) == Family::of(*address));
+                let kept: Vec<IpAddr> = entry.addresses.iter().copied().filter(|a| !answers(a)).collect();
+                let lost = kept.first().map(|address| Family::of(*address));
+                let again = if lost.is_some() { AGAIN_WHILE_UNRESOLVED } else { AGAIN_AFTER };
+                entry.next = Some(now + again);
+                entry.problem =
+                    lost.map(|family| format!("it has no {family} address any more; the last ones stay"));
+                addresses.extend(kept);
+                addresses.sort_unstable();
                 let changed = entry.addresses != addresses;
                 entry.addresses = addresses;
                 changed

@@ -48,6 +48,7 @@ const FOREVER: u32 = u32::MAX;
 /// Nobody asks on the link whether somebody has it already.
 const IFA_F_NODAD: u32 = 0x02;
 /// Duplicate address detection has found somebody, or is not over.
+const IFA_F_TEMPORARY: u32 = 0x01;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
@@ -211,12 +212,15 @@ pub(super) fn read_address(received: &Received<'_>) -> Option<Address> {
     let attributes = received.attributes(IFADDRMSG);
     let local = attributes.value(IFA_LOCAL).or_else(|| attributes.value(IFA_ADDRESS))?;
     let flags = attributes.value(IFA_FLAGS).and_then(|flags| u32_at(flags, 0)).unwrap_or(0);
+    // Privacy addresses come and go; of IPv4 the same bit says something else.
+    let is_v6 = received.payload.first().is_some_and(|family| i32::from(*family) == libc::AF_INET6);
+    let unusable = IFA_F_TENTATIVE | IFA_F_DADFAILED | if is_v6 { IFA_F_TEMPORARY } else { 0 };
     Some(Address {
         index: u32_at(received.payload, 4)?,
         cidr: Cidr::try_new(read_octets(*received.payload.first()?, local)?, *received.payload.get(1)?)
             .ok()?,
         valid: valid_lifetime(attributes),
-        usable: flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == 0,
+        usable: flags & unusable == 0,
     })
 }
 

@@ -434,6 +434,21 @@ fn a_master_without_anybody_to_replace_it_outlives_a_stall() {
     }
 }
 
+/// Its bound is the lease; that of whoever has come up meanwhile is not.
+#[test]
+fn who_was_alone_and_hears_another_after_a_stall_has_been_replaced() {
+    for (stalled, expect) in [(ms(300), VrrpState::Master), (ms(450), VrrpState::Backup)] {
+        let mut rig = Rig::in_state(State::Master);
+        rig.machine.handle_peers(Some(vec![LOWER_ADDRESS]), rig.now);
+        rig.machine.handle_absent(&[LOWER_ADDRESS], rig.now);
+        rig.drain();
+        rig.next();
+        rig.now += stalled;
+        rig.machine.handle_advert(LOWER_ADDRESS, &advert(50), rig.now);
+        assert_eq!(rig.machine.state(), expect, "{stalled:?}");
+    }
+}
+
 /// A backup may not have heard that the interval is longer: it waits for three of the old ones.
 #[test]
 fn a_longer_interval_counts_once_three_adverts_have_said_it() {
