@@ -162,8 +162,9 @@ fn a_frozen_peer_is_shown_as_frozen_and_not_as_gone() {
         let shown = report(&mut b).peers.remove(0);
         assert_eq!((shown.node.as_str(), shown.routers[0].state.as_str()), ("test", "master"));
         // The connection is lost as well, and the kernel of the frozen node takes another one.
+        let lost = count(&mut b, "link_lost");
         b.namespace.run(&["ss", "-K", "dst", "10.50.0.11"]);
-        eventually("it is dialled in vain", || count(&mut b, "link_lost") == 1);
+        eventually("it is dialled in vain", || count(&mut b, "link_lost") > lost);
         eventually("still frozen", || state(&mut b) == Some(PeerLinkState::Frozen));
         assert_eq!(count(&mut b, "link_gone"), 0);
         a.thaw();
