@@ -337,10 +337,12 @@ pub(crate) fn compose_command() -> Command {
 
 /// The first half of a /16 in 10.0.0.0/8 that neither Docker nor the host's routes know.
 pub(crate) fn free_net() -> Result<String, Trouble> {
-    let networks = run("docker", ["network", "ls", "-q"])?;
-    let format = "{{range .IPAM.Config}}{{println .Subnet}}{{end}}";
-    let docker =
-        run("docker", ["network", "inspect", "--format", format].into_iter().chain(networks.lines()))?;
+    // One may go between the two questions.
+    let docker = until(SETTLES_WITHIN, Duration::from_millis(100), || {
+        let networks = run("docker", ["network", "ls", "-q"])?;
+        let format = "{{range .IPAM.Config}}{{println .Subnet}}{{end}}";
+        run("docker", ["network", "inspect", "--format", format].into_iter().chain(networks.lines()))
+    })?;
     let routes = run("ip", ["-4", "route", "show"])?;
     let words = docker.lines().chain(routes.lines().filter_map(|line| line.split(' ').next()));
     let taken: Vec<Cidr> = words.filter_map(|word| word.trim().parse().ok()).collect();
