@@ -34,13 +34,16 @@ impl RunQueue {
     pub fn waited(&self) -> Option<Duration> {
         let mut space = [0; 80];
         let n = self.0.read_at(&mut space, 0).ok()?;
-        waited(std::str::from_utf8(space.get(..n)?).ok()?)
+        scheduled(std::str::from_utf8(space.get(..n)?).ok()?, WAITED)
     }
 }
 
-/// `RAN WAITED SLICES`, the first two in nanoseconds.
-fn waited(schedstat: &str) -> Option<Duration> {
-    schedstat.split_ascii_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+pub(super) const RAN: usize = 0;
+const WAITED: usize = 1;
+
+/// A field of `RAN WAITED SLICES`, of which the first two are in nanoseconds.
+pub(super) fn scheduled(schedstat: &str, field: usize) -> Option<Duration> {
+    schedstat.split_ascii_whitespace().nth(field)?.parse().ok().map(Duration::from_nanos)
 }
 
 /// What the kernel's CFS bandwidth control grants a group.
@@ -105,7 +108,7 @@ mod tests {
         for (text, expect) in
             [("123 4567 8\n", Some(4567)), ("0 0 0", Some(0)), ("123", None), ("a b c", None), ("", None)]
         {
-            assert_eq!(waited(text), expect.map(Duration::from_nanos), "{text:?}");
+            assert_eq!(scheduled(text, WAITED), expect.map(Duration::from_nanos), "{text:?}");
         }
         let Ok(queue) = RunQueue::open() else { return println!("skipped: this kernel counts no waiting") };
         let before = queue.waited().unwrap();

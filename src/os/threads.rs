@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use super::cpu::{RAN, scheduled};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// On a processor, or waits for one.
@@ -37,7 +39,7 @@ pub fn of(pid: u32, name: Option<&str>) -> io::Result<Vec<Thread>> {
 
 fn read(pid: u32, thread: u32) -> io::Result<Thread> {
     let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/task/{thread}/{name}"));
-    let known = state(&file("stat")?).zip(ran(&file("schedstat")?));
+    let known = state(&file("stat")?).zip(scheduled(&file("schedstat")?, RAN));
     let (state, ran) = known.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unknown form"))?;
     Ok(Thread { state, ran })
 }
@@ -50,11 +52,6 @@ fn state(stat: &str) -> Option<State> {
         b'D' => State::Uninterruptible,
         _ => State::Other,
     })
-}
-
-/// `RAN WAITED SLICES`, the first two in nanoseconds.
-fn ran(schedstat: &str) -> Option<Duration> {
-    schedstat.split_ascii_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 #[cfg(test)]
@@ -75,8 +72,8 @@ mod tests {
         for (text, expect) in table {
             assert_eq!(state(text), expect, "{text}");
         }
-        assert_eq!(ran("2000000 5 7\n"), Some(Duration::from_millis(2)));
-        assert_eq!(ran(""), None);
+        assert_eq!(scheduled("2000000 5 7\n", RAN), Some(Duration::from_millis(2)));
+        assert_eq!(scheduled("", RAN), None);
     }
 
     #[test]

@@ -3,11 +3,10 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::hostile::sender;
-use super::keepalived::Keepalived;
+use super::keepalived::{self, Keepalived};
 use super::link::{KeyFile, linked, start_with};
 use super::network::{Node, VIP, answering, config, eventually, unicast, with_bridge};
 use crate::config::{
@@ -220,8 +219,7 @@ fn configured_keys_are_rolled_out_and_rotated_without_a_refusal() {
 
 #[test]
 fn keepalived_before_2_4_reads_what_it_is_sent_by_default() {
-    if Command::new("keepalived").arg("--version").output().is_err() {
-        println!("skipped: keepalived is not installed");
+    if keepalived::is_missing() {
         return;
     }
     with_bridge("keepalived_before_2_4_reads_what_it_is_sent_by_default", || {

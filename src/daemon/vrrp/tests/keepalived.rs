@@ -85,10 +85,18 @@ impl Drop for Keepalived {
     }
 }
 
+/// Says so, for a test that has nothing to do then.
+pub(super) fn is_missing() -> bool {
+    let missing = Command::new("keepalived").arg("--version").output().is_err();
+    if missing {
+        println!("skipped: keepalived is not installed");
+    }
+    missing
+}
+
 #[test]
 fn keepalived_is_a_peer_in_both_roles() {
-    if Command::new("keepalived").arg("--version").output().is_err() {
-        println!("skipped: keepalived is not installed");
+    if is_missing() {
         return;
     }
     with_bridge("keepalived_is_a_peer_in_both_roles", || {
@@ -153,8 +161,7 @@ fn is_at_rest(what: &str, node: &Node, keepalived: &Keepalived, is_node: bool) {
 
 #[test]
 fn keepalived_changes_its_priority_and_gives_up() {
-    if Command::new("keepalived").arg("--version").output().is_err() {
-        println!("skipped: keepalived is not installed");
+    if is_missing() {
         return;
     }
     with_bridge("keepalived_changes_its_priority_and_gives_up", || {
@@ -209,8 +216,7 @@ fn keepalived_changes_its_priority_and_gives_up() {
 
 #[test]
 fn keepalived_is_a_peer_over_ipv6_in_both_roles() {
-    if Command::new("keepalived").arg("--version").output().is_err() {
-        println!("skipped: keepalived is not installed");
+    if is_missing() {
         return;
     }
     ipv6::with_ipv6_bridge("keepalived_is_a_peer_over_ipv6_in_both_roles", || {
