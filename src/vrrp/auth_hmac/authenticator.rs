@@ -102,17 +102,21 @@ impl Authenticator {
         self.policy == AuthHmac::Linked && self.reads()
     }
 
-    /// For `status`.
+    /// For `status`. Until signed adverts are demanded of a peer, plain ones of anybody's are taken in its name.
     pub fn describe(&self, now: Instant) -> String {
         match &self.policy {
             AuthHmac::Off => "off".to_owned(),
             AuthHmac::Linked if self.keys.is_none() => "off: the link has no key".to_owned(),
             AuthHmac::Linked => {
-                let all = self.shown.iter();
-                let fresh = all.filter(|(_, shown)| shown.is_fresh(now)).map(|(peer, _)| peer.to_string());
-                match fresh.collect::<Vec<_>>() {
-                    none if none.is_empty() => "off: no peer has shown that it reads it".to_owned(),
-                    peers => format!("with {}", peers.join(", ")),
+                let fresh = self.shown.iter().filter(|(_, shown)| shown.is_fresh(now)).map(|(peer, _)| *peer);
+                let (demanded, others): (Vec<_>, Vec<_>) = fresh.partition(|peer| self.demands(*peer, now));
+                match (list(&demanded), list(&others)) {
+                    (None, None) => "off: no peer has shown that it reads it".to_owned(),
+                    (Some(demanded), None) => format!("with {demanded}"),
+                    (None, Some(others)) => format!("signed for {others}, not yet demanded"),
+                    (Some(demanded), Some(others)) => {
+                        format!("with {demanded}; signed for {others}, not yet demanded")
+                    }
                 }
             }
             AuthHmac::Keys(_) if self.keys.is_none() => "its keys cannot be read".to_owned(),
@@ -283,6 +287,11 @@ impl Authenticator {
             shown.signs = false;
         }
     }
+}
+
+fn list(peers: &[IpAddr]) -> Option<String> {
+    let texts: Vec<String> = peers.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
 }
 
 impl Shown {

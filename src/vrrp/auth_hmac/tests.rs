@@ -372,6 +372,28 @@ fn without_configured_keys_it_hangs_on_what_a_peer_has_shown() {
     }
 }
 
+/// What is signed for a peer that nothing is demanded of protects that peer, and not yet this node.
+#[test]
+fn what_is_signed_and_what_is_demanded_is_told_apart() {
+    let start = Instant::now();
+    let at = |seconds: u64| start + Duration::from_secs(seconds);
+    let other = IpAddr::from([198, 51, 100, 11]);
+    let mut node = linked();
+    let nobody = "off: no peer has shown that it reads it";
+    assert_eq!(node.describe(start), nobody);
+    node.peer_shows(SOURCE, start, false);
+    assert_eq!(node.describe(start), "signed for 198.51.100.10, not yet demanded");
+    node.peer_shows(SOURCE, start, true);
+    assert_eq!(node.describe(start), "with 198.51.100.10");
+    node.peer_shows(other, at(1), false);
+    assert_eq!(node.describe(at(2)), "with 198.51.100.10; signed for 198.51.100.11, not yet demanded");
+    node.peer_shows(other, at(1), true);
+    assert_eq!(node.describe(at(2)), "with 198.51.100.10, 198.51.100.11");
+    node.handle_gap();
+    assert_eq!(node.describe(at(2)), "signed for 198.51.100.10, 198.51.100.11, not yet demanded");
+    assert_eq!(node.describe(at(4)), nobody);
+}
+
 #[test]
 fn the_link_says_from_when_on_adverts_count() {
     let now = Instant::now();
