@@ -189,7 +189,8 @@ impl Instance {
 
     /// Takes the interface that the last survey shows, or the lack of one.
     pub(super) fn locate(&mut self, shell: &mut Shell, now: Instant) {
-        let found = Place::find(&self.config, &shell.virtual_addresses, &shell.survey);
+        let had = self.wire.as_ref().map(|wire| &wire.place);
+        let found = Place::find(&self.config, &shell.virtual_addresses, &shell.survey, had);
         let problem = found.as_ref().map(|_| ()).map_err(String::clone);
         shell.warnings.set(&self.config.name, "interface", problem, now);
         match (&mut self.wire, found) {

@@ -34,11 +34,13 @@ pub(super) struct Place {
 
 impl Place {
     /// `virtual_addresses`: of every virtual router of this node; none of them is an own address, wherever it is found.
+    /// `had`: where it was until now. Peers list an own address, so that it stays where another one would do as well.
     /// The error is what a person reads.
     pub(super) fn find(
         instance: &VrrpInstance,
         virtual_addresses: &[IpAddr],
         survey: &Survey,
+        had: Option<&Self>,
     ) -> Result<Self, String> {
         let candidates: Vec<(&Link, Cidr)> = survey
             .addresses
@@ -51,20 +53,20 @@ impl Place {
             .filter(|(link, _)| !link.loopback)
             .collect();
         let found = match (&instance.interface, instance.subnet) {
-            (Some(name), _) => named(instance, name, &candidates)?,
+            (Some(name), _) => named(instance, name, &candidates, had)?,
             (None, Some(subnet)) => {
                 let inside = |(_, cidr): &&(&Link, Cidr)| subnet.contains(cidr.address());
                 let lost = || format!("no interface has an address in {subnet}");
-                best(candidates.iter().filter(inside)).ok_or_else(lost)?
+                best(candidates.iter().filter(inside), had).ok_or_else(lost)?
             }
             (None, None) => {
                 let address = locating(instance);
                 let around = |(_, cidr): &&(&Link, Cidr)| cidr.contains(address);
                 let lost = || format!("no interface has an address in a subnet that contains {address}");
-                best(candidates.iter().filter(around)).ok_or_else(lost)?
+                best(candidates.iter().filter(around), had).ok_or_else(lost)?
             }
         };
-        usable(found, speaker(instance, found, &candidates)?)
+        usable(found, speaker(instance, found, &candidates, had)?)
     }
 }
 
@@ -82,13 +84,18 @@ fn speaker(
     instance: &VrrpInstance,
     (link, cidr): (&Link, Cidr),
     candidates: &[(&Link, Cidr)],
+    had: Option<&Place>,
 ) -> Result<(IpAddr, IpAddr), String> {
     if instance.family() == Family::V4 {
         return Ok((cidr.address(), cidr.address()));
     }
     let on_it = |wanted: bool| {
-        let mut others = candidates.iter().filter(|(other, _)| other.index == link.index);
-        others.find(|(_, cidr)| is_link_local(cidr.address()) == wanted).map(|(_, cidr)| cidr.address())
+        let of_it = |(other, cidr): &&(&Link, Cidr)| {
+            other.index == link.index && is_link_local(cidr.address()) == wanted
+        };
+        let mut others = candidates.iter().filter(of_it);
+        let kept = others.clone().find(|candidate| is_had(candidate, had));
+        kept.or_else(|| others.next()).map(|(_, cidr)| cidr.address())
     };
     let name = &link.name;
     let link_local = on_it(true).ok_or_else(|| format!("{name} has no IPv6 link-local address"))?;
@@ -105,20 +112,35 @@ fn named<'a>(
     instance: &VrrpInstance,
     name: &InterfaceName,
     candidates: &[(&'a Link, Cidr)],
+    had: Option<&Place>,
 ) -> Result<(&'a Link, Cidr), String> {
     let first = locating(instance);
     let on_it = || candidates.iter().filter(|(link, _)| link.name == *name);
-    best(on_it().filter(|(_, cidr)| cidr.contains(first)))
+    best(on_it().filter(|(_, cidr)| cidr.contains(first)), had)
+        .or_else(|| on_it().find(|candidate| is_had(candidate, had)).copied())
         .or_else(|| on_it().next().copied())
         .ok_or_else(|| format!("there is no interface {name} with an {} address", instance.family()))
 }
 
-/// The longest prefix; among equals one that runs, then the kernel's order, in which a primary address comes first.
-fn best<'a, 'b>(candidates: impl Iterator<Item = &'b (&'a Link, Cidr)>) -> Option<(&'a Link, Cidr)>
+/// The longest prefix; among equals one that runs, then the kernel's order, in which a primary address comes first. It
+/// tells the interface; the address is that which it was there, if that is among them. The kernel's order changes: of
+/// IPv6 the newest comes first.
+fn best<'a, 'b>(
+    mut candidates: impl Iterator<Item = &'b (&'a Link, Cidr)> + Clone,
+    had: Option<&Place>,
+) -> Option<(&'a Link, Cidr)>
 where
     'a: 'b,
 {
-    candidates.copied().min_by_key(|(link, cidr)| (u8::MAX - cidr.prefix(), !(link.up && link.running)))
+    let rank = |(link, cidr): &&(&Link, Cidr)| (u8::MAX - cidr.prefix(), !(link.up && link.running));
+    let best = candidates.clone().min_by_key(rank)?;
+    let is_kept = |other: &&(&Link, Cidr)| other.0.index == best.0.index && is_had(other, had);
+    candidates.find(is_kept).or(Some(best)).copied()
+}
+
+/// On the same interface, from which it spoke or asked.
+fn is_had((link, cidr): &(&Link, Cidr), had: Option<&Place>) -> bool {
+    had.is_some_and(|had| had.index == link.index && [had.own, had.asker].contains(&cidr.address()))
 }
 
 fn usable((link, _): (&Link, Cidr), (own, asker): (IpAddr, IpAddr)) -> Result<Place, String> {
@@ -148,6 +170,19 @@ mod tests {
         }
     }
 
+    /// What an interface has got beside what it has, and what the place is then.
+    fn check_kept(
+        instance: VrrpInstance,
+        before: &[(&str, &str, &str)],
+        after: &[(&str, &str, &str)],
+        expect: &str,
+    ) {
+        let vips: Vec<IpAddr> = instance.addresses().collect();
+        let had = Place::find(&instance, &vips, &survey(before), None).unwrap();
+        let found = Place::find(&instance, &vips, &survey(after), Some(&had)).unwrap();
+        assert_eq!(shown(&found), expect, "{before:?} {after:?}");
+    }
+
     fn check(subnet: Option<&str>, interface: Option<&str>, has: &[(&str, &str, &str)], expect: &str) {
         check_of(instance("172.20.128.4/16"), subnet, interface, has, expect);
     }
@@ -161,6 +196,20 @@ mod tests {
     ) {
         instance.subnet = subnet.map(|s| s.parse().unwrap());
         instance.interface = interface.map(|i| InterfaceName::try_from(i.to_owned()).unwrap());
+        let vips: Vec<IpAddr> = instance.addresses().collect();
+        let found = Place::find(&instance, &vips, &survey(has), None);
+        let found = found.map_or_else(|reason| reason, |place| shown(&place));
+        assert_eq!(found, expect, "{subnet:?} {interface:?} {has:?}");
+    }
+
+    fn shown(place: &Place) -> String {
+        match place.own == place.asker {
+            true => format!("{} {}", place.name, place.own),
+            false => format!("{} {} {}", place.name, place.own, place.asker),
+        }
+    }
+
+    fn survey(has: &[(&str, &str, &str)]) -> Survey {
         let mut survey = Survey::default();
         for (name, state, address) in has {
             let index = match survey.links.iter().find(|l| l.name.as_str() == *name) {
@@ -177,13 +226,7 @@ mod tests {
             };
             survey.addresses.push(Address { index, cidr: address.parse().unwrap(), valid: None, usable });
         }
-        let vips: Vec<IpAddr> = instance.addresses().collect();
-        let found = match Place::find(&instance, &vips, &survey) {
-            Ok(place) if place.own == place.asker => format!("{} {}", place.name, place.own),
-            Ok(place) => format!("{} {} {}", place.name, place.own, place.asker),
-            Err(reason) => reason,
-        };
-        assert_eq!(found, expect, "{subnet:?} {interface:?} {has:?}");
+        survey
     }
 
     #[test]
@@ -252,5 +295,42 @@ mod tests {
             "no interface has an address in 2001:db8:1::/64",
         );
         check_of(group, None, Some("eth7"), &eth, "there is no interface eth7 with an IPv6 address");
+    }
+
+    #[test]
+    fn an_own_address_stays_where_another_one_would_do_as_well() {
+        let four = || instance("172.20.128.4/16");
+        let eth = ("eth0", "", "172.20.128.2/16");
+        let other = ("eth0", "", "172.20.128.3/16");
+        check_kept(four(), &[eth], &[other, eth], "eth0 172.20.128.2");
+        check_kept(four(), &[eth], &[other], "eth0 172.20.128.3");
+        check_kept(four(), &[eth], &[("eth0", "", "172.20.128.3/24"), eth], "eth0 172.20.128.2");
+        check_kept(four(), &[eth], &[other, ("eth0", "", "172.20.128.2/16 tentative")], "eth0 172.20.128.3");
+        // It is another interface's by now, or another interface is better.
+        check_kept(four(), &[eth], &[other, ("eth1", "", "172.20.128.2/16")], "eth0 172.20.128.3");
+        check_kept(four(), &[eth], &[eth, ("eth1", "", "172.20.128.3/24")], "eth1 172.20.128.3");
+        let on = |name: &str, instance: VrrpInstance| VrrpInstance {
+            interface: Some(InterfaceName::try_from(name.to_owned()).unwrap()),
+            ..instance
+        };
+        let far = [("eth0", "", "10.0.0.1/24"), ("eth0", "", "10.0.0.2/24")];
+        check_kept(on("eth0", four()), &far[..1], &[far[1], far[0]], "eth0 10.0.0.1");
+        check_kept(on("eth0", four()), &far[..1], &[far[0], eth], "eth0 172.20.128.2");
+        let inside = || VrrpInstance { subnet: Some("10.0.0.0/8".parse().unwrap()), ..four() };
+        check_kept(inside(), &far[..1], &[far[1], far[0]], "eth0 10.0.0.1");
+
+        let group = || instance("2001:db8::99/64");
+        let peers = vec![Host::Address("2001:db8::7".parse().unwrap())];
+        let listed = || VrrpInstance { transport: Transport::Unicast { peers: peers.clone() }, ..group() };
+        let eth = [("eth0", "", "2001:db8::2/64"), ("eth0", "", "fe80::2/64")];
+        let newer = [("eth0", "", "2001:db8::3/64"), ("eth0", "", "fe80::3/64"), eth[0], eth[1]];
+        check_kept(listed(), &eth, &newer, "eth0 2001:db8::2 fe80::2");
+        check_kept(group(), &eth, &newer, "eth0 fe80::2");
+        check_kept(listed(), &eth, &newer[..3], "eth0 2001:db8::2 fe80::3");
+        check_kept(listed(), &eth, &newer[..2], "eth0 2001:db8::3 fe80::3");
+        // Found by its name, or by its link-local address.
+        check_kept(on("eth0", listed()), &eth, &newer, "eth0 2001:db8::2 fe80::2");
+        let local = VrrpInstance { virtual_addresses: vec!["fe80::99/64".parse().unwrap()], ..listed() };
+        check_kept(local, &eth, &newer, "eth0 2001:db8::2 fe80::2");
     }
 }

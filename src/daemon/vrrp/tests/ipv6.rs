@@ -355,6 +355,26 @@ fn one_node_plays_the_same_number_in_both_families() {
     });
 }
 
+/// The kernel lists the newest first, and a peer's list has the one before.
+#[test]
+fn another_address_of_the_interface_is_no_new_own_one() {
+    with_ipv6_bridge("another_address_of_the_interface_is_no_new_own_one", || {
+        let mut a = start(11, router(200, unicast(&[11, 12])));
+        let mut b = start(12, router(100, unicast(&[11, 12])));
+        a.becomes(VrrpState::Master);
+        b.becomes(VrrpState::Backup);
+        a.namespace.run(&["ip", "addr", "add", "2001:db8:50::21/64", "dev", "eth0", "nodad"]);
+        // By then the kernel has been looked at, on its news and without.
+        let before = b.counter("advert_received");
+        eventually("adverts of two seconds", || b.counter("advert_received") > before + 10);
+        assert_eq!(b.report().instances[0].master, Some(("2001:db8:50::11".parse().unwrap(), 200)));
+        assert!(!a.log().contains("instead of"), "{}", a.log());
+        assert_eq!(b.log().matches("to=Master").count(), 0, "{}", b.log());
+        a.namespace.run(&["ip", "addr", "del", "2001:db8:50::11/64", "dev", "eth0"]);
+        eventually("it has only the other one", || a.log().contains("2001:db8:50::21 instead of"));
+    });
+}
+
 #[test]
 fn without_nftables_the_kernel_is_silent_about_what_is_on_lo() {
     with_ipv6_bridge("without_nftables_the_kernel_is_silent_about_what_is_on_lo", || {
