@@ -1,23 +1,20 @@
 //! Signed adverts: who sends them to whom, who demands them, and what a forger, an older vipgate and keepalived make of it.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::hostile::sender;
+use super::forge;
 use super::keepalived::{self, Keepalived};
 use super::link::{KeyFile, linked, start_with};
 use super::network::{Node, VIP, answering, config, eventually, unicast, with_bridge};
-use crate::config::{
-    AntiReplay, AuthHmac, AuthHmacKey, AuthHmacKeys, AuthMode, Transport, VrrpInstance, VrrpVersion,
-};
+use crate::config::{AntiReplay, AuthHmac, AuthHmacKey, AuthHmacKeys, AuthMode, Transport, VrrpInstance};
 use crate::link::VrrpState;
-use crate::net::{Centiseconds, Vrid};
-use crate::vrrp::{Advert, ChecksumForm, TRAILER, packet_v3};
+use crate::vrrp::TRAILER;
 
-const A: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 11);
-const B: Ipv4Addr = Ipv4Addr::new(10, 50, 0, 12);
+const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 11));
+const B: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 12));
 
 /// A file with a key of `auth_hmac`.
 struct AdvertKey(PathBuf);
@@ -53,22 +50,6 @@ fn advances(node: &mut Node, counter: &str) {
     eventually(counter, || node.counter(counter) > before + 5);
 }
 
-/// Sends from the peer's own address, as somebody with NET_RAW beside it could.
-fn forge(from: &Node, to: Ipv4Addr, source: Ipv4Addr, behind: &[u8]) {
-    let advert = Advert {
-        version: VrrpVersion::V3,
-        vrid: Vrid::try_from(51).unwrap(),
-        priority: 254,
-        interval: Centiseconds::try_from(20).unwrap(),
-        addresses: vec![VIP.parse().unwrap()],
-    };
-    let bytes =
-        [packet_v3::emit(&advert, ChecksumForm::PseudoHeader, source.into(), to.into()).as_slice(), behind]
-            .concat();
-    let to = SocketAddrV4::new(to, 0).into();
-    assert_eq!(sender(&from.namespace, 255).send_to(&bytes, &to).unwrap(), bytes.len());
-}
-
 #[test]
 fn two_with_a_link_sign_their_adverts_and_take_no_others() {
     with_bridge("two_with_a_link_sign_their_adverts_and_take_no_others", || {
@@ -90,7 +71,8 @@ fn two_with_a_link_sign_their_adverts_and_take_no_others() {
             (&[1; 27], "drop_length"),
         ] {
             let before = a.counter(counter);
-            forge(&b, A, B, behind);
+            // From the peer's own address, as somebody beside it could.
+            forge::send(&b.namespace, 255, A, &[forge::advert(B, A).as_slice(), behind].concat());
             eventually(counter, || a.counter(counter) == before + 1);
         }
         eventually("a warning", || {

@@ -1,29 +1,17 @@
 //! Whatever else is on the link changes nothing but a counter.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use socket2::{Domain, Protocol, Socket, Type};
-
+use super::forge;
 use super::network::{Namespace, Node, VIP, answering, eventually, unicast, with_bridge};
-use crate::config::VrrpVersion;
 use crate::link::VrrpState;
-use crate::net::{Centiseconds, Family, InterfaceName, Vrid};
+use crate::net::{Family, InterfaceName};
 use crate::os::netlink::Route;
 use crate::os::packet::NeighbourSocket;
-use crate::vrrp::{Advert, ChecksumForm, packet_v3};
 
 const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 11));
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 12));
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 13));
-
-/// Sends from this namespace's own address with any TTL.
-pub(super) fn sender(namespace: &Namespace, ttl: u32) -> Socket {
-    namespace.enter(|| {
-        let socket = Socket::new_raw(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).unwrap();
-        socket.set_ttl_v4(ttl).unwrap();
-        socket
-    })
-}
 
 #[test]
 fn hostile_packets_are_dropped_and_counted_and_move_nothing() {
@@ -33,24 +21,14 @@ fn hostile_packets_are_dropped_and_counted_and_move_nothing() {
         let (peer, stranger) = (Namespace::new(), Namespace::new());
         peer.plug_in("eth0", PEER);
         stranger.plug_in("eth0", STRANGER);
-        let advert = |source| {
-            let advert = Advert {
-                version: VrrpVersion::V3,
-                vrid: Vrid::try_from(51).unwrap(),
-                priority: 254,
-                interval: Centiseconds::try_from(20).unwrap(),
-                addresses: vec![VIP.parse().unwrap()],
-            };
-            packet_v3::emit(&advert, ChecksumForm::PseudoHeader, source, NODE)
-        };
-        let sound = advert(PEER);
+        let sound = forge::advert(PEER, NODE);
         let changed = |at: usize, value: u8| {
             let mut bytes = sound.clone();
             bytes[at] = value;
             bytes
         };
         for (counter, namespace, ttl, bytes) in [
-            ("drop_sender", &stranger, 255, advert(STRANGER)),
+            ("drop_sender", &stranger, 255, forge::advert(STRANGER, NODE)),
             ("drop_ttl", &peer, 254, sound.clone()),
             ("drop_ttl", &peer, 1, sound.clone()),
             ("drop_checksum", &peer, 255, changed(2, 253)),
@@ -62,8 +40,7 @@ fn hostile_packets_are_dropped_and_counted_and_move_nothing() {
             ("drop_ip_header", &peer, 255, vec![0x31; 9000]),
         ] {
             let before = node.counter(counter);
-            let to = SocketAddr::new(NODE, 0).into();
-            assert_eq!(sender(namespace, ttl).send_to(&bytes, &to).unwrap(), bytes.len());
+            forge::send(namespace, ttl, NODE, &bytes);
             eventually(counter, || node.counter(counter) == before + 1);
         }
 

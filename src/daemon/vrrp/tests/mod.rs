@@ -5,6 +5,7 @@ mod auth_hmac;
 mod clients;
 mod failover;
 mod fencing;
+mod forge;
 mod groups;
 mod hostile;
 mod ipv6;
