@@ -1,5 +1,5 @@
 //! What a drill does, step by step: away and back as planned; then the master stands still, and the address is brought
-//! home. Whoever carries it out answers each `Look` and each `Order` once. No clock, no socket.
+//! home, which is tried once more where something has gone wrong. Whoever carries it out answers each `Look` and each `Order` once. No clock, no socket.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -72,6 +72,11 @@ enum Step {
     Returning,
     CameHome,
     Settling,
+    /// Something has gone wrong: where is the address?
+    Failed,
+    /// Who has it has been asked to hand it back.
+    Restoring(IpAddr),
+    Restored,
     Over,
 }
 
@@ -85,6 +90,8 @@ pub struct Course {
     /// Since when it is looked for what the step waits for.
     since: Instant,
     is_interrupted: bool,
+    /// Why it is not carried to its end.
+    failure: Option<String>,
     outputs: VecDeque<Output>,
 }
 
@@ -97,6 +104,7 @@ impl Course {
             due: Some(now + BEFORE),
             since: now,
             is_interrupted: false,
+            failure: None,
             outputs: VecDeque::new(),
         };
         course.output(Output::Mark(Mark::Planned));
@@ -109,7 +117,9 @@ impl Course {
 
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let why = match self.step {
-            Step::Taken | Step::Returned | Step::Thawed | Step::CameHome => "the nodes are looked at again",
+            Step::Taken | Step::Returned | Step::Thawed | Step::CameHome | Step::Failed | Step::Restored => {
+                "the nodes are looked at again"
+            }
             Step::Frozen => "the freeze is over",
             _ => "a step has lasted long enough",
         };
@@ -145,7 +155,9 @@ impl Course {
                 self.step = Step::Freezing(length);
                 self.output(Output::Order(self.pair.holder, Order::Freeze { length }));
             }
-            Step::Taken | Step::Returned | Step::Thawed | Step::CameHome => self.output(Output::Look),
+            Step::Taken | Step::Returned | Step::Thawed | Step::CameHome | Step::Failed | Step::Restored => {
+                self.output(Output::Look)
+            }
             Step::Frozen => {
                 (self.step, self.since) = (Step::Thawed, now);
                 self.output(Output::Look);
@@ -155,7 +167,12 @@ impl Course {
                 self.end();
             }
             // These wait for an answer.
-            Step::Away | Step::Back | Step::Freezing(_) | Step::Returning | Step::Over => (),
+            Step::Away
+            | Step::Back
+            | Step::Freezing(_)
+            | Step::Returning
+            | Step::Restoring(_)
+            | Step::Over => (),
         }
     }
 
@@ -171,12 +188,16 @@ impl Course {
                 self.output(Output::Mark(Mark::Frozen));
                 self.enter(Step::Frozen, now + length + AFTER_THAW);
             }
-            (Step::Away, false) => self.fail(format!("{} does not hand over: {why}", self.pair.name)),
+            (Step::Restoring(_), true) => self.look_for(Step::Restored, now),
+            (Step::Away, false) => self.fail(format!("{} does not hand over: {why}", self.pair.name), now),
             (Step::Freezing(_), false) => {
-                self.fail(format!("{} does not stand still: {why}", self.pair.name))
+                self.fail(format!("{} does not stand still: {why}", self.pair.name), now);
             }
             (Step::Back | Step::Returning, false) => {
-                self.fail(format!("the address has not come back to {}: {why}", self.pair.name));
+                self.fail(format!("the address has not come back to {}: {why}", self.pair.name), now);
+            }
+            (Step::Restoring(by), false) => {
+                self.give_up(&format!("{} has not given the address back: {why}", self.name(by)));
             }
             _ => (),
         }
@@ -205,15 +226,29 @@ impl Course {
                 self.output(Output::Order(by, Order::HandOver { vrid: self.plan.vrid }));
             }
             (Step::Taken | Step::Returned | Step::CameHome, _) if waited >= SEEN_WITHIN => {
-                let who = master.map_or_else(|| "nobody alone".to_owned(), |by| self.name(by));
-                self.fail(format!("{SEEN_WITHIN:?} after a failover {who} is master"));
+                let who = self.master(master);
+                self.fail(format!("{SEEN_WITHIN:?} after a failover {who} is master"), now);
             }
             (Step::Thawed, None) if waited >= HEALS_WITHIN => {
-                self.fail(format!("{HEALS_WITHIN:?} after the freeze there is not one master"));
+                self.fail(format!("{HEALS_WITHIN:?} after the freeze there is not one master"), now);
             }
-            (Step::Taken | Step::Returned | Step::Thawed | Step::CameHome, _) => {
-                self.due = Some(now + LOOK_EVERY);
+            (Step::Failed, _) if is_home => self.give_up(&format!("{} has the address", self.pair.name)),
+            (Step::Restored, _) if is_home => {
+                self.give_up(&format!("{} has been given the address back", self.pair.name));
             }
+            (Step::Failed, Some(by)) => {
+                self.say(format!("{} is asked to hand it back", self.name(by)));
+                self.step = Step::Restoring(by);
+                self.output(Output::Order(by, Order::HandOver { vrid: self.plan.vrid }));
+            }
+            (Step::Failed | Step::Restored, _) if waited >= SEEN_WITHIN => {
+                let who = self.master(master);
+                self.give_up(&format!("{} has not got the address back: {who} is master", self.pair.name));
+            }
+            (
+                Step::Taken | Step::Returned | Step::Thawed | Step::CameHome | Step::Failed | Step::Restored,
+                _,
+            ) => self.due = Some(now + LOOK_EVERY),
             _ => (),
         }
     }
@@ -249,9 +284,22 @@ impl Course {
         self.output(Output::End(end));
     }
 
-    fn fail(&mut self, why: String) {
+    /// An order whose answer is lost may have been carried out, so that the nodes say where the address is.
+    fn fail(&mut self, why: String, now: Instant) {
+        self.say(why.clone());
+        self.failure = Some(why);
+        self.look_for(Step::Failed, now);
+    }
+
+    /// `left`: how the pair is left.
+    fn give_up(&mut self, left: &str) {
         (self.step, self.due) = (Step::Over, None);
-        self.output(Output::End(Err(why)));
+        let why = self.failure.take().into_iter().chain([left.to_owned()]).collect::<Vec<_>>();
+        self.output(Output::End(Err(why.join("; "))));
+    }
+
+    fn master(&self, master: Option<IpAddr>) -> String {
+        master.map_or_else(|| "nobody alone".to_owned(), |by| self.name(by))
     }
 
     fn name(&self, address: IpAddr) -> String {

@@ -129,7 +129,9 @@ fn what_is_refused_ends_it_and_is_said() {
     story.expect(&["0 Planned"]);
     story.expect(&["1000 Away", "1000 10.0.0.2 hands over"]);
     story.refused("no peer answers ARP");
-    story.expect(&["1000 Err(\"n2 does not hand over: no peer answers ARP\")"]);
+    story.expect(&["1000 look"]);
+    story.seen(["2 master", "3 backup"]);
+    story.expect(&["1000 Err(\"n2 does not hand over: no peer answers ARP; n2 has the address\")"]);
     story.expect(&["waits"]);
 
     let mut story = Story::new(Some(2_000));
@@ -137,8 +139,13 @@ fn what_is_refused_ends_it_and_is_said() {
     story.expect(&["5060 PlannedOver", "5060 Freeze"]);
     story.expect(&["6060 10.0.0.2 freezes 2s"]);
     story.refused("it takes no orders");
-    story.expect(&["6060 Err(\"n2 does not stand still: it takes no orders\")"]);
+    story.expect(&["6060 look"]);
+    story.seen(["2 master", "3 backup"]);
+    story.expect(&["6060 Err(\"n2 does not stand still: it takes no orders; n2 has the address\")"]);
+}
 
+/// It has handed over, and the other one does not hand it back.
+fn away_for_good() -> Story {
     let mut story = Story::new(None);
     story.expect(&["0 Planned"]);
     story.expect(&["1000 Away", "1000 10.0.0.2 hands over"]);
@@ -147,7 +154,59 @@ fn what_is_refused_ends_it_and_is_said() {
     story.seen(["2 backup", "3 master"]);
     story.expect(&["3000 Back", "3000 10.0.0.3 hands over"]);
     story.refused("nobody takes over");
-    story.expect(&["3000 Err(\"the address has not come back to n2: nobody takes over\")"]);
+    story.expect(&["3000 look"]);
+    story
+}
+
+#[test]
+fn what_goes_wrong_far_from_home_is_brought_home_once() {
+    let why = "the address has not come back to n2: nobody takes over";
+    let asked = |sight: [&str; 2]| {
+        let mut story = away_for_good();
+        story.seen(sight);
+        story.expect(&["3000 10.0.0.3 hands over"]);
+        story
+    };
+    let mut story = asked(["2 backup", "3 master"]);
+    story.done(40);
+    story.expect(&["3040 look"]);
+    story.seen(["2 backup", "3 backup"]);
+    story.expect(&["3240 look"]);
+    story.seen(["2 master", "3 backup"]);
+    story.expect(&[&format!("3240 Err(\"{why}; n2 has been given the address back\")")]);
+    story.expect(&["waits"]);
+
+    // An interrupt changes nothing.
+    let mut story = asked(["2 !it does not answer", "3 master"]);
+    story.course.handle_interrupt(story.now);
+    story.refused("no peer answers ARP");
+    let left = "n3 has not given the address back: no peer answers ARP";
+    story.expect(&[&format!("3000 Err(\"{why}; {left}\")")]);
+
+    let mut story = asked(["2 backup", "3 master"]);
+    story.done(0);
+    while story.next()[0].ends_with("look") {
+        story.seen(["2 backup", "3 master"]);
+        if story.now - story.start == Duration::from_millis(3_000) + SEEN_WITHIN {
+            let left = "n2 has not got the address back: n3 is master";
+            story.expect(&[&format!("8000 Err(\"{why}; {left}\")")]);
+        }
+    }
+
+    // The order was obeyed, and its answer lost.
+    let mut story = away_for_good();
+    story.seen(["2 master", "3 backup"]);
+    story.expect(&[&format!("3000 Err(\"{why}; n2 has the address\")")]);
+
+    // Nobody can be asked.
+    let mut story = away_for_good();
+    while story.now - story.start < Duration::from_millis(3_000) + SEEN_WITHIN {
+        story.seen(["2 !it does not answer", "3 backup"]);
+        story.next();
+    }
+    story.seen(["2 !it does not answer", "3 backup"]);
+    let left = "n2 has not got the address back: nobody alone is master";
+    story.expect(&[&format!("8000 Err(\"{why}; {left}\")")]);
 }
 
 #[test]
@@ -160,6 +219,7 @@ fn what_never_comes_ends_it() {
         story.seen(["2 master", "3 backup"]);
     }
     assert_eq!(story.now - story.start, BEFORE + SEEN_WITHIN);
+    story.expect(&["waits"]);
 
     let mut story = Story::new(Some(2_000));
     story.frozen();
@@ -167,7 +227,7 @@ fn what_never_comes_ends_it() {
     while story.next()[0].ends_with("look") {
         story.seen(["2 master", "3 master"]);
     }
-    assert_eq!(story.now - story.start, Duration::from_millis(8_570) + HEALS_WITHIN);
+    assert_eq!(story.now - story.start, Duration::from_millis(8_570) + HEALS_WITHIN + SEEN_WITHIN);
 }
 
 #[test]
