@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Why a text or number is not the value it was meant to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    #[error("virtual router id must be between 1 and 255 (RFC 9568 section 5.2.3), not {0}")]
+    #[error("virtual router id must be between 1 and 255 (RFC 9568 section 6.1), not {0}")]
     Vrid(i64),
     #[error(
         "priority must be between 1 and 255; 255 is the address owner, 0 is reserved for release (RFC 9568 section 5.2.4), not {0}"
@@ -26,7 +26,7 @@ pub enum ValueError {
     Cidr(String),
 }
 
-/// Virtual router identifier, 1-255 (RFC 9568 section 5.2.3).
+/// Virtual router identifier, 1-255 (RFC 9568 section 6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "i64", into = "u8")]
 pub struct Vrid(u8);

@@ -350,7 +350,7 @@ servers:
   |     ^^^^^^^
   = help: did you mean \"priority\"?
 
-vipgate.yaml:4:11: error: virtual router id must be between 1 and 255 (RFC 9568 section 5.2.3), not 0
+vipgate.yaml:4:11: error: virtual router id must be between 1 and 255 (RFC 9568 section 6.1), not 0
   |
 4 |     vrid: 0
   |           ^

@@ -269,7 +269,7 @@ choice!(RetryReason {
     "response_timeout" => Self::ResponseTimeout,
 });
 
-/// Authentication data of VRRP version 2, 1-8 bytes (RFC 2338 section 5.3.6.1).
+/// Authentication data of VRRP version 2, 1-8 bytes (RFC 2338 section 5.3.6.2).
 pub(super) struct Password(pub(super) String);
 
 impl Scalar for Password {

@@ -77,7 +77,7 @@ impl<'a> View<'a> {
     }
 
     /// RFC 2338 section 7.1: the authentication type must be the configured one, and the password must match. The data
-    /// field of type 0 is ignored (RFC 3768 section 5.3.6).
+    /// field of type 0 is ignored (RFC 3768 section 5.3.6.1).
     pub fn authenticate(&self, password: Option<&Password>) -> Result<(), Refusal> {
         match (self.header[4], password) {
             (AUTH_NONE, None) => Ok(()),

@@ -51,8 +51,8 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Section 7.1: "MUST verify the VRRP version is 3", the type, "that the packet contains the complete VRRP packet".
-    /// Bytes beyond what the count says are refused as well. `family`: that of the IP packet that it came in.
+    /// Section 7.1: "MUST verify that the VRRP version is 3", the type, that the packet "contains the complete VRRP
+    /// packet". Bytes beyond what the count says are refused as well. `family`: that of the IP packet that it came in.
     pub fn parse(bytes: &'a [u8], family: Family) -> Result<Self, Refusal> {
         let (header, addresses) = bytes.split_first_chunk::<HEADER>().ok_or(Refusal::Length)?;
         let [version_type, _, _, count, ..] = *header;

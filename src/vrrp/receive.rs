@@ -75,7 +75,7 @@ pub struct Received {
     pub advert: Advert,
     /// Version 3 only: to be learnt, so that the peer is answered in its own form.
     pub checksum: Option<ChecksumForm>,
-    /// Version 3 only, where this is a remark and no refusal (RFC 9568 section 7.1, erratum 8298).
+    /// Version 3 only, where this is a remark and no refusal (RFC 9568 section 7.1).
     pub other_addresses: bool,
     /// Version 3 only: the peer's interval is not the one configured here.
     pub other_interval: bool,
@@ -122,7 +122,7 @@ fn check_v3(datagram: &Datagram<'_>, expect: &Expectation) -> Result<Received, R
     }
     Ok(Received {
         checksum: Some(form),
-        // "SHOULD NOT" drop for either: both routers would be master then.
+        // Section 7.1 wants both logged and drops for neither: both routers would be master then.
         other_addresses: !same_addresses(&addresses, &expect.addresses),
         other_interval: interval != expect.interval,
         advert: Advert {

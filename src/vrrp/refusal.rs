@@ -25,7 +25,7 @@ pub enum Refusal {
     Vrid,
     #[error("no address in it (RFC 9568 section 5.2.5)")]
     NoAddress,
-    #[error("advertisement interval 0 (RFC 9568 section 5.2.7)")]
+    #[error("advertisement interval 0 (RFC 9568 section 7.1, erratum 8301)")]
     IntervalZero,
     #[error("advertisement interval differs from ours (RFC 3768 section 7.1)")]
     IntervalMismatch,

@@ -216,7 +216,8 @@ fn with_link_local(vrid: Vrid, mut addresses: Vec<Cidr>) -> Vec<Cidr> {
     addresses
 }
 
-/// One virtual router has addresses and peers of one family (RFC 9568 section 1.3), and a link-local address in its place.
+/// One virtual router has addresses and peers of one family, and a link-local address in its place (RFC 9568 section
+/// 5.2.9).
 fn check_family(entry: &VrrpEntry, report: &mut Report<'_>) {
     let (Some(own), Some(addresses)) = (family(entry), entry.virtual_addresses.get()) else { return };
     for (number, (cidr, at)) in addresses.iter().enumerate() {
@@ -238,7 +239,7 @@ fn check_family(entry: &VrrpEntry, report: &mut Report<'_>) {
         if entry.version.get() == Some(&VrrpVersion::V2) {
             report.error(
                 entry.version.at,
-                "version 2 knows no IPv6 (RFC 3768 section 1.1)",
+                "version 2 knows no IPv6 (RFC 3768 section 1.2)",
                 "use version: 3",
             );
         }
