@@ -98,15 +98,18 @@ fn a_frame_means_what_its_source_and_target_say() {
     }
 }
 
-/// RFC 4861 section 7.2.4.
+/// RFC 4861 section 7.2.4, with the router flag of RFC 9568 section 6.4.3.
 #[test]
 fn who_asks_without_an_address_is_answered_so_that_all_hear_it() {
-    let solicited = |frame: Frame| matches!(frame.kind, Kind::Advertisement(flags) if flags.solicited);
-    let told = Frame::reply(OWN, VIP, OTHER, ASKER);
-    assert_eq!((told.destination_mac, told.destination, solicited(told)), (OTHER, ASKER, true));
-    let told = Frame::reply(OWN, VIP, OTHER, Ipv6Addr::UNSPECIFIED);
     let everybody = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
-    assert_eq!((told.destination_mac, told.destination, solicited(told)), (everybody, ALL_NODES, false));
+    for (asker, to_mac, to, solicited) in
+        [(ASKER, OTHER, ASKER, true), (Ipv6Addr::UNSPECIFIED, everybody, ALL_NODES, false)]
+    {
+        let told = Frame::reply(OWN, VIP, OTHER, asker);
+        let flags = Flags { router: true, solicited, overrides: true };
+        let is = (told.destination_mac, told.destination, told.kind);
+        assert_eq!(is, (to_mac, to, Kind::Advertisement(flags)), "{asker}");
+    }
 }
 
 #[test]

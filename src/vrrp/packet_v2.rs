@@ -177,8 +177,8 @@ mod tests {
     #[test]
     fn authentication_is_that_of_the_configuration() {
         let with = |password: Option<Password>| emit(&advert(100, 1, vec![VIP]), password.as_ref());
-        let header_auth = |mut bytes: Vec<u8>| {
-            bytes[4] = 2;
+        let of_type = |auth_type: u8, mut bytes: Vec<u8>| {
+            bytes[4] = auth_type;
             bytes[6..8].fill(0);
             let sum = util::checksum(&bytes, CHECKSUM_WORD).to_be_bytes();
             bytes[6..8].copy_from_slice(&sum);
@@ -190,7 +190,9 @@ mod tests {
             (with(None), password(), Err(Refusal::AuthType)),
             (with(password()), None, Err(Refusal::AuthType)),
             (with(Password::try_new("1235")), password(), Err(Refusal::Password)),
-            (header_auth(with(password())), password(), Err(Refusal::AuthType)),
+            (of_type(2, with(password())), password(), Err(Refusal::AuthType)),
+            // "It SHOULD be set to zero on transmission and ignored on reception" (RFC 3768 section 5.3.10).
+            (of_type(0, with(password())), None, Ok(())),
         ];
         for (bytes, configured, expect) in table {
             assert_eq!(

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 mod alone;
+mod election;
 mod groups;
 mod handover;
 mod preemption;
