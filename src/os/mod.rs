@@ -15,7 +15,6 @@ pub mod files;
 mod heap;
 pub mod host;
 pub mod listener;
-pub mod local;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memory;
 pub mod netlink;

@@ -11,7 +11,7 @@ use super::shell::Shell;
 use crate::config::{Transport, VrrpVersion};
 use crate::link::{ArpFence, FromVrrp, Transition, VrrpState};
 use crate::net::{Cidr, Family, is_link_local};
-use crate::os::{local, nft};
+use crate::os::nft;
 use crate::vrrp::{Advert, Output, WarningKind, neighbour, packet_v2, packet_v3};
 
 /// How long a lost address may stay so that the clients of its connections are told.
@@ -233,7 +233,7 @@ impl Instance {
         // Nobody is told of an address before packets for it are taken.
         let until = Instant::now() + TAKEN_WITHIN;
         for (address, link) in new {
-            if !local::wait(address, link, until) {
+            if !shell.kernel.wait_until_taken(address, link, until) {
                 self.count("hold_late");
             }
         }

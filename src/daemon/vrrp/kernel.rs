@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -10,6 +11,9 @@ use super::place::Survey;
 use crate::net::Cidr;
 use crate::os::netlink::{Neighbour, Route};
 use crate::os::sock_diag;
+
+/// A route is made within a tenth of a millisecond or so.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_micros(100);
 
 pub(super) struct Kernel {
     route: Route,
@@ -34,6 +38,17 @@ impl Kernel {
 
     pub(super) fn put(&mut self, link: u32, loopback: bool, cidr: Cidr, lease: Duration) -> io::Result<()> {
         self.route.put_address(link, loopback, cidr, Some(lease))
+    }
+
+    /// False: what comes for the address is not taken by then.
+    pub(super) fn wait_until_taken(&mut self, address: IpAddr, link: u32, until: Instant) -> bool {
+        while !self.route.takes(address, link).unwrap_or(true) {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(LOOK_AGAIN_AFTER);
+        }
+        true
     }
 
     /// Takes these addresses away wherever they are with a lease, which only this program gives them. One that is there

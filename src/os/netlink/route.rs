@@ -8,13 +8,15 @@ use nix::sys::socket::SockProtocol;
 
 use super::message::{Attributes, Message, Received, u16_at, u32_at};
 use super::socket::Socket;
-use crate::net::{Cidr, InterfaceName, MacAddr};
+use crate::net::{Cidr, InterfaceName, MacAddr, is_link_local};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_GETNEIGH: u16 = 30;
 
@@ -24,6 +26,7 @@ const CREATE: u16 = 0x400;
 const IFINFOMSG: usize = 16;
 const IFADDRMSG: usize = 8;
 const NDMSG: usize = 12;
+const RTMSG: usize = 12;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -31,6 +34,8 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 
@@ -42,6 +47,7 @@ const IFF_LOOPBACK: u32 = 0x8;
 const IFF_RUNNING: u32 = 0x40;
 const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_HOST: u8 = 254;
+const RTN_LOCAL: u8 = 2;
 const NTF_USE: u8 = 0x01;
 const NUD_FAILED_OR_INCOMPLETE: u16 = 0x20 | 0x01;
 const FOREVER: u32 = u32::MAX;
@@ -140,6 +146,22 @@ impl Route {
     /// EADDRNOTAVAIL if it is not there.
     pub fn delete_address(&mut self, link: u32, cidr: Cidr) -> io::Result<()> {
         self.0.execute(address_message(RTM_DELADDR, 0, link, false, cidr))
+    }
+
+    /// Whether what comes for the address is taken. An IPv6 address is listed before it is: its route is made by another
+    /// thread of the kernel, a moment later. `link`: where it is, if it is a link-local one.
+    pub fn takes(&mut self, address: IpAddr, link: u32) -> io::Result<bool> {
+        let mut header = [0; RTMSG];
+        [header[0], header[1]] = [family(address), Cidr::host(address).prefix()];
+        let mut message = Message::new(RTM_GETROUTE, 0, &header).attribute(RTA_DST, &octets(address));
+        if is_link_local(address) {
+            message = message.attribute(RTA_OIF, &link.to_ne_bytes());
+        }
+        match self.0.ask(message, read_route_type) {
+            Ok(kind) => Ok(kind == Some(RTN_LOCAL)),
+            Err(error) if error.raw_os_error() == Some(libc::ENETUNREACH) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lets the kernel find out who has the address, as if it had something to send there; `neighbours` shows the answer
@@ -242,6 +264,10 @@ fn read_neighbour(received: &Received<'_>) -> Option<Neighbour> {
     })
 }
 
+fn read_route_type(received: &Received<'_>) -> Option<u8> {
+    (received.kind == RTM_NEWROUTE).then(|| received.payload.get(7).copied())?
+}
+
 fn read_octets(family: u8, value: &[u8]) -> Option<IpAddr> {
     match family {
         AF_INET => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
@@ -303,6 +329,31 @@ mod tests {
             while find(&mut route).is_some() {
                 netns::readable(&events);
                 events.receive().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn an_address_is_taken_once_its_own_route_is_there() {
+        netns::with("an_address_is_taken_once_its_own_route_is_there", || {
+            let Some((left, _right)) = netns::veth() else { return };
+            netns::loopback_up();
+            let mut route = Route::open().unwrap();
+            for network in ["10.9.0.1/24", "2001:db8::1/64"] {
+                netns::output("ip", &["addr", "add", network, "dev", left.name.as_str(), "nodad"]).unwrap();
+            }
+            for (link, address) in
+                [(1, "10.9.0.99"), (1, "2001:db8::99"), (left.index, "fe80::99"), (1, "192.0.2.1")]
+            {
+                let ip: IpAddr = address.parse().unwrap();
+                assert!(!route.takes(ip, left.index).unwrap(), "{address} is nowhere");
+                route.put_address(link, link == 1, Cidr::host(ip), None).unwrap();
+                let end = std::time::Instant::now() + Duration::from_secs(10);
+                while !route.takes(ip, left.index).unwrap() {
+                    assert!(std::time::Instant::now() < end, "{address}");
+                }
+                route.delete_address(link, Cidr::host(ip)).unwrap();
+                assert!(!route.takes(ip, left.index).unwrap(), "{address} is gone");
             }
         });
     }

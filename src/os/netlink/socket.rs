@@ -43,15 +43,26 @@ impl Socket {
 
     /// Sends one request and waits for its acknowledgement: the kernel's errno becomes the error.
     pub(in crate::os) fn execute(&mut self, message: Message) -> io::Result<()> {
+        self.ask(message, |_| Some(())).map(|_| ())
+    }
+
+    /// The same, for a request that has an answer: what `read` recognises in it.
+    pub(in crate::os) fn ask<T>(
+        &mut self,
+        message: Message,
+        read: impl Fn(&Received<'_>) -> Option<T>,
+    ) -> io::Result<Option<T>> {
         self.sequence = self.sequence.wrapping_add(1);
         let sequence = self.sequence;
         self.send(&message.finish(REQUEST | ACK, sequence))?;
+        let mut found = None;
         loop {
             let datagram = receive(self.fd.as_fd(), &mut self.buffer)?;
             for received in Received::all(datagram).filter(|r| r.sequence == sequence) {
                 if received.kind == ERROR {
-                    return acknowledged(received.payload);
+                    return acknowledged(received.payload).map(|()| found);
                 }
+                found = found.or_else(|| read(&received));
             }
         }
     }
