@@ -9,8 +9,7 @@ use crate::source::Source;
 const MAX_LINES: usize = 500;
 
 /// What a newcomer sees first: every name has a reason.
-const TOP_LEVEL: [&str; 24] = [
-    ".cargo",
+const TOP_LEVEL: [&str; 23] = [
     ".ci",
     ".dockerignore",
     ".git",

@@ -7,7 +7,7 @@ use crate::runner::{Finding, Verdict};
 use crate::shell::{run, until};
 use crate::stack::{Node, Stack};
 
-const IMAGE_MAX: u64 = 8 << 20;
+const IMAGE_MAX: u64 = 8_000_000;
 const PSS_MAX_KIB: u64 = 8 * 1024;
 const ORPHANS: usize = 20;
 
