@@ -15,7 +15,7 @@ pub struct ToLoader {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "message", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum FromLoader {
     Accepted {
         config: Box<Config>,

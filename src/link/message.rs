@@ -38,7 +38,7 @@ pub struct FenceVerdict {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "message", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ToProxy {
     /// Carries one file descriptor: a listening socket of `address` for worker number `worker`. Precedes the
     /// `Prepare` that needs it.
@@ -88,7 +88,7 @@ pub enum ToProxy {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "message", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum FromProxy {
     Prepared {
         generation: Generation,
@@ -126,7 +126,7 @@ pub enum FromProxy {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "message", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ToVrrp {
     Prepare {
         generation: Generation,
@@ -217,7 +217,7 @@ pub enum ProxyHealth {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "message", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum FromVrrp {
     Prepared {
         generation: Generation,

@@ -10,7 +10,7 @@ use super::message::{Generation, Transition, VrrpState};
 use crate::config::Config;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "message", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ToRunner {
     Prepare {
         generation: Generation,
@@ -34,7 +34,7 @@ pub enum ToRunner {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "message", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum FromRunner {
     Prepared {
         generation: Generation,
