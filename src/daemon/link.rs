@@ -8,9 +8,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
-use tokio::net::UnixStream;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{Mutex, mpsc};
 
+use crate::daemon::event_loop::{readable, writable};
 use crate::link::frame::{self, Assembler, FrameError};
 use crate::os::descriptor;
 
@@ -25,14 +26,14 @@ impl<Tx: Serialize, Rx: DeserializeOwned> Link<Tx, Rx> {
     /// Takes a connected unix stream socket. Must be called inside a tokio runtime that drives I/O.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         descriptor::set_nonblocking(fd.as_fd())?;
-        let socket = Arc::new(UnixStream::from_std(fd.into())?);
+        let socket = Arc::new(fd);
         let outgoing = Mutex::new(Outgoing::default());
         Ok(Self {
             sender: Sender {
                 shared: Arc::new(Shared { socket: Arc::clone(&socket), outgoing }),
                 sends: PhantomData,
             },
-            incoming: Incoming { socket, assembler: Assembler::default(), passed: None },
+            incoming: Incoming { socket: readable(socket)?, assembler: Assembler::default(), passed: None },
             receives: PhantomData,
         })
     }
@@ -89,7 +90,7 @@ impl<Tx: Serialize> Sender<Tx> {
 }
 
 struct Shared {
-    socket: Arc<UnixStream>,
+    socket: Arc<OwnedFd>,
     outgoing: Mutex<Outgoing>,
 }
 
@@ -102,21 +103,28 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    async fn flush(&mut self, socket: &UnixStream) -> io::Result<()> {
+    async fn flush(&mut self, socket: &OwnedFd) -> io::Result<()> {
         while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
             let passed = self.fd.as_ref().map(|fd| fd.as_fd());
-            let n = socket
-                .async_io(Interest::WRITABLE, || descriptor::send(socket.as_fd(), rest, passed))
-                .await?;
-            self.sent += n;
-            self.fd = None;
+            match descriptor::send(socket.as_fd(), rest, passed) {
+                Ok(n) => {
+                    self.sent += n;
+                    self.fd = None;
+                }
+                // The runtime hears of room only as long as somebody waits for it: a unix socket says that it has some
+                // after each message that is read at the other end.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drop(writable(socket.try_clone()?)?.writable().await?);
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 }
 
 struct Incoming {
-    socket: Arc<UnixStream>,
+    socket: AsyncFd<Arc<OwnedFd>>,
     assembler: Assembler,
     passed: Option<OwnedFd>,
 }
@@ -128,7 +136,7 @@ impl Incoming {
             let space = self.assembler.space();
             let (n, passed) = self
                 .socket
-                .async_io(Interest::READABLE, || descriptor::receive(self.socket.as_fd(), space))
+                .async_io(Interest::READABLE, |socket| descriptor::receive(socket.as_fd(), space))
                 .await?;
             if n == 0 {
                 return self.assembler.finish().map(|()| None).map_err(invalid);

@@ -8,6 +8,7 @@
 pub mod config_file;
 pub mod control;
 pub mod drill;
+mod event_loop;
 mod keys;
 pub mod link;
 mod loader;

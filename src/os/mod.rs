@@ -33,6 +33,7 @@ pub mod snapshot;
 pub mod sock_diag;
 pub mod sysctl;
 pub mod threads;
+pub mod timer;
 
 #[cfg(test)]
 pub(crate) mod netns;

@@ -25,8 +25,9 @@ const HEAD: usize = 3;
 const BATCH: usize = 10;
 const BATCH_EVERY: Duration = Duration::from_millis(5);
 
-/// A look takes at most this part of the time.
+/// A look takes at most this part of the time; and this where connections neither come nor go.
 const PART: u32 = 100;
+const PART_IDLE: u32 = 1000;
 /// A look is not repeated earlier, however cheap it was.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
 
@@ -172,11 +173,17 @@ impl Watched {
     pub fn is_empty(&self) -> bool {
         self.told.is_empty()
     }
+
+    /// The last look, which has found this change, has found nothing that is to be looked at again soon.
+    pub fn is_idle(&self, change: &Change) -> bool {
+        self.young.is_empty() && change.opened.is_empty() && change.closed.is_empty()
+    }
 }
 
 /// How long not to look again after a look that took so long.
-pub fn pause_after(spent: Duration) -> Duration {
-    spent.saturating_mul(PART - 1).max(LOOK_AT_MOST_EVERY)
+pub fn pause_after(spent: Duration, is_idle: bool) -> Duration {
+    let part = if is_idle { PART_IDLE } else { PART };
+    spent.saturating_mul(part - 1).max(LOOK_AT_MOST_EVERY)
 }
 
 /// A backup's side: what one peer has told of.

@@ -133,11 +133,28 @@ fn no_second_has_more_than_two_thousand() {
 
 #[test]
 fn a_dear_look_is_repeated_later() {
-    for (spent, pause) in [(0, 50_000), (100, 50_000), (1_000, 99_000), (100_000, 9_900_000)] {
+    for (spent, busy, idle) in [
+        (0, 50_000, 50_000),
+        (100, 50_000, 99_900),
+        (1_000, 99_000, 999_000),
+        (100_000, 9_900_000, 99_900_000),
+    ] {
         let spent = Duration::from_micros(spent);
-        assert_eq!(pause_after(spent), Duration::from_micros(pause), "{spent:?}");
-        assert!(spent * 50 <= spent + pause_after(spent), "at most 2 %");
+        let pauses = [false, true].map(|is_idle| pause_after(spent, is_idle));
+        assert_eq!(pauses, [busy, idle].map(Duration::from_micros), "{spent:?}");
     }
+}
+
+#[test]
+fn a_connection_that_is_young_is_looked_at_again_soon() {
+    let mut watched = Watched::default();
+    let mut is_idle = |seen: &[u32]| {
+        let change = watched.look(&clients(seen.iter().copied()));
+        watched.is_idle(&change)
+    };
+    assert!(is_idle(&[]));
+    assert_eq!([&[1][..], &[1], &[1]].map(&mut is_idle), [false, false, true], "young, told, old");
+    assert_eq!([&[][..], &[]].map(&mut is_idle), [false, true], "closed");
 }
 
 proptest! {

@@ -30,7 +30,11 @@ const RETRY_AT_FIRST: Duration = Duration::from_millis(50);
 const RETRY_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 /// Two connections that are both younger have crossed.
 const CROSSING: Duration = Duration::from_secs(1);
-const PING_EVERY: Duration = Duration::from_millis(200);
+/// Of whoever has the lower address. The other one, who is asked by it, asks only if nothing comes.
+const PING_EVERY: Duration = Duration::from_millis(300);
+const PING_IN_TURN: Duration = Duration::from_millis(375);
+/// It need not be on time, and goes along with what is done so shortly before.
+const PING_EARLY: Duration = Duration::from_millis(15);
 /// A peer that has said nothing for so long does not answer: several pings, and more than a loaded machine is late.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 /// After so long it is dialled anew: the connection may have been forgotten by the other side.
@@ -211,7 +215,7 @@ impl Pair {
             self.bid_farewell(old.connection, Farewell::Duplicate);
         }
         self.current =
-            Some(Current { connection, by, since: now, heard_at: now, next_ping: now + PING_EVERY });
+            Some(Current { connection, by, since: now, heard_at: now, next_ping: now + self.ping_every() });
         if self.node.replace(node).is_some_and(|before| before != node) {
             self.outputs.push_back(Output::Restarted);
         }
@@ -251,10 +255,11 @@ impl Pair {
 
     /// True if it is for the shell as well: it came over the connection that counts.
     pub fn handle_message(&mut self, connection: Connection, message: &Message, now: Instant) -> bool {
+        let next_ping = now + self.ping_every();
         let Some(current) = self.current.as_mut().filter(|current| current.connection == connection) else {
             return false;
         };
-        current.heard_at = now;
+        (current.heard_at, current.next_ping) = (now, next_ping);
         match message {
             Message::Farewell(_) => {
                 self.outputs.push_back(Output::Close(connection));
@@ -303,14 +308,14 @@ impl Pair {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some(mut current) = self.current.filter(|current| current.next_ping <= now) {
+        if let Some(mut current) = self.current.filter(|current| current.next_ping <= now + PING_EARLY) {
             if now.saturating_duration_since(current.heard_at) >= HOPELESS_AFTER {
                 self.count("link_hopeless");
                 self.outputs.push_back(Output::Close(current.connection));
                 self.failure = Some(Failure::Silent);
                 self.lose(now);
             } else {
-                current.next_ping = now + PING_EVERY;
+                current.next_ping = now + self.ping_every();
                 self.current = Some(current);
                 self.question(current.connection);
             }
@@ -345,6 +350,10 @@ impl Pair {
         self.outputs.push_back(Output::Unlinked);
         // One that is under way began before the loss, and says nothing about it; another one follows it.
         self.dial_at = Some(dial_at);
+    }
+
+    fn ping_every(&self) -> Duration {
+        if self.own < self.peer { PING_EVERY } else { PING_IN_TURN }
     }
 
     fn question(&mut self, connection: Connection) -> u64 {

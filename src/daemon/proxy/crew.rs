@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
 
 use super::access_log::Intake;
@@ -17,6 +16,7 @@ use super::counters::Vitals;
 use super::limits::{COMMANDS, FILE_THREADS, RESCUERS, WORKER_STACK};
 use super::snapshot::Snapshot;
 use super::worker::Worker;
+use crate::daemon::event_loop;
 use crate::link::{FenceQuery, FenceVerdict, Generation, worker_thread};
 
 /// From the main thread to a worker.
@@ -97,14 +97,12 @@ pub(super) fn start(
     let own = vitals.get(index).map(Arc::clone).unwrap_or_default();
     let worker = std::thread::Builder::new().name(worker_thread(index)).stack_size(WORKER_STACK);
     let thread = worker.spawn(move || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().max_blocking_threads(FILE_THREADS);
-        let runtime = match builder.build_local(LocalOptions::default()) {
+        let runtime = match event_loop::build(FILE_THREADS) {
             Ok(runtime) => runtime,
             // The main thread finds that this one has ended.
             Err(error) => return tracing::error!(index, "a worker cannot start: {error}"),
         };
-        runtime.block_on(async {
+        event_loop::play(&runtime, async move {
             let log = Some(log.worker());
             let worker = Rc::new(Worker::new(index, vitals, snapshot, events, log));
             worker.run(inbox).await;

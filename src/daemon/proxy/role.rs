@@ -22,6 +22,7 @@ use super::metrics::Measured;
 use super::snapshot::Snapshot;
 use super::{access_log, error_pages};
 use crate::config::{Config, Log, Resolver};
+use crate::daemon::event_loop::{self, BLOCKING_THREADS};
 use crate::daemon::link::{Link, Sender};
 use crate::daemon::log;
 use crate::link::{FromProxy, Generation, ProxyReport, ToProxy};
@@ -31,8 +32,8 @@ const BUG: u8 = 70;
 
 /// Plays the role until the other end of `link` closes; then drains for a moment.
 pub fn run(link: OwnedFd) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.and_then(|runtime| runtime.block_on(async { Role::new(link)?.run().await }));
+    let result = event_loop::build(BLOCKING_THREADS)
+        .and_then(|runtime| event_loop::play(&runtime, async { Role::new(link)?.run().await }));
     match result {
         Ok(code) => code,
         Err(error) => {

@@ -15,6 +15,7 @@ use tracing::{debug, error, warn};
 use super::command::{self, Deadline};
 use super::job::{Job, Receiver, attempt, problems};
 use crate::config::{Config, Hooks};
+use crate::daemon::event_loop::{self, BLOCKING_THREADS};
 use crate::daemon::link::Link;
 use crate::daemon::log;
 use crate::gateway::SecondText;
@@ -39,11 +40,11 @@ const EX_SOFTWARE: u8 = 70;
 
 /// Plays the role until the link ends. What is running then is killed.
 pub(in crate::daemon) fn run(link: OwnedFd) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match event_loop::build(BLOCKING_THREADS) {
         Ok(runtime) => runtime,
         Err(error) => return failed("no event loop", &error),
     };
-    let code = runtime.block_on(play(link));
+    let code = event_loop::play(&runtime, play(link));
     runtime.shutdown_background();
     code
 }

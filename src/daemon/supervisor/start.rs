@@ -12,6 +12,7 @@ use super::preflight;
 use super::run::Process1;
 use super::sockets::Sockets;
 use crate::config::{Config, built_in};
+use crate::daemon::event_loop::{self, BLOCKING_THREADS};
 use crate::daemon::log;
 use crate::link::Generation;
 use crate::link::loading::FromLoader;
@@ -41,11 +42,11 @@ pub fn run(settings: Settings) -> Result<(), GiveUp> {
             process::adopt_orphans()?;
         }
         process::raise_descriptor_limit()?;
-        tokio::runtime::Builder::new_current_thread().enable_all().build()
+        event_loop::build(BLOCKING_THREADS)
     });
     let runtime = prepared.map_err(GiveUp::Bug)?;
     let _log = log::start("pid1");
-    runtime.block_on(supervise(settings))
+    event_loop::play(&runtime, supervise(settings))
 }
 
 async fn supervise(settings: Settings) -> Result<(), GiveUp> {

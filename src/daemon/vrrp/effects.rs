@@ -45,6 +45,7 @@ impl Instance {
 
     fn perform(&mut self, output: Output, shell: &mut Shell) {
         let now = Instant::now();
+        shell.has_news |= !matches!(output, Output::SendAdvert(_) | Output::Count(_));
         match output {
             Output::SendAdvert(advert) => {
                 self.narrow_gate(now);

@@ -9,6 +9,8 @@ const SPAN: Duration = Duration::from_secs(5);
 const FROZEN: Duration = Duration::from_secs(1);
 /// So much may come from the clock's own coarseness, and from what the kernel does before it wakes a process.
 const UNCOUNTED: Duration = Duration::from_millis(5);
+/// How often the time is looked at in which others had the processor, where there is no lateness to explain.
+const LOOK_AT_OTHERS_EVERY: Duration = Duration::from_millis(50);
 /// A quota changes when somebody changes it.
 const LOOK_AT_QUOTA_EVERY: Duration = Duration::from_secs(5);
 
@@ -16,8 +18,9 @@ const LOOK_AT_QUOTA_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Lateness {
     since: Instant,
     worst: [Duration; 2],
-    /// All the time so far in which others had the processor.
+    /// All the time so far in which others had the processor, and when that was read.
     waited: Option<Duration>,
+    read_at: Instant,
     quota: Duration,
     /// `None`: somebody is looking.
     next_quota: Option<Instant>,
@@ -29,6 +32,7 @@ impl Lateness {
             since: now,
             worst: [Duration::ZERO; 2],
             waited: None,
+            read_at: now,
             quota: Duration::ZERO,
             next_quota: Some(now),
         }
@@ -37,10 +41,16 @@ impl Lateness {
     /// It wanted to run at `due`. `waited`: all the time so far in which it could have run and others did; only that is
     /// lateness. A process that is frozen waits for nothing, however short that lasts, and its peer is not to be the
     /// more patient with it the next time.
-    pub(super) fn note(&mut self, due: Instant, now: Instant, waited: Option<Duration>) {
-        let before = std::mem::replace(&mut self.waited, waited);
-        let others = waited.zip(before).map_or(Duration::MAX, |(now, before)| now.saturating_sub(before));
-        let late = now.saturating_duration_since(due).min(others.max(UNCOUNTED));
+    pub(super) fn note(&mut self, due: Instant, now: Instant, waited: impl FnOnce() -> Option<Duration>) {
+        let mut late = now.saturating_duration_since(due);
+        let is_old = self.waited.is_none() || now >= self.read_at + LOOK_AT_OTHERS_EVERY;
+        if late > UNCOUNTED || is_old {
+            let waited = waited();
+            let before = std::mem::replace(&mut self.waited, waited);
+            let others = waited.zip(before).map_or(Duration::MAX, |(now, before)| now.saturating_sub(before));
+            late = late.min(others.max(UNCOUNTED));
+            self.read_at = now;
+        }
         if now >= self.since + SPAN {
             let is_recent = now < self.since + SPAN * 2;
             self.worst = [Duration::ZERO, if is_recent { self.worst[0] } else { Duration::ZERO }];
@@ -81,7 +91,7 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut lateness = Lateness::new(start);
         let mut worst = |due, now, expect| {
-            lateness.note(at(due), at(now), None);
+            lateness.note(at(due), at(now), || None);
             assert_eq!(lateness.worst(), Duration::from_millis(expect), "due {due}, ran {now}");
         };
         worst(50, 40, 0);
@@ -101,7 +111,7 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut lateness = Lateness::new(start);
         let mut worst = |due, now, waited: u64, expect| {
-            lateness.note(at(due), at(now), Some(Duration::from_millis(waited)));
+            lateness.note(at(due), at(now), || Some(Duration::from_millis(waited)));
             assert_eq!(
                 lateness.worst(),
                 Duration::from_millis(expect),

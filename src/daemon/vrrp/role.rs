@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use super::alarm::Alarm;
 use super::commands::Commands;
 use super::distinct;
 use super::door;
@@ -26,10 +27,10 @@ use super::report;
 use super::resolver::{Answer, Resolver};
 use super::shell::Shell;
 use super::tracker::{Sighting, Tracker};
-use super::turns::TURN;
-use super::wire::readable;
+use super::turns::{TURN, is_due};
 use super::wishes::{self, Wishes};
 use crate::config::{Config, Host, SyncGroup, Transport, VrrpInstance};
+use crate::daemon::event_loop::{self, BLOCKING_THREADS, readable};
 use crate::daemon::link::Link;
 use crate::daemon::log;
 use crate::link::{FenceQuery, FenceVerdict, FromVrrp, Generation, ToVrrp};
@@ -45,8 +46,6 @@ const VERIFY_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 /// A virtual router that the configuration has lost hands over within this.
 const LEAVE_BOUND: Duration = Duration::from_secs(1);
-/// getaddrinfo blocks a thread; one per name at most is out at a time.
-const LOOKUP_THREADS: usize = 8;
 /// Why a wish for a virtual router came to nothing.
 const BECAME_ANOTHER: &str = "an edit has made it another virtual router meanwhile";
 /// sysexits: an internal fault, and missing permission.
@@ -55,15 +54,11 @@ const EX_NOPERM: u8 = 77;
 
 /// Plays the role until the link ends. Returns once nothing of it is left in the kernel.
 pub fn run(link: OwnedFd) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(LOOKUP_THREADS)
-        .build();
-    let runtime = match runtime {
+    let runtime = match event_loop::build(BLOCKING_THREADS) {
         Ok(runtime) => runtime,
         Err(error) => return failed("no event loop", &error),
     };
-    let code = runtime.block_on(play(link));
+    let code = event_loop::play(&runtime, play(link));
     // A name that is still being looked up must not keep the process.
     runtime.shutdown_background();
     code
@@ -82,7 +77,10 @@ async fn play(link: OwnedFd) -> ExitCode {
     let (seen, sightings) = mpsc::channel(INBOX);
     let tracker = Tracker::new(seen, Commands::new(outbox.clone()));
     let code = match Role::new(outbox, Resolver::new(answers), tracker, door) {
-        Ok((role, told)) => role.turn_until_the_end(link, resolved, knocked, sightings, told).await,
+        Ok((role, told)) => match Alarm::new() {
+            Ok(alarm) => role.turn_until_the_end(alarm, link, resolved, knocked, sightings, told).await,
+            Err(error) => failed("no timer", &error),
+        },
         Err(error) => failed("no netlink socket", &error),
     };
     writer.abort();
@@ -125,7 +123,7 @@ enum Wake {
     Seen(Sighting),
     Peer(peering::Event),
     Socket,
-    Timer,
+    Timer(io::Result<()>),
 }
 
 impl Role {
@@ -162,6 +160,7 @@ impl Role {
 
     async fn turn_until_the_end(
         mut self,
+        mut alarm: Alarm,
         mut link: Link<FromVrrp, ToVrrp>,
         mut resolved: mpsc::Receiver<Answer>,
         mut knocked: mpsc::Receiver<Knock>,
@@ -177,10 +176,11 @@ impl Role {
                 Some(sighting) = sightings.recv() => Wake::Seen(sighting),
                 Some(event) = told.recv() => Wake::Peer(event),
                 () = poll_fn(|context| self.poll_sockets(context)) => Wake::Socket,
-                () = tokio::time::sleep_until(due.into()) => Wake::Timer,
+                rung = alarm.rings(due) => Wake::Timer(rung),
             };
             self.peering.note_turn(due);
             self.tell_of_gaps();
+            let is_routine = matches!(wake, Wake::Socket | Wake::Timer(Ok(())));
             match wake {
                 Wake::Link(Ok(Some(message))) => self.handle_message(message),
                 Wake::Link(Ok(None)) => {
@@ -203,9 +203,14 @@ impl Role {
                 }
                 Wake::Seen(sighting) => self.tracker.handle_sighting(sighting),
                 Wake::Peer(event) => self.peering.handle(event, &mut self.instances, &mut self.shell),
-                Wake::Socket | Wake::Timer => {}
+                Wake::Timer(Err(error)) => {
+                    error!("the timer is broken: {error}");
+                    self.leave(&mut told).await;
+                    return ExitCode::from(EX_SOFTWARE);
+                }
+                Wake::Socket | Wake::Timer(Ok(())) => {}
             }
-            self.turn();
+            self.turn(is_routine);
         }
     }
 
@@ -233,6 +238,7 @@ impl Role {
                 if gap.hidden.is_zero() { "this process did not run" } else { "this machine was suspended" };
             let what = format!("{what} for {:.1?}", gap.length);
             warn!("{what}");
+            self.shell.has_news = true;
             self.shell.tell(FromVrrp::Gap { what });
             self.proxy.handle_gap(Instant::now());
             self.peering.handle_gap(Instant::now());
@@ -242,15 +248,23 @@ impl Role {
         }
     }
 
-    /// What has arrived comes before what is due, since an advert in the queue is no silence.
-    fn turn(&mut self) {
+    /// What has arrived comes before what is due, since an advert in the queue is no silence. `is_routine`: nobody has said
+    /// anything to this role.
+    fn turn(&mut self, is_routine: bool) {
         self.read_events();
         for instance in &mut self.instances {
             instance.receive(&mut self.shell);
             let now = instance.wake(&mut self.shell);
             instance.handle_timeout(&mut self.shell, now);
         }
-        if self.next_look <= Instant::now() {
+        let now = Instant::now();
+        let others = [self.next_look, self.peering.poll_timeout()];
+        let is_over = !others.iter().any(|at| *at <= now) && !is_due(self.next_turn, now);
+        // Four of five wake-ups are for an advert and for nothing else, and the processor knows little of this code by then.
+        if is_routine && is_over && !std::mem::take(&mut self.shell.has_news) {
+            return;
+        }
+        if self.next_look <= now {
             self.look_at_kernel();
         }
         self.ask_the_door();
@@ -259,7 +273,7 @@ impl Role {
         self.peering.turn(&mut self.instances, &mut self.shell);
         let now = Instant::now();
         self.wishes.collect(&mut self.instances, &mut self.shell, now);
-        if self.next_turn <= now {
+        if is_due(self.next_turn, now) {
             self.turns += 1;
             self.next_turn = now + TURN;
             self.shell.tell(FromVrrp::Beat { turns: self.turns });

@@ -38,6 +38,8 @@ pub(super) struct Shell {
     pub(super) drained: Vec<(Family, u8)>,
     /// Addresses whose old owner serves nothing any more, with that one: its clients are to be told.
     pub(super) bereaved: Vec<(Vec<IpAddr>, IpAddr)>,
+    /// A virtual router has done more than send an advert.
+    pub(super) has_news: bool,
     watch: Watch,
     /// With their numbers, in order: one that is noticed in the middle of something concerns everybody, but nobody twice.
     gaps: VecDeque<(u64, Gap)>,
@@ -58,6 +60,7 @@ impl Shell {
             asked: vec![],
             drained: vec![],
             bereaved: vec![],
+            has_news: false,
             moved: Boottime(clock::boottime_ns()),
             watch: Watch::new(clock::read()),
             gaps: VecDeque::new(),

@@ -1,16 +1,23 @@
 //! Notices that this process was out. No clock of its own: readings are handed in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::os::clock::Reading;
 use crate::vrrp::Gap;
 
 /// The event loop turns at least this often, so that a longer silence of the clocks means something.
 pub(super) const TURN: Duration = Duration::from_millis(50);
+/// What is due so soon is done together with what has woken this process anyway.
+const EARLY: Duration = Duration::from_millis(15);
 /// A turn that comes later than this was not merely late.
 const GAP: Duration = Duration::from_millis(100);
 /// MONOTONIC and BOOTTIME are read one after the other, and only a suspended machine parts them.
 const SUSPENDED: Duration = Duration::from_millis(20);
+
+/// For what is done about every `TURN`, and need not be done to the millisecond.
+pub(super) fn is_due(at: Instant, now: Instant) -> bool {
+    at <= now + EARLY
+}
 
 #[derive(Debug)]
 pub(super) struct Watch {

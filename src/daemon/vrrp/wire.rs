@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::task::Context;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::place::Place;
+use crate::daemon::event_loop::readable;
 use crate::net::Family;
 use crate::os::packet::{self, NeighbourSocket};
 use crate::os::raw::{self, Packet, VrrpSocket};
@@ -86,14 +87,4 @@ fn next<S: AsRawFd, T>(
         }
         other => Some(other),
     }
-}
-
-/// Lets the runtime wake whoever waits for this socket to be readable.
-pub(super) fn readable<S: AsRawFd + AsFd>(socket: S) -> io::Result<AsyncFd<S>> {
-    #[expect(
-        deprecated,
-        reason = "what replaces it is unsafe, which is `os`'s alone, and demands what `AsFd` promises: a descriptor that \
-                  stays open and the same"
-    )]
-    AsyncFd::with_interest(socket, Interest::READABLE)
 }

@@ -139,7 +139,8 @@ impl Peering {
     }
 
     pub(super) fn take_look(&mut self, look: Look, instances: &[Instance], shell: &mut Shell, now: Instant) {
-        self.clients.next_look = now + pause_after(look.spent);
+        let is_idle = look.change.as_ref().is_ok_and(|change| look.watch.watched.is_idle(change));
+        self.clients.next_look = now + pause_after(look.spent, is_idle);
         let watch = self.clients.watch.insert(look.watch);
         let problem = look.change.as_ref().map(|_| ()).map_err(|error| {
             format!(

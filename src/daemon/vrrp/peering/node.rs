@@ -13,6 +13,7 @@ use tracing::{debug, info};
 use super::super::instance::Instance;
 use super::super::lateness::Lateness;
 use super::super::shell::Shell;
+use super::super::turns::{TURN, is_due};
 use super::auth_hmac::AdvertKeys;
 use super::clients::Clients;
 use super::connection::{self, Admitted, Credentials, Event, Meeting, Route};
@@ -34,7 +35,6 @@ const INBOX: usize = 64;
 const OUTBOX: usize = 256;
 /// Of one peer, or of whoever speaks from its address.
 const GREETINGS_AT_ONCE: usize = 4;
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOK_AT_KEYS_EVERY: Duration = Duration::from_secs(1);
 /// For last words, when the role ends.
 const PARTING: Duration = Duration::from_millis(100);
@@ -170,7 +170,7 @@ impl Peering {
 
     /// The event loop wanted to turn at `due`.
     pub(in super::super) fn note_turn(&mut self, due: Instant) {
-        let waited = self.queue.as_ref().and_then(RunQueue::waited);
+        let waited = || self.queue.as_ref().and_then(RunQueue::waited);
         self.lateness.note(due, Instant::now(), waited);
     }
 
@@ -252,8 +252,8 @@ impl Peering {
                 drop(events.send(Event::Quota(period.ok().flatten())).await);
             }));
         }
-        if self.next_look <= now {
-            self.next_look = now + LOOK_EVERY;
+        if is_due(self.next_look, now) {
+            self.next_look = now + TURN;
             self.assign(instances, shell, now);
             self.hand_out_link_keys(instances);
             self.about.late = self.lateness.worst();
@@ -269,9 +269,7 @@ impl Peering {
             self.say_drained(family, vrid);
         }
         for peer in self.peers.values_mut() {
-            if peer.pair.poll_timeout().is_some_and(|(at, _)| at <= now) {
-                peer.pair.handle_timeout(now);
-            }
+            peer.pair.handle_timeout(now);
         }
         self.settle(instances, shell);
         self.tell_clients(instances, shell);

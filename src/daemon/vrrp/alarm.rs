@@ -1,0 +1,75 @@
+//! Wakes the event loop at a moment. The runtime's own timers come up to a millisecond late, and wake it on the way there
+//! to look how long it still is.
+
+use std::io;
+use std::time::Instant;
+
+use tokio::io::unix::AsyncFd;
+
+use crate::daemon::event_loop::readable;
+use crate::os::timer::Timer;
+
+pub(super) struct Alarm {
+    timer: AsyncFd<Timer>,
+    set: Option<Instant>,
+}
+
+impl Alarm {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { timer: readable(Timer::new()?)?, set: None })
+    }
+
+    /// Cancel safe.
+    pub(super) async fn rings(&mut self, at: Instant) -> io::Result<()> {
+        if self.set != Some(at) {
+            self.timer.get_ref().set(at.saturating_duration_since(Instant::now()))?;
+            self.set = Some(at);
+        }
+        loop {
+            self.timer.readable().await?.clear_ready();
+            // Otherwise it was what had been set before.
+            if Instant::now() >= at {
+                self.set = None;
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::event_loop;
+    use std::time::Duration;
+
+    const SOON: Duration = Duration::from_millis(20);
+    const NEVER: Duration = Duration::from_secs(600);
+
+    #[test]
+    fn it_rings_at_the_last_moment_that_was_asked_for_and_never_before() {
+        let runtime = event_loop::build(1).unwrap();
+        event_loop::play(&runtime, async {
+            let mut alarm = Alarm::new().unwrap();
+            let begun = Instant::now();
+            for at in [begun + SOON, begun + SOON, begun, begun + SOON * 2] {
+                alarm.rings(at).await.unwrap();
+                assert!(Instant::now() >= at);
+            }
+            // It has rung unheard, and was then asked for another moment.
+            for again in [NEVER, SOON * 2] {
+                let (missed, at) = (Instant::now() + SOON, Instant::now() + again);
+                tokio::select! {
+                    biased;
+                    _ = alarm.rings(missed) => panic!("too early"),
+                    () = tokio::task::yield_now() => std::thread::sleep(SOON),
+                }
+                tokio::select! {
+                    biased;
+                    rung = alarm.rings(at) => rung.unwrap(),
+                    () = tokio::time::sleep(SOON * 10) => assert_eq!(again, NEVER, "it must ring"),
+                }
+                assert!(again == NEVER || Instant::now() >= at);
+            }
+        });
+    }
+}
