@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::instance::Instance;
-use super::shell::Shell;
 use crate::config::{AuthHmac, Transport, VrrpInstance};
 use crate::link::VrrpState;
 use crate::net::Family;
@@ -43,18 +42,10 @@ impl Instance {
     ) -> Result<Received, Refusal> {
         let bound = Bound { source: datagram.source, version: self.config.version, vrid: self.config.vrid };
         let (now, wall) = (Instant::now(), clock::read().realtime);
-        match self.authenticator.check(datagram.payload, trailer, &bound, now, wall) {
-            Ok(authentic) => {
-                if authentic {
-                    self.count("advert_authentic");
-                }
-                Ok(passed)
-            }
-            Err(refusal) => {
-                self.unauthentic = Some((datagram.source, refusal));
-                Err(refusal)
-            }
+        if self.authenticator.check(datagram.payload, trailer, &bound, now, wall)? {
+            self.count("advert_authentic");
         }
+        Ok(passed)
     }
 
     /// Without them it could neither tell its peers from others nor be told from others by them. A master whose keys are
@@ -66,15 +57,6 @@ impl Instance {
             }
             AuthHmac::Keys(_) | AuthHmac::Linked | AuthHmac::Off => Ok(()),
         }
-    }
-
-    /// As often as the kernel is looked at, however many of them came.
-    pub(super) fn say_who_is_unauthentic(&mut self, shell: &mut Shell, now: Instant) {
-        let result = match self.unauthentic.take() {
-            Some((source, refusal)) => Err(format!("adverts from {source} are dropped: {refusal}")),
-            None => Ok(()),
-        };
-        shell.warnings.set(&self.config.name, "auth_hmac", result, now);
     }
 }
 

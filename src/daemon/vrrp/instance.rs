@@ -13,6 +13,7 @@ use super::fence;
 use super::gate::Gatekeeper;
 use super::kernel::for_good;
 use super::neighbourhood::Neighbourhood;
+use super::oddities::Oddities;
 use super::place::{Place, Survey};
 use super::shell::Shell;
 use super::wire::Wire;
@@ -22,7 +23,7 @@ use crate::net::Priority;
 use crate::os::raw::Packet;
 use crate::os::{nft, raw};
 use crate::vrrp::receive::{self, Datagram, Expectation, Senders};
-use crate::vrrp::{Authenticator, ChecksumForms, Machine, Password, Refusal, Settings};
+use crate::vrrp::{Authenticator, ChecksumForms, Machine, Password, Settings};
 
 /// Of each socket: what is beyond waits for the next turn, so that a flood leaves time for the timers.
 pub(super) const PACKETS_PER_TURN: usize = 64;
@@ -64,8 +65,7 @@ pub(super) struct Instance {
     pub(super) forms: ChecksumForms,
     pub(super) password: Option<Password>,
     pub(super) authenticator: Authenticator,
-    /// The last advert that it refused, until somebody is told.
-    pub(super) unauthentic: Option<(IpAddr, Refusal)>,
+    pub(super) oddities: Oddities,
     expectation: Expectation,
     /// Whose adverts were accepted from the group.
     pub(super) heard: BTreeSet<IpAddr>,
@@ -119,7 +119,7 @@ impl Instance {
             hold_problem: None,
             forms: ChecksumForms::default(),
             password: None,
-            unauthentic: None,
+            oddities: Oddities::default(),
             heard: BTreeSet::new(),
             neighbourhood: Neighbourhood::default(),
             relays: false,
@@ -247,7 +247,7 @@ impl Instance {
         }
         self.look_for_peers(shell, now);
         self.say_who_is_absent(shell, now);
-        self.say_who_is_unauthentic(shell, now);
+        self.say_what_is_odd(shell, now);
         self.keep_gate(now);
     }
 
@@ -384,7 +384,12 @@ impl Instance {
         let checked = receive::check(&datagram, &self.expectation);
         let received = match checked.and_then(|passed| self.authenticate(passed, &datagram, trailer)) {
             Ok(passed) => passed,
-            Err(refusal) => return self.count(refusal.counter()),
+            Err(refusal) => {
+                if datagram.vrid() == Some(own) {
+                    self.oddities.note_dropped(source, refusal, Instant::now());
+                }
+                return self.count(refusal.counter());
+            }
         };
         if let Some(form) = received.checksum {
             self.forms.learn(source, form);
@@ -399,6 +404,7 @@ impl Instance {
             self.heard.insert(source);
         }
         let now = self.wake(shell);
+        self.oddities.note_taken(source, &received, now);
         self.machine.handle_advert(source, &received.advert, now);
         self.settle(shell);
     }

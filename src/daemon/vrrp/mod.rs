@@ -15,6 +15,7 @@ mod instance;
 mod kernel;
 mod lateness;
 mod neighbourhood;
+mod oddities;
 mod peering;
 mod peers;
 mod place;

@@ -103,6 +103,8 @@ fn a_farewell_is_heard_at_once_and_leaves_nothing_behind() {
         let mut b = Node::start(12, slow(254));
         b.becomes(VrrpState::Backup);
         eventually("the master is heard", || b.counter("advert_received") > 0);
+        let differs = "10.50.0.11 advertises another interval than this node's";
+        eventually("it is said", || b.report().warnings.iter().any(|warning| warning.contains(differs)));
         let namespace = a.orphan();
         assert!(b.becomes(VrrpState::Master).contains("has released it"));
         assert_eq!(namespace.run(&["ip", "addr", "show", "to", VIP]), "");

@@ -43,6 +43,12 @@ fn hostile_packets_are_dropped_and_counted_and_move_nothing() {
             forge::send(namespace, ttl, NODE, &bytes);
             eventually(counter, || node.counter(counter) == before + 1);
         }
+        let says = |node: &mut Node, who: IpAddr| {
+            let dropped = format!("adverts from {who} are dropped: ");
+            node.report().warnings.iter().any(|warning| warning.contains(&dropped))
+        };
+        eventually("it is said", || says(&mut node, PEER));
+        assert!(!says(&mut node, STRANGER), "what is none of its peers' is nothing to speak of");
 
         // Any ARP frame: cut, of another kind, with every operation, from and to nobody.
         let arp = peer.enter(|| {
