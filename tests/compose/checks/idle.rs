@@ -8,7 +8,7 @@ use crate::shell::{Trouble, run};
 use crate::stack::{Node, Stack};
 
 const WATCHED: Duration = Duration::from_secs(20);
-/// Of a core. 1 % is the figure to beat; on a virtual machine half of that is spent by whoever sends 50 datagrams a second.
+/// Of a core. 1 % is the figure to beat; on a virtual machine, who only sends 50 datagrams a second takes half of that.
 const AGENT_MAX: f64 = 0.03;
 const ROLES: [&str; 3] = ["role vrrp", "role proxy", "run"];
 
