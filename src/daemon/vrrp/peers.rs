@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::door;
 use super::instance::Instance;
+use super::peering::Peering;
 use super::resolver::Resolver;
 use super::shell::Shell;
 use crate::config::{Host, Transport};
@@ -54,11 +55,23 @@ pub(super) fn assign(instances: &mut [Instance], resolver: &Resolver, shell: &mu
 }
 
 /// The answer goes to PID 1, at once where there is nobody to ask.
-pub(super) fn ask(question: u64, listen: &[SocketAddr], instances: &[Instance], shell: &Shell) {
-    let goes_last = goes_last(instances.iter().map(|instance| {
-        let own = instance.wire.as_ref().map(|wire| wire.place.own);
-        let master = instance.machine.heard_master().map(|(address, _)| address);
-        (instance.machine.state(), own, master)
+pub(super) fn ask(
+    question: u64,
+    listen: &[SocketAddr],
+    instances: &[Instance],
+    peering: &Peering,
+    shell: &Shell,
+) {
+    let now = Instant::now();
+    let goes_last = goes_last(instances.iter().filter(|instance| !instance.leaving).map(|instance| {
+        let id = (instance.config.family(), instance.config.vrid.get());
+        let fails = |peer: &IpAddr| peering.is_in_fault(*peer, id, now);
+        Router {
+            id,
+            state: instance.machine.state(),
+            is_shared: !instance.peers.is_empty(),
+            peers_fail: instance.peers.iter().all(fails),
+        }
     }));
     let masters = instances.iter().filter(|i| i.machine.state() == VrrpState::Master);
     let doors: BTreeMap<IpAddr, Vec<SocketAddr>> = masters
@@ -87,17 +100,26 @@ pub(super) fn ask(question: u64, listen: &[SocketAddr], instances: &[Instance], 
     }));
 }
 
-/// A virtual router's state, its own address and that of the master it has heard.
-type Router = (VrrpState, Option<IpAddr>, Option<IpAddr>);
+/// One that this node plays.
+#[derive(Clone, Copy, Debug)]
+struct Router {
+    id: (Family, u8),
+    state: VrrpState,
+    /// There are peers that can be asked. A group's are nobody's to ask.
+    is_shared: bool,
+    /// All of those say that they are in fault.
+    peers_fail: bool,
+}
 
-/// A node that holds an address does; of two that each hold one and stand by for the other's, the one with the higher
-/// address.
-fn goes_last(routers: impl Iterator<Item = Router> + Clone) -> bool {
-    let holds = routers.clone().any(|(state, ..)| state == VrrpState::Master);
-    let waited_for = routers
-        .filter(|(state, ..)| *state == VrrpState::Backup)
-        .any(|(_, own, master)| own.zip(master).is_some_and(|(own, master)| own < master));
-    holds && !waited_for
+/// Of two nodes that hold one address each, one has to say so and the other must not, and their addresses are of no use
+/// for that: a node has another one in each family. So both look at the same virtual router, the first that both play,
+/// and who is its master goes last. Where one of them is in fault for each, what they share has to do. Of a peer's fault
+/// only its link tells.
+fn goes_last(routers: impl Iterator<Item = Router>) -> bool {
+    let plays = |router: &Router| router.state != VrrpState::Fault && !router.peers_fail;
+    let shared = routers.filter(|router| router.is_shared);
+    let decides = shared.min_by_key(|router| (!plays(router), router.id));
+    decides.is_some_and(|router| router.state == VrrpState::Master)
 }
 
 /// Where a peer that has the same file listens, whatever its own address. `scope`: the interface that it is on, which
@@ -126,23 +148,50 @@ impl Instance {
 mod tests {
     use super::*;
 
+    /// `v4 51 master`, then what makes it another one: `lone`, or `peer-fails`.
+    fn router(text: &str) -> Router {
+        let words: Vec<&str> = text.split(' ').collect();
+        let state = match words[2] {
+            "master" => VrrpState::Master,
+            "backup" => VrrpState::Backup,
+            _ => VrrpState::Fault,
+        };
+        Router {
+            id: (if words[0] == "v4" { Family::V4 } else { Family::V6 }, words[1].parse().unwrap()),
+            state,
+            is_shared: !words.contains(&"lone"),
+            peers_fail: words.contains(&"peer-fails"),
+        }
+    }
+
+    /// Of a pair: what each node plays, and who goes last.
     #[test]
-    fn who_goes_last() {
-        use VrrpState::{Backup, Fault, Master};
-        let ip = |n: u8| Some(IpAddr::from([10, 0, 0, n]));
-        let table: [(&[Router], bool); 8] = [
-            (&[], false),
-            (&[(Master, ip(2), None)], true),
-            (&[(Master, ip(2), ip(3))], true),
-            (&[(Backup, ip(2), ip(3))], false),
-            (&[(Fault, None, None)], false),
-            // Each holds one.
-            (&[(Master, ip(2), None), (Backup, ip(2), ip(3))], false),
-            (&[(Backup, ip(3), ip(2)), (Master, ip(3), None)], true),
-            (&[(Master, ip(2), None), (Fault, ip(2), ip(3))], true),
+    fn one_of_a_pair_goes_last() {
+        type Row<'a> = (&'a [&'a str], &'a [&'a str], (bool, bool));
+        let table: [Row<'_>; 11] = [
+            (&[], &[], (false, false)),
+            (&["v4 51 master"], &["v4 51 backup"], (true, false)),
+            (&["v4 51 backup"], &["v4 51 backup"], (false, false)),
+            (&["v4 51 master peer-fails"], &["v4 51 fault"], (true, false)),
+            // Each holds one, in whatever order they are written.
+            (&["v4 51 master", "v4 52 backup"], &["v4 52 master", "v4 51 backup"], (true, false)),
+            (&["v4 51 master", "v6 51 backup"], &["v4 51 backup", "v6 51 master"], (true, false)),
+            (&["v6 7 master", "v4 51 backup"], &["v6 7 backup", "v4 51 master"], (false, true)),
+            // In fault for one.
+            (&["v4 51 master peer-fails", "v6 51 backup"], &["v4 51 fault", "v6 51 master"], (false, true)),
+            // In fault for one each.
+            (
+                &["v4 51 master peer-fails", "v6 51 fault"],
+                &["v4 51 fault", "v6 51 master peer-fails"],
+                (true, false),
+            ),
+            // One that the other node does not have.
+            (&["v4 9 master lone", "v4 51 backup"], &["v4 51 master"], (false, true)),
+            (&["v4 9 master lone"], &[], (false, false)),
         ];
-        for (routers, expect) in table {
-            assert_eq!(goes_last(routers.iter().copied()), expect, "{routers:?}");
+        for (a, b, expect) in table {
+            let last = |texts: &[&str]| goes_last(texts.iter().map(|text| router(text)));
+            assert_eq!((last(a), last(b)), expect, "{a:?} {b:?}");
         }
     }
 

@@ -308,7 +308,7 @@ impl Role {
                 self.shell.tell(FromVrrp::FenceVerdict(verdict));
             }
             ToVrrp::AskPeers { question, listen } => {
-                peers::ask(question, &listen, &self.instances, &self.shell);
+                peers::ask(question, &listen, &self.instances, &self.peering, &self.shell);
             }
             ToVrrp::Left { number } => wishes::left(number, &mut self.instances, &mut self.shell),
             ToVrrp::StepDown { question, wish } => {

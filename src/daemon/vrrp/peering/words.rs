@@ -1,14 +1,35 @@
 //! What this node says of itself over the link, and what it keeps of a peer's words.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::super::instance::Instance;
+use super::node::{Peer, Peering};
 use crate::link::VrrpState;
 use crate::net::{Family, Priority};
-use crate::peer::{Router, State};
+use crate::peer::{Router, Standing, State};
 
 /// States whose answers are awaited: one a second, and a few more when much changes.
 const STATES_UNANSWERED: usize = 16;
+const FAULT: &str = "fault";
+
+impl Peering {
+    /// For that virtual router, by its own word, while its link answers.
+    pub(in super::super) fn is_in_fault(
+        &self,
+        at: IpAddr,
+        (family, vrid): (Family, u8),
+        now: Instant,
+    ) -> bool {
+        let is_it = |router: &Router| (router.vrid, router.ipv6) == (vrid, family == Family::V6);
+        let says_so = |peer: &Peer| {
+            let answers = peer.pair.standing(now) == Standing::Linked { answers: true };
+            let mut routers = peer.state.iter().flat_map(|state| &state.routers);
+            answers && routers.any(|router| is_it(router) && router.state == FAULT)
+        };
+        self.peers.iter().any(|((_, peer), known)| *peer == at && says_so(known))
+    }
+}
 
 /// This node's own word, without its number, and what is said to each peer for itself.
 pub(super) fn state(instances: &[Instance], about: &About) -> State {
@@ -31,7 +52,7 @@ fn router(instance: &Instance) -> Router {
         vrid: instance.config.vrid.get(),
         ipv6: instance.config.family() == Family::V6,
         state: match state {
-            VrrpState::Fault => "fault",
+            VrrpState::Fault => FAULT,
             VrrpState::Backup => "backup",
             VrrpState::Master => "master",
         }

@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::instance;
 use super::link::{KeyFile, count, linked, report};
-use super::network::{Namespace, Node, WITHOUT_NFT, config, eventually, run, server, with_bridge};
+use super::network::{Namespace, Node, WITHOUT_NFT, config, eventually, goes_last, run, server, with_bridge};
 use crate::config::{Config, Host, Transport, VrrpInstance};
 use crate::link::{ArpFence, FromVrrp, ProxyHealth, ToVrrp, VrrpState, Wish};
 use crate::net::{Family, MacAddr, Priority};
@@ -341,6 +341,7 @@ fn one_node_plays_the_same_number_in_both_families() {
         b.becomes(VrrpState::Master);
         eventually("it moves alone", || answering(VIP) == [b.mac()]);
         assert_eq!(super::network::answering(super::network::VIP), [a.mac()]);
+        assert_eq!((goes_last(&mut a), goes_last(&mut b)), (true, false));
 
         // It becomes one of the other family, and nothing of the old one stays.
         b.config.vrrp.remove(0);

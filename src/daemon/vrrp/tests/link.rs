@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::instance;
-use super::network::{Namespace, Node, VIP, answering, config, eventually, run, unicast, with_bridge};
+use super::network::{
+    Namespace, Node, VIP, answering, config, eventually, goes_last, run, unicast, with_bridge,
+};
 use crate::config::{Config, VrrpInstance};
 use crate::link::{LinkReport, PeerLinkState, ToVrrp, VrrpState};
-use crate::net::Priority;
+use crate::net::{InterfaceName, Priority, Vrid};
 use crate::os::netlink::Route;
 use crate::os::packet;
 use crate::peer::{Ends, HELLO, Keys, Message, Secret, greet};
@@ -403,5 +405,27 @@ fn those_of_a_group_are_linked_once_they_are_heard() {
         a.kill();
         let reason = b.becomes(VrrpState::Master);
         assert!(reason.contains("the link to 10.50.0.11 has broken off"), "{reason}");
+    });
+}
+
+/// Of two that hold one address each, one is in fault for the other's, which decides as long as that is not known.
+#[test]
+fn a_fault_that_a_peer_tells_of_counts_at_an_edit() {
+    with_bridge("a_fault_that_a_peer_tells_of_counts_at_an_edit", || {
+        let key = KeyFile::new("fault", "k");
+        let second = |priority| VrrpInstance {
+            name: "VI_2".to_owned(),
+            vrid: Vrid::try_from(52).unwrap(),
+            virtual_addresses: vec!["10.50.0.98/24".parse().unwrap()],
+            ..unicast(priority, &[11, 12])
+        };
+        let nowhere = InterfaceName::try_from("eth9".to_owned()).unwrap();
+        let faulty = VrrpInstance { interface: Some(nowhere), ..unicast(100, &[11, 12]) };
+        let mut b = start_with(11, config(vec![faulty, second(200)]), &key.0);
+        b.becomes(VrrpState::Master);
+        let mut a = start_with(12, config(vec![unicast(200, &[11, 12]), second(100)]), &key.0);
+        a.becomes(VrrpState::Master);
+        eventually("one of the two goes last", || (goes_last(&mut a), goes_last(&mut b)) == (false, true));
+        assert_eq!(a.report().instances.remove(0).state, VrrpState::Master);
     });
 }

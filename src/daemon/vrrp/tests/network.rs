@@ -342,6 +342,15 @@ pub(super) fn unicast(priority: u8, nodes: &[u8]) -> VrrpInstance {
     }
 }
 
+/// Whether it applies an edit after its peers.
+pub(super) fn goes_last(node: &mut Node) -> bool {
+    node.tell(&ToVrrp::AskPeers { question: 1, listen: vec![] });
+    match node.expect("an answer", |m| matches!(m, FromVrrp::Peers { .. })) {
+        FromVrrp::Peers { answer, .. } => answer.goes_last,
+        other => unreachable!("{other:?}"),
+    }
+}
+
 /// The MAC addresses that answer an ARP request for the address, asked so often that nobody stays unheard.
 pub(super) fn answering(address: &str) -> Vec<String> {
     let output =
