@@ -17,6 +17,7 @@ pub mod host;
 pub mod listener;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memory;
+pub mod names;
 pub mod netlink;
 pub mod nft;
 pub mod packet;

@@ -104,6 +104,8 @@ impl Peer {
 pub(super) struct Detector {
     /// Everybody else who plays this virtual router; `None`: there may be others.
     all: Option<Vec<IpAddr>>,
+    /// Everybody else who can be there at the moment: the others have no name on the network yet.
+    named: Option<Vec<IpAddr>>,
     peers: BTreeMap<IpAddr, Peer>,
     /// The master has been asked, and the down timer runs for its answer.
     asking: bool,
@@ -143,6 +145,11 @@ impl Detector {
         self.peers.get(&address).is_some_and(|peer| peer.absent)
     }
 
+    /// A peer may come whose address nobody knows yet.
+    pub(super) fn may_be_joined(&self) -> bool {
+        self.all.is_none() && self.named.is_some()
+    }
+
     pub(super) fn is_gone(&self, address: IpAddr) -> bool {
         self.peers.get(&address).is_some_and(|peer| peer.gone)
     }
@@ -162,6 +169,13 @@ impl Machine {
             self.detector.peers.retain(|address, _| all.contains(address));
         }
         self.detector.all = all;
+    }
+
+    /// Where not everybody is known: whoever is not among these has a name, and that name is nobody's at the moment. He may
+    /// come, and is no peer that can be waited for. `None`: whether he is there is not known.
+    pub fn handle_named(&mut self, named: Option<Vec<IpAddr>>, now: Instant) {
+        self.wake(now);
+        self.detector.named = named;
     }
 
     /// Those of whom nothing is to be found on the link, not even a frozen kernel. Everybody else may take over.
@@ -239,7 +253,8 @@ impl Machine {
 
     fn is_alone(&self) -> bool {
         let is_away = |address| self.detector.peers.get(address).is_some_and(|peer| peer.absent);
-        self.detector.all.as_ref().is_some_and(|all| all.iter().all(is_away))
+        let others = self.detector.all.as_ref().or(self.detector.named.as_ref());
+        others.is_some_and(|others| others.iter().all(is_away))
     }
 
     /// How much silence of the master means something, without the skew.

@@ -90,6 +90,18 @@ impl Machine {
             && self.silent(now) > timing::takeover_bound(self.own_interval())
     }
 
+    /// An advert from an address that is nobody's who is known. It may be a peer's who has come up while this node stood
+    /// still, took himself for alone, and will learn his address from DNS only.
+    pub fn handle_unknown_advert(&mut self, now: Instant) {
+        if !self.wake(now)
+            && matches!(self.role, Role::Master | Role::Resigning)
+            && self.detector.may_be_joined()
+            && self.silent(now) > timing::takeover_bound(self.own_interval())
+        {
+            self.fence(self.silent(now), now);
+        }
+    }
+
     /// A down timer that is late tells that nobody listened: that time says nothing about the master, whose adverts may
     /// be waiting unread. A little late is excused once, or a node that is always late would never take over; one that is
     /// always as late as a takeover takes could not stay master anyway.

@@ -15,6 +15,7 @@ use super::kernel::for_good;
 use super::neighbourhood::Neighbourhood;
 use super::oddities::Oddities;
 use super::place::{Place, Survey};
+use super::resolver::Others;
 use super::shell::Shell;
 use super::wire::Wire;
 use crate::config::{Transport, VrrpInstance};
@@ -261,15 +262,17 @@ impl Instance {
         }
     }
 
-    /// `all`: nobody else can be a peer. In a group anybody can, and so can a host that is not found yet.
-    pub(super) fn set_peers(&mut self, peers: Vec<IpAddr>, all: bool, shell: &mut Shell, now: Instant) {
+    pub(super) fn set_peers(&mut self, peers: Vec<IpAddr>, others: Others, shell: &mut Shell, now: Instant) {
         if self.peers != peers {
             info!(instance = self.config.name, "peers: {peers:?}");
             self.peers = peers;
             self.expect();
             self.keep_gate(now);
         }
-        self.machine.handle_peers(all.then(|| self.peers.clone()), now);
+        let peers = |known: bool| known.then(|| self.peers.clone());
+        let (all, named) = (peers(others == Others::None), peers(others == Others::Nameless));
+        self.machine.handle_peers(all, now);
+        self.machine.handle_named(named, now);
         self.settle(shell);
     }
 
@@ -388,6 +391,7 @@ impl Instance {
                 if datagram.vrid() == Some(own) {
                     self.oddities.note_dropped(source, refusal, Instant::now());
                 }
+                self.hear_unknown(refusal, &datagram, shell);
                 return self.count(refusal.counter());
             }
         };

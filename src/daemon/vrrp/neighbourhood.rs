@@ -12,7 +12,8 @@ use crate::link::ArpFence;
 use crate::net::{Family, MacAddr};
 use crate::os::packet;
 use crate::vrrp::neighbour::{self, Meaning, virtual_mac};
-use crate::vrrp::{Claim, Claimant, Refusal};
+use crate::vrrp::receive::Datagram;
+use crate::vrrp::{Claim, Claimant, Refusal, packet_v3};
 
 /// So many looks in a row, one a second, is longer than the kernel needs to hear from a peer that is there.
 const ABSENT_AFTER: u32 = 3;
@@ -103,6 +104,16 @@ impl Instance {
     /// Some configured peer answers who asks where it is.
     pub(super) fn has_neighbour(&self) -> bool {
         self.peers.iter().any(|peer| self.neighbourhood.mac(*peer).is_some())
+    }
+
+    /// From nobody who is known. Adverts have not been routed (RFC 9568 section 5.1.1.3).
+    pub(super) fn hear_unknown(&mut self, refusal: Refusal, datagram: &Datagram<'_>, shell: &mut Shell) {
+        let is_ours = datagram.vrid() == Some(self.config.vrid.get());
+        if refusal == Refusal::Sender && is_ours && datagram.ttl == packet_v3::TTL {
+            let now = self.wake(shell);
+            self.machine.handle_unknown_advert(now);
+            self.settle(shell);
+        }
     }
 
     /// How neighbours are asked for.

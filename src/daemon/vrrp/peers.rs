@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::door;
 use super::instance::Instance;
 use super::peering::Peering;
-use super::resolver::Resolver;
+use super::resolver::{Others, Resolver};
 use super::shell::Shell;
 use crate::config::{Host, Transport};
 use crate::link::{FromVrrp, PeersAnswer, VrrpState};
@@ -26,7 +26,7 @@ pub(super) fn assign(instances: &mut [Instance], resolver: &Resolver, shell: &mu
     let now = Instant::now();
     for instance in instances {
         let Transport::Unicast { peers } = &instance.config.transport else {
-            instance.set_peers(vec![], false, shell, now);
+            instance.set_peers(vec![], Others::Perhaps, shell, now);
             continue;
         };
         let is_own = |a: &IpAddr| shell.survey.addresses.iter().any(|own| own.cidr.address() == *a);
@@ -40,7 +40,7 @@ pub(super) fn assign(instances: &mut [Instance], resolver: &Resolver, shell: &mu
             .filter(|host| addresses_of(host).is_empty())
             .filter_map(|host| Some(format!("{host} ({})", resolver.problem(host, family)?)))
             .collect();
-        let all = peers.iter().all(|host| !addresses_of(host).is_empty());
+        let others = resolver.others(peers, family, now);
         let result = if unknown.is_empty() {
             Ok(())
         } else {
@@ -50,7 +50,7 @@ pub(super) fn assign(instances: &mut [Instance], resolver: &Resolver, shell: &mu
             ))
         };
         shell.warnings.set(&instance.config.name, "peers", result, now);
-        instance.set_peers(addresses, all, shell, now);
+        instance.set_peers(addresses, others, shell, now);
     }
 }
 

@@ -1,29 +1,47 @@
-//! Peers' names, resolved again and again. The last addresses that were found stay until others are.
+//! Peers' names, resolved again and again. The last addresses that were found stay until others are. Of a name that never
+//! had one it is known whether nobody has it, or nobody says.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use crate::config::Host;
 use crate::net::Family;
+use crate::os::names::{self, NoAddress};
 
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 const AGAIN_WHILE_UNRESOLVED: Duration = Duration::from_secs(1);
+/// A name that nobody had when it was asked for may have been taken since. It is asked for every second.
+const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 /// Of each family. A name of Docker's has as many addresses as its service has containers; more are no peers of anybody.
 const MAX_ADDRESSES: usize = 64;
+
+/// Who may be a peer beside those whose addresses are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    None,
+    /// Some are listed by names that nobody has at the moment.
+    Nameless,
+    /// In a group anybody may, and so may a host that nobody says anything of.
+    Perhaps,
+}
 
 #[derive(Debug)]
 pub(super) struct Answer {
     name: String,
-    addresses: Result<Vec<IpAddr>, String>,
+    asked: Instant,
+    addresses: Result<Vec<IpAddr>, NoAddress>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     addresses: Vec<IpAddr>,
     problem: Option<String>,
+    /// When it was asked for, the last time that there was no such name.
+    unknown: Option<Instant>,
     /// `None`: an answer is awaited. At most one question per name is out at a time.
     next: Option<Instant>,
 }
@@ -74,9 +92,33 @@ impl Resolver {
         entry.problem.clone().or_else(lacks)
     }
 
+    pub(super) fn others(&self, peers: &[Host], family: Family, now: Instant) -> Others {
+        let mut unfound = peers.iter().filter(|host| self.addresses(host, family).is_empty()).peekable();
+        if unfound.peek().is_none() {
+            Others::None
+        } else if unfound.all(|host| self.is_nobodys(host, now)) {
+            Others::Nameless
+        } else {
+            Others::Perhaps
+        }
+    }
+
+    /// Nobody is there under this name, or was a moment ago, and nobody ever was: of an address there would be another way
+    /// to find out.
+    fn is_nobodys(&self, host: &Host, now: Instant) -> bool {
+        let entry = match host {
+            Host::Address(_) => None,
+            Host::Name(name) => self.names.get(name),
+        };
+        let is_fresh = |entry: &Entry| entry.unknown.is_some_and(|asked| now < asked + UNKNOWN_FOR);
+        entry.is_some_and(|entry| entry.addresses.is_empty() && is_fresh(entry))
+    }
+
     /// True if the addresses are other ones than before.
     pub(super) fn handle_answer(&mut self, answer: Answer, now: Instant) -> bool {
         let Some(entry) = self.names.get_mut(&answer.name) else { return false };
+        let says_no = answer.addresses == Err(NoAddress::NoSuchName);
+        entry.unknown = says_no.then_some(answer.asked);
         match answer.addresses {
             Ok(mut addresses) => {
                 // An answer to one of two questions is none to the other.
@@ -96,7 +138,7 @@ impl Resolver {
             }
             Err(problem) => {
                 entry.next = Some(now + AGAIN_WHILE_UNRESOLVED);
-                entry.problem = Some(problem);
+                entry.problem = Some(problem.to_string());
                 false
             }
         }
@@ -109,28 +151,64 @@ impl Resolver {
             let (name, answers) = (name.clone(), self.answers.clone());
             // Ends with its answer; nobody waits for it, and after the role's end nobody misses it.
             drop(tokio::spawn(async move {
-                let addresses = look_up(&name).await;
-                drop(answers.send(Answer { name, addresses }).await);
+                let addresses = look_up(name.clone()).await;
+                drop(answers.send(Answer { name, asked: now, addresses }).await);
             }));
         }
     }
 }
 
-async fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
-    let found = tokio::net::lookup_host((name, 0)).await.map_err(|error| error.to_string())?;
-    let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+async fn look_up(name: String) -> Result<Vec<IpAddr>, NoAddress> {
+    let found = spawn_blocking(move || names::addresses(&name)).await;
+    let mut addresses = found.map_err(|error| NoAddress::NoAnswer(error.to_string()))??;
     addresses.sort_unstable();
     addresses.dedup();
     // IPv4 comes first.
     let v6 = addresses.split_off(addresses.partition_point(IpAddr::is_ipv4));
     addresses.truncate(MAX_ADDRESSES);
     addresses.extend(v6.into_iter().take(MAX_ADDRESSES));
-    if addresses.is_empty() { Err("it has no address".to_owned()) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(NoAddress::NoSuchName) } else { Ok(addresses) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn server_failure() -> NoAddress {
+        NoAddress::NoAnswer("server failure".to_owned())
+    }
+
+    fn answer_at(asked: Instant, addresses: Result<&[u8], NoAddress>) -> Answer {
+        let addresses = addresses.map(|last| last.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect());
+        Answer { name: "backup".to_owned(), asked, addresses }
+    }
+
+    #[test]
+    fn a_name_is_nobodys_for_as_long_as_that_is_the_last_word() {
+        let (answers, _kept) = mpsc::channel(1);
+        let mut resolver = Resolver::new(answers);
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let address = Host::Address([10, 0, 0, 9].into());
+        let peers = [address, Host::Name("backup".to_owned())];
+        resolver.want(peers.iter(), start);
+        assert_eq!(resolver.others(&peers, Family::V4, start), Others::Perhaps, "it has not been asked for");
+        assert_eq!(resolver.others(&peers[..1], Family::V4, start), Others::None);
+        let mut check = |answer: Result<&[u8], NoAddress>, now: u64, expect: Others| {
+            resolver.handle_answer(answer_at(start, answer.clone()), at(now));
+            assert_eq!(resolver.others(&peers, Family::V4, at(now)), expect, "{answer:?} {now}");
+            assert_eq!(resolver.others(&peers, Family::V6, at(now)), Others::Perhaps);
+        };
+        check(Err(server_failure()), 0, Others::Perhaps);
+        check(Err(NoAddress::NoSuchName), 2_999, Others::Nameless);
+        // The word is as old as the question.
+        check(Err(NoAddress::NoSuchName), 3_000, Others::Perhaps);
+        check(Err(NoAddress::NoSuchName), 1, Others::Nameless);
+        check(Err(server_failure()), 1, Others::Perhaps);
+        // It is somebody's, and whether he is there can be seen on the network from then on.
+        check(Ok(&[2]), 1, Others::None);
+        check(Err(NoAddress::NoSuchName), 1, Others::None);
+    }
 
     #[test]
     fn the_last_addresses_stay_until_there_are_others() {
@@ -143,19 +221,16 @@ mod tests {
         let now = Instant::now();
         let host = Host::Name("backup".to_owned());
         resolver.want([&host].into_iter(), now);
-        let answer = |resolver: &mut Resolver, addresses: Result<&[u8], &str>| {
-            let addresses = addresses
-                .map(|last| last.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect())
-                .map_err(str::to_owned);
-            let changed = resolver.handle_answer(Answer { name: "backup".to_owned(), addresses }, now);
+        let answer = |resolver: &mut Resolver, addresses: Result<&[u8], NoAddress>| {
+            let changed = resolver.handle_answer(answer_at(now, addresses), now);
             let last: Vec<u8> = resolver.addresses(&host, Family::V4).iter().map(last_octet).collect();
             let next = resolver.names["backup"].next.unwrap() - now;
             (changed, last, resolver.problem(&host, Family::V4).is_some(), next.as_secs())
         };
-        assert_eq!(answer(&mut resolver, Err("no such name")), (false, vec![], true, 1));
+        assert_eq!(answer(&mut resolver, Err(NoAddress::NoSuchName)), (false, vec![], true, 1));
         assert_eq!(answer(&mut resolver, Ok(&[2, 3])), (true, vec![2, 3], false, 5));
         assert_eq!(answer(&mut resolver, Ok(&[2, 3])), (false, vec![2, 3], false, 5));
-        assert_eq!(answer(&mut resolver, Err("server failure")), (false, vec![2, 3], true, 1));
+        assert_eq!(answer(&mut resolver, Err(server_failure())), (false, vec![2, 3], true, 1));
         assert_eq!(answer(&mut resolver, Ok(&[4])), (true, vec![4], false, 5));
         assert_eq!(resolver.addresses(&host, Family::V6), [] as [IpAddr; 0]);
         assert_eq!(resolver.problem(&host, Family::V6).as_deref(), Some("it has no IPv6 address"));

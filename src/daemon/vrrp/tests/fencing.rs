@@ -1,13 +1,17 @@
 //! What a node that did not run may do: nothing. What it leaves standing while it does not run: nothing that answers.
 
 use std::io::{ErrorKind, Read};
-use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
-use super::network::{Node, VIP, WITHOUT_NFT, answering, eventually, run, unicast, with_bridge};
-use crate::config::VrrpInstance;
+use super::forge;
+use super::network::{Namespace, Node, VIP, WITHOUT_NFT, answering, eventually, run, unicast, with_bridge};
+use crate::config::{Host, Transport, VrrpInstance};
 use crate::link::{ArpFence, Boottime, FenceQuery, FromVrrp, ToVrrp, VrrpState};
 use crate::os::clock;
+
+const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 11));
+const NEWCOMER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 50, 0, 12));
 
 #[test]
 fn a_frozen_master_is_silent_and_thaws_as_a_backup() {
@@ -171,5 +175,52 @@ fn a_proxy_that_was_out_is_told_whether_the_address_was_held_meanwhile() {
         a.thaw();
         let verdict = a.expect("a verdict", |m| matches!(m, FromVrrp::FenceVerdict(v) if v.nonce == 4));
         assert!(matches!(verdict, FromVrrp::FenceVerdict(v) if !v.held), "it lost the address");
+    });
+}
+
+/// Nobody can have taken over, unless he has come up meanwhile, and then from an address that nobody knows.
+#[test]
+fn who_is_alone_since_nobody_has_the_peers_name_looks_before_it_goes_on() {
+    with_bridge("who_is_alone_since_nobody_has_the_peers_name_looks_before_it_goes_on", || {
+        // One that no name server is asked about.
+        let peers = vec![Host::Name("nobody\0".to_owned())];
+        let transport = Transport::Unicast { peers };
+        let lone = VrrpInstance { transport, lease: Duration::from_secs(60), ..unicast(200, &[]) };
+        let mut node = Node::start(11, lone);
+        node.becomes(VrrpState::Master);
+        let newcomer = Namespace::new();
+        newcomer.plug_in("eth0", NEWCOMER);
+        let unknown = |node: &mut Node| node.report().instances[0].peers[0].contains("no such name");
+        eventually("nobody has the name", || unknown(&mut node));
+        // By then it has been looked at who is there.
+        let before = node.counter("advert_sent");
+        eventually("two seconds", || node.counter("advert_sent") > before + 10);
+
+        // Longer than three intervals, and shorter than what the lone are given, if the machine is not too busy for that.
+        let mut stall = |comes: bool| {
+            let (before, since) = (node.counter("fenced"), Instant::now());
+            node.freeze();
+            if comes {
+                forge::send(&newcomer, 255, NODE, &forge::advert(NEWCOMER, NODE));
+            }
+            while since.elapsed() < Duration::from_secs(1) {
+                std::thread::yield_now();
+            }
+            node.thaw();
+            // The first answer may come before what has arrived is read.
+            node.report();
+            let fenced = node.counter("fenced") > before;
+            let in_time = since.elapsed() < Duration::from_millis(1_700);
+            eventually("it is master", || node.report().instances[0].state == VrrpState::Master);
+            (fenced, in_time)
+        };
+        eventually("it goes on", || match stall(false) {
+            (fenced, true) => {
+                assert!(!fenced);
+                true
+            }
+            (_, false) => false,
+        });
+        assert!(stall(true).0, "somebody has come");
     });
 }
