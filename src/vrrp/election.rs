@@ -11,6 +11,8 @@ use crate::config::VrrpVersion;
 
 /// A losing advert is answered at once, but never more often than the shortest interval of the protocol.
 const ANSWER_AT_MOST_EVERY: Duration = Duration::from_millis(10);
+/// For two adverts to cross, and for a loaded machine to read what has come.
+const CROSSING: Duration = Duration::from_millis(50);
 
 impl Machine {
     /// An advert that passed `receive::check`.
@@ -94,8 +96,11 @@ impl Machine {
         if !said {
             self.advertise(self.settings.priority.get(), now);
         }
-        let text = format!("{source} also advertises as master, with priority {}", advert.priority);
-        self.warn(WarningKind::TwoMasters, text);
+        // Whoever was master until now may have said so before it heard of this one.
+        if self.master_since().is_none_or(|since| now >= since + CROSSING) {
+            let text = format!("{source} also advertises as master, with priority {}", advert.priority);
+            self.warn(WarningKind::TwoMasters, text);
+        }
         self.contest_lost_by_peer(now);
     }
 

@@ -85,7 +85,7 @@ fn of_two_equal_masters_the_one_with_the_lower_address_gives_way() {
             let mut rig = Rig::new(Settings { priority, ..settings() });
             rig.machine.handle_interface(Some(own.parse().unwrap()), rig.now);
             rig.machine.handle_eligible(Ok(()), rig.now);
-            rig.run(ms(370));
+            rig.run(ms(420));
             rig.machine.handle_advert(peer.parse().unwrap(), &advert(priority.get()), rig.now);
             let is = (rig.machine.state() == VrrpState::Backup, rig.drain().contains("warn TwoMasters"));
             assert_eq!(is, (gives_way, !gives_way), "{priority:?}: {own} hears {peer}");

@@ -279,6 +279,20 @@ fn a_peer_that_lost_is_answered_and_then_announced_over() {
 }
 
 #[test]
+fn an_advert_that_crosses_the_first_one_is_no_second_master() {
+    for (after, warns) in [(0, false), (49, false), (50, true)] {
+        let mut rig = Rig::standing(settings());
+        while rig.machine.state() != VrrpState::Master {
+            rig.run(ms(1));
+        }
+        rig.run(ms(after));
+        rig.drain();
+        rig.machine.handle_advert(LOWER_ADDRESS, &advert(50), rig.now);
+        assert_eq!(rig.drain().contains("warn TwoMasters"), warns, "after {after} ms");
+    }
+}
+
+#[test]
 fn a_reconfigured_master_stays_master_and_says_what_changed() {
     let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 101));
     type Change = fn(&mut Settings);
