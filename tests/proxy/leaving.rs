@@ -48,6 +48,17 @@ fn heard(origin: &Origin, requests: usize) {
     }
 }
 
+/// Waits until no worker can be found that has not heard of it.
+fn all_know(moves: SocketAddr) {
+    let end = Instant::now() + PATIENCE;
+    let mut in_a_row = 0;
+    while in_a_row < 20 {
+        let closes = Client::connect(moves).get("/").field("Connection") == Some("close");
+        in_a_row = if closes { in_a_row + 1 } else { 0 };
+        assert!(Instant::now() < end, "a worker was not told");
+    }
+}
+
 #[test]
 fn each_connection_of_a_moved_address_is_answered_once_more() {
     let origin = Origin::answering(|_| ok("here"));
@@ -61,6 +72,7 @@ fn each_connection_of_a_moved_address_is_answered_once_more() {
         leave(&mut proxy, 7, LONG, false);
         // They are waited for, and so is one that comes late: its handshake was done before the address moved.
         let mut late = Client::connect(moves);
+        all_know(moves);
         std::thread::sleep(Duration::from_millis(700));
         for client in [&mut late].into_iter().chain(&mut kept) {
             let answer = client.get("/");
