@@ -19,6 +19,8 @@ mod probe;
 mod runner;
 mod shell;
 mod stack;
+#[path = "../http/stopped_thread.rs"]
+mod stopped_thread;
 
 use std::process::ExitCode;
 

@@ -205,7 +205,12 @@ impl Stack {
     /// The same with patience for a machine that stands still for a moment, but none for a segment that was lost: the
     /// kernel sends a SYN again after a second. For "nothing fails".
     pub(crate) fn patient_probe(&self) -> Result<Probe, Trouble> {
-        self.probe_with(&["--rate", "200", "--timeout", "900ms"])
+        self.patient_probe_with_kept(0)
+    }
+
+    /// The same, with so many connections that are kept beside it.
+    pub(crate) fn patient_probe_with_kept(&self, kept: u64) -> Result<Probe, Trouble> {
+        self.probe_with(&["--rate", "200", "--timeout", "900ms", "--persistent", &kept.to_string()])
     }
 
     pub(crate) fn probe_with(&self, arguments: &[&str]) -> Result<Probe, Trouble> {

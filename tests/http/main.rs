@@ -27,4 +27,6 @@ mod slow;
 mod smuggling;
 mod smuggling_table;
 mod stopped;
+#[allow(dead_code, reason = "another test waits for its end")]
+mod stopped_thread;
 mod support;

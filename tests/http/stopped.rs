@@ -4,38 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nix::sys::ptrace;
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
-
 use crate::peers::Client;
+use crate::stopped_thread::Stopped;
 use crate::support::{PATIENCE, Port, Vipgate, alone, expect_none};
 
 const CONNECTIONS: usize = 200;
 /// The longest that a new connection may wait for its answer, beyond what the machine takes with all threads running.
 const WAIT_MAX: Duration = Duration::from_millis(200);
-
-/// A thread that is stopped; it runs again with the end of this value.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(thread: Pid) -> nix::Result<Self> {
-        ptrace::seize(thread, ptrace::Options::empty())?;
-        let stopped = Self(thread);
-        ptrace::interrupt(thread)?;
-        waitpid(thread, Some(WaitPidFlag::__WALL))?;
-        Ok(stopped)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        if ptrace::detach(self.0, None).is_err() {
-            // The process was killed because of it, and its parent hears of that only after this.
-            let _ = waitpid(self.0, Some(WaitPidFlag::__WALL));
-        }
-    }
-}
 
 /// How long each of so many new connections waits for the first byte of its answer.
 fn waits(address: SocketAddr) -> Vec<Duration> {

@@ -64,6 +64,10 @@ fn rounds(stack: &Stack) -> usize {
 /// What several rounds of one fault gave.
 #[derive(Default)]
 struct Rounds {
+    /// So many connections are kept meanwhile.
+    kept: u64,
+    /// Failed requests on those.
+    cut: Vec<Kinds>,
     gaps: Figures,
     /// Failed requests before the other node answered, by kind.
     looked: Vec<Kinds>,
@@ -81,7 +85,7 @@ impl Rounds {
         fault: impl FnOnce() -> Result<(), Trouble>,
         mend: impl FnOnce() -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
-        let mut probe = stack.patient_probe()?;
+        let mut probe = stack.patient_probe_with_kept(self.kept)?;
         fault()?;
         if let Err(trouble) = probe.answered_by("backup", TAKEOVER_WITHIN) {
             self.wrong.push(trouble);
@@ -98,6 +102,7 @@ impl Rounds {
     }
 
     fn add(&mut self, report: &Report) {
+        self.cut.extend(report.persistent.iter().map(|kept| kept.failed.clone()));
         let outages = &report.fresh.outages;
         let home = report.fresh.stints.iter().position(|s| s.by.as_deref() == Some("backup"));
         let taken = home.and_then(|i| report.fresh.stints.get(i)).map_or(Duration::MAX, |stint| stint.start);
@@ -157,9 +162,9 @@ pub(super) fn disconnect(stack: &mut Stack) -> Verdict {
     Ok(rounds.finding(self::rounds(stack), GAP_MEDIAN_MAX))
 }
 
-/// A planned move: no new connection fails at all.
+/// A planned move: no new connection fails at all, and none that is kept.
 pub(super) fn stop(stack: &mut Stack) -> Verdict {
-    let mut rounds = Rounds::default();
+    let mut rounds = Rounds { kept: 8, ..Rounds::default() };
     let mut lasted = Figures::default();
     for _ in 0..self::rounds(stack) {
         let begun = Instant::now();
@@ -175,6 +180,11 @@ pub(super) fn stop(stack: &mut Stack) -> Verdict {
     }
     if !rounds.later.is_empty() {
         rounds.wrong.push("requests failed on the way home".to_owned());
+    }
+    let cut: Vec<String> =
+        rounds.cut.iter().filter(|kinds| kinds.total() > 0).map(ToString::to_string).collect();
+    if !cut.is_empty() {
+        rounds.wrong.push(format!("requests failed on kept connections: {}", cut.join(" | ")));
     }
     Ok(match rounds.finding(self::rounds(stack), Duration::ZERO) {
         Finding::Holds(figures) => Finding::Holds(format!("{figures}; docker stop took {lasted}")),

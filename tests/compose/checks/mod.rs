@@ -37,6 +37,7 @@ pub(crate) fn all() -> Vec<Check> {
         pair("hostile requests", hostile::requests),
         pair("proxy killed", roles::killed),
         pair("proxy frozen", roles::frozen),
+        pair("a worker of the proxy frozen", roles::worker_frozen),
         pair("vrrp killed", roles::vrrp_killed),
         pair("backup frozen", faults::backup_paused),
         pair("config edit", reload::edit),

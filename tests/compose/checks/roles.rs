@@ -1,15 +1,18 @@
 //! One role killed or frozen beside a PID 1 that lives.
 
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use vipgate::link::worker_thread;
 use vipgate::probe::{Event, Failure};
 
 use crate::figures::Figures;
 use crate::runner::{Finding, Verdict};
 use crate::shell::{Trouble, until};
 use crate::stack::{Kind, Node, Stack};
+use crate::stopped_thread::Stopped;
 
 /// Noticed within 500 ms, and then either a new process or the other node; the rest is for a busy machine.
 const FROZEN_MAX: Duration = Duration::from_millis(1500);
@@ -105,6 +108,52 @@ pub(super) fn frozen(stack: &mut Stack) -> Verdict {
         wrong.push(format!("nobody served for {} ms", gaps.median().as_millis()));
     }
     Ok(Finding::of(format!("outage {gaps}, failed: {}", failed.join(" | ")), wrong))
+}
+
+/// One of its threads. The others accept in its place, and then there is a new process.
+pub(super) fn worker_frozen(stack: &mut Stack) -> Verdict {
+    const ROUNDS: usize = 3;
+    let mut wrong = Vec::new();
+    let mut gaps = Figures::default();
+    let mut failed = Vec::new();
+    for _ in 0..ROUNDS {
+        let probe = stack.probe()?;
+        let worker = worker(stack.process(Node::Master, serving(stack.kind))?)?;
+        let stopped = Stopped::new(worker).map_err(|e| format!("thread {worker}: {e}"))?;
+        let end = Instant::now() + ENDS_WITHIN;
+        while !stopped.is_dead() {
+            if Instant::now() >= end {
+                wrong.push(format!("a worker that stands still for {ENDS_WITHIN:?} is left standing"));
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(stopped);
+        wrong.extend(stack.settle(Node::Master).err());
+        std::thread::sleep(WATCHED);
+        let (report, _) = probe.stop()?;
+        gaps.add(report.fresh.longest_outage());
+        failed.push(report.fresh.failed.to_string());
+    }
+    if gaps.median() > FROZEN_MAX {
+        wrong.push(format!("nobody served for {} ms", gaps.median().as_millis()));
+    }
+    Ok(Finding::of(format!("outage {gaps}, failed: {}", failed.join(" | ")), wrong))
+}
+
+/// The first worker's thread.
+fn worker(process: i32) -> Result<Pid, Trouble> {
+    let said = |e: std::io::Error| format!("process {process}: {e}");
+    for thread in fs::read_dir(format!("/proc/{process}/task")).map_err(said)? {
+        let thread = thread.map_err(said)?;
+        let name = fs::read_to_string(thread.path().join("comm")).map_err(said)?;
+        if name.trim_end() == worker_thread(0) {
+            let number =
+                thread.file_name().to_string_lossy().parse().map_err(|e| format!("{thread:?}: {e}"))?;
+            return Ok(Pid::from_raw(number));
+        }
+    }
+    Err(format!("process {process} has no worker"))
 }
 
 /// Its end is not the node's: the address stays with a live proxy, or moves at once.
