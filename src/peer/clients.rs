@@ -30,6 +30,9 @@ const PART: u32 = 100;
 const PART_IDLE: u32 = 1000;
 /// A look is not repeated earlier, however cheap it was.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(50);
+/// A look that was held up has cost less than it took; and whoever comes to an idle node is to be seen soon.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(10);
+const LOOK_AT_LEAST_EVERY_IDLE: Duration = Duration::from_secs(1);
 
 /// A TCP connection at a virtual address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,8 +185,9 @@ impl Watched {
 
 /// How long not to look again after a look that took so long.
 pub fn pause_after(spent: Duration, is_idle: bool) -> Duration {
-    let part = if is_idle { PART_IDLE } else { PART };
-    spent.saturating_mul(part - 1).max(LOOK_AT_MOST_EVERY)
+    let pause = |part: u32, most| spent.saturating_mul(part - 1).clamp(LOOK_AT_MOST_EVERY, most);
+    let busy = pause(PART, LOOK_AT_LEAST_EVERY);
+    if is_idle { pause(PART_IDLE, LOOK_AT_LEAST_EVERY_IDLE).max(busy) } else { busy }
 }
 
 /// A backup's side: what one peer has told of.

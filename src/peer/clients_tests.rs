@@ -137,7 +137,9 @@ fn a_dear_look_is_repeated_later() {
         (0, 50_000, 50_000),
         (100, 50_000, 99_900),
         (1_000, 99_000, 999_000),
-        (100_000, 9_900_000, 99_900_000),
+        (14_000, 1_386_000, 1_386_000),
+        (100_000, 9_900_000, 9_900_000),
+        (60_000_000, 10_000_000, 10_000_000),
     ] {
         let spent = Duration::from_micros(spent);
         let pauses = [false, true].map(|is_idle| pause_after(spent, is_idle));

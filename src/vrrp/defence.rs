@@ -38,6 +38,10 @@ impl Machine {
             // It may have waited while this process did not run.
             return;
         }
+        if claim.by == Claimant::Stranger && self.may_have_been_joined(now) {
+            // It knows no address to which it could send an advert.
+            return self.fence(self.silent(now), now);
+        }
         match (self.role, claim.by) {
             (Role::Backup, Claimant::Stranger) => {
                 // Only weighed when the down timer fires: the master's own answer comes before its first advert.

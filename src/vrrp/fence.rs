@@ -93,13 +93,15 @@ impl Machine {
     /// An advert from an address that is nobody's who is known. It may be a peer's who has come up while this node stood
     /// still, took himself for alone, and will learn his address from DNS only.
     pub fn handle_unknown_advert(&mut self, now: Instant) {
-        if !self.wake(now)
-            && matches!(self.role, Role::Master | Role::Resigning)
-            && self.detector.may_be_joined()
-            && self.silent(now) > timing::takeover_bound(self.own_interval())
-        {
+        if !self.wake(now) && self.may_have_been_joined(now) {
             self.fence(self.silent(now), now);
         }
+    }
+
+    pub(super) fn may_have_been_joined(&self, now: Instant) -> bool {
+        matches!(self.role, Role::Master | Role::Resigning)
+            && self.detector.may_be_joined()
+            && self.silent(now) > timing::takeover_bound(self.own_interval())
     }
 
     /// A down timer that is late tells that nobody listened: that time says nothing about the master, whose adverts may

@@ -21,15 +21,15 @@ impl Alarm {
 
     /// Cancel safe.
     pub(super) async fn rings(&mut self, at: Instant) -> io::Result<()> {
-        if self.set != Some(at) {
-            self.timer.get_ref().set(at.saturating_duration_since(Instant::now()))?;
-            self.set = Some(at);
-        }
         loop {
+            if self.set != Some(at) {
+                self.timer.get_ref().set(at.saturating_duration_since(Instant::now()))?;
+                self.set = Some(at);
+            }
             self.timer.readable().await?.clear_ready();
-            // Otherwise it was what had been set before.
+            self.set = None;
+            // Otherwise it was what had been set before, and this one may have come with it.
             if Instant::now() >= at {
-                self.set = None;
                 return Ok(());
             }
         }

@@ -24,6 +24,7 @@ use crate::net::Priority;
 use crate::os::raw::Packet;
 use crate::os::{nft, raw};
 use crate::vrrp::receive::{self, Datagram, Expectation, Senders};
+use crate::vrrp::sync_group::Member;
 use crate::vrrp::{Authenticator, ChecksumForms, Machine, Password, Settings};
 
 /// Of each socket: what is beyond waits for the next turn, so that a flood leaves time for the timers.
@@ -307,6 +308,8 @@ impl Instance {
         if self.machine.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.machine.handle_timeout(now);
             self.settle(shell);
+            // Its group takes over together.
+            shell.has_news |= self.machine.member() == Member::Ready;
         }
     }
 

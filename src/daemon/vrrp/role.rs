@@ -294,6 +294,8 @@ impl Role {
             ToVrrp::Commit { generation } => match self.prepared.take_if(|(g, _)| *g == generation) {
                 Some((_, config)) => {
                     log::apply(config.log);
+                    // Whoever has taken over while this process did not run has said so: before this node says anything.
+                    self.receive();
                     self.apply(*config);
                     self.shell.tell(FromVrrp::Committed { generation });
                 }
@@ -377,12 +379,16 @@ impl Role {
         self.resolver.ask(now);
     }
 
-    fn judge(&mut self, query: FenceQuery) -> FenceVerdict {
-        self.tell_of_gaps();
-        // Who has taken over meanwhile has said so.
+    fn receive(&mut self) {
         for instance in &mut self.instances {
             instance.receive(&mut self.shell);
         }
+    }
+
+    fn judge(&mut self, query: FenceQuery) -> FenceVerdict {
+        self.tell_of_gaps();
+        // Who has taken over meanwhile has said so.
+        self.receive();
         self.look_at_kernel();
         // The clocks count from after the question, and last: a freeze at any moment before the verdict is seen here.
         self.tell_of_gaps();

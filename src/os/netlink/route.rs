@@ -48,6 +48,7 @@ const IFF_RUNNING: u32 = 0x40;
 const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_HOST: u8 = 254;
 const RTN_LOCAL: u8 = 2;
+const NO_WAY: [i32; 4] = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL];
 const NTF_USE: u8 = 0x01;
 const NUD_FAILED_OR_INCOMPLETE: u16 = 0x20 | 0x01;
 const FOREVER: u32 = u32::MAX;
@@ -159,7 +160,8 @@ impl Route {
         }
         match self.0.ask(message, read_route_type) {
             Ok(kind) => Ok(kind == Some(RTN_LOCAL)),
-            Err(error) if error.raw_os_error() == Some(libc::ENETUNREACH) => Ok(false),
+            // There is no route, or one that refuses.
+            Err(error) if error.raw_os_error().is_some_and(|errno| NO_WAY.contains(&errno)) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -98,7 +98,7 @@ fn who_was_alone_and_hears_another_after_a_stall_has_been_replaced() {
 fn who_was_alone_and_hears_somebody_unknown_after_a_stall_has_been_replaced() {
     let named: [(Option<Vec<IpAddr>>, _); 2] = [(Some(vec![]), VrrpState::Backup), (None, VrrpState::Master)];
     for (named, expect) in named {
-        let told = |stalled| {
+        let told = |by: fn(&mut Machine, Instant), stalled| {
             let mut rig = Rig::in_state(State::Master);
             let all = named.is_none().then(Vec::new);
             rig.machine.handle_peers(all, rig.now);
@@ -106,9 +106,14 @@ fn who_was_alone_and_hears_somebody_unknown_after_a_stall_has_been_replaced() {
             rig.drain();
             rig.next();
             rig.now += stalled;
-            rig.machine.handle_unknown_advert(rig.now);
+            by(&mut rig.machine, rig.now);
             rig.machine.state()
         };
-        assert_eq!((told(ms(300)), told(ms(450))), (VrrpState::Master, expect), "{named:?}");
+        let advertised: fn(&mut Machine, Instant) = |machine, now| machine.handle_unknown_advert(now);
+        // Nor does that one know where to send an advert to.
+        let claimed: fn(&mut Machine, Instant) = |machine, now| machine.handle_claim(STRANGERS_CLAIM, now);
+        for by in [advertised, claimed] {
+            assert_eq!((told(by, ms(300)), told(by, ms(450))), (VrrpState::Master, expect), "{named:?}");
+        }
     }
 }

@@ -130,6 +130,7 @@ impl Peering {
         let mastered = mastered(instances);
         if mastered.is_empty() || self.linked().is_empty() {
             self.say_no_clients();
+            self.clients.next_look = now;
             shell.warnings.set(LINK, "clients", Ok(()), now);
         } else if self.clients.next_look <= now
             && let Some(watch) = self.clients.watch.take()
