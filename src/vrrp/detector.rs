@@ -259,15 +259,18 @@ impl Machine {
 
     /// How much silence of the master means something, without the skew.
     pub(super) fn detection_bound(&self, now: Instant) -> Duration {
-        // What was heard before this node stood still may be true of another one by now.
-        let heard = self.heard.filter(|heard| self.advert_of(heard.from).is_some());
-        let patience = match heard {
+        let patience = match self.heard_lately() {
             Some(Heard { from, .. }) => {
                 self.detector.peers.get(&from).map_or(Duration::ZERO, |peer| peer.patience(now))
             }
             None => self.detector.peers.values().map(|peer| peer.patience(now)).max().unwrap_or_default(),
         };
         timing::takeover_bound(self.master_interval).max(patience)
+    }
+
+    /// What was heard before this node stood still may be true of another one by now.
+    fn heard_lately(&self) -> Option<Heard> {
+        self.heard.filter(|heard| self.advert_of(heard.from).is_some())
     }
 
     /// RFC 9568's Active_Down_Interval.
@@ -341,9 +344,10 @@ impl Machine {
 
     /// It relies on it from now on, and not from its next advert on.
     fn be_patient(&mut self, source: IpAddr, now: Instant) {
-        let outranked = self.heard.is_some_and(|heard| self.preempts(heard.priority, now));
+        let heard = self.heard_lately();
+        let outranked = heard.is_some_and(|heard| self.preempts(heard.priority, now));
         // As long as nobody is heard, it may be anybody.
-        let unheard = self.role == Role::Backup && self.heard.is_none();
+        let unheard = self.role == Role::Backup && heard.is_none();
         if !(unheard || self.waits_for(source)) || outranked || self.detector.is_gone(source) {
             return;
         }

@@ -216,6 +216,22 @@ fn after_standing_still_every_promise_counts() {
     assert_eq!(rig.machine.state(), VrrpState::Master);
 }
 
+/// Nor is a release that it had heard before, and the peer relies on what it is promised now.
+#[test]
+fn a_promise_after_standing_still_is_kept_whatever_was_heard_before() {
+    for last in [150, 0] {
+        let mut rig = Rig::behind(true, 150);
+        rig.hear(last);
+        rig.machine.handle_gap(paused(ms(1500)), rig.now);
+        rig.news(PeerNews::Late(ms(300)));
+        rig.drain();
+        rig.run(ms(890));
+        assert_eq!(rig.machine.state(), VrrpState::Backup, "priority {last}");
+        rig.run(ms(100));
+        assert_eq!(rig.machine.state(), VrrpState::Master, "priority {last}");
+    }
+}
+
 #[test]
 fn who_is_gone_is_replaced_after_one_interval_and_a_half() {
     for since in [0, 30, 149, 150, 250] {
