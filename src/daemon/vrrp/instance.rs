@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::adverts;
 use super::authentication;
 use super::fence;
 use super::gate::Gatekeeper;
@@ -21,9 +22,8 @@ use super::wire::Wire;
 use crate::config::{Transport, VrrpInstance};
 use crate::link::ArpFence;
 use crate::net::Priority;
-use crate::os::raw::Packet;
-use crate::os::{nft, raw};
-use crate::vrrp::receive::{self, Datagram, Expectation, Senders};
+use crate::os::nft;
+use crate::vrrp::receive::Expectation;
 use crate::vrrp::sync_group::Member;
 use crate::vrrp::{Authenticator, ChecksumForms, Machine, Password, Settings};
 
@@ -33,8 +33,6 @@ pub(super) const PACKETS_PER_TURN: usize = 64;
 const HOLD_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// A predecessor's connections have waited for it already; their clients are told before the role begins.
 const START_WITHIN: Duration = Duration::from_millis(200);
-/// Multicast peers whose MAC addresses are known; a virtual router has a handful.
-const MAX_HEARD: usize = 64;
 
 /// Between what the kernel was told and what it has.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -68,7 +66,7 @@ pub(super) struct Instance {
     pub(super) password: Option<Password>,
     pub(super) authenticator: Authenticator,
     pub(super) oddities: Oddities,
-    expectation: Expectation,
+    pub(super) expectation: Expectation,
     /// Whose adverts were accepted from the group.
     pub(super) heard: BTreeSet<IpAddr>,
     pub(super) neighbourhood: Neighbourhood,
@@ -104,7 +102,7 @@ impl Instance {
             doomed: addresses.into_iter().collect(),
             told_gap: shell.last_gap(),
             machine: Machine::new(Settings::new(&config, shell.drain_timeout), now),
-            expectation: expectation(&config, None, None, &[]),
+            expectation: adverts::expectation(&config, None, None, &[]),
             authenticator: Authenticator::new(authentication::policy(&config)),
             priority: config.priority,
             grouped: false,
@@ -351,71 +349,6 @@ impl Instance {
         *self.counters.entry(counter).or_default() += 1;
     }
 
-    fn receive_adverts(&mut self, shell: &mut Shell) {
-        let mut buffer = [0; raw::BUFFER];
-        for _ in 0..PACKETS_PER_TURN {
-            let Some(bytes) = self.wire.as_ref().and_then(|wire| wire.next_advert(&mut buffer)) else {
-                return;
-            };
-            match bytes {
-                Ok(packet) => self.receive_advert(packet, shell),
-                Err(_) => self.count("receive_error"),
-            }
-        }
-    }
-
-    fn receive_advert(&mut self, packet: Packet<'_>, shell: &mut Shell) {
-        let datagram = match packet {
-            Packet::V4(bytes) => Datagram::parse(bytes),
-            Packet::V6 { source, destination, hop_limit, payload } => Ok(Datagram {
-                source: source.into(),
-                destination: destination.into(),
-                ttl: hop_limit,
-                payload,
-            }),
-        };
-        let datagram = match datagram {
-            Ok(datagram) => datagram,
-            Err(refusal) => return self.count(refusal.counter()),
-        };
-        // Every socket on this interface has the adverts for all of this node's virtual routers of the family.
-        let (own, family) = (self.config.vrid.get(), self.config.family());
-        let is_anothers = |vrid| vrid != own && shell.vrids.contains(&(family, vrid));
-        if datagram.vrid().is_some_and(is_anothers) {
-            return;
-        }
-        let source = datagram.source;
-        let (payload, trailer) = self.take_trailer(&datagram);
-        let datagram = Datagram { payload: &payload, ..datagram };
-        let checked = receive::check(&datagram, &self.expectation);
-        let received = match checked.and_then(|passed| self.authenticate(passed, &datagram, trailer)) {
-            Ok(passed) => passed,
-            Err(refusal) => {
-                if datagram.vrid() == Some(own) {
-                    self.oddities.note_dropped(source, refusal, Instant::now());
-                }
-                self.hear_unknown(refusal, &datagram, shell);
-                return self.count(refusal.counter());
-            }
-        };
-        if let Some(form) = received.checksum {
-            self.forms.learn(source, form);
-        }
-        if received.other_addresses {
-            self.count(receive::Received::COUNT_OTHER_ADDRESSES);
-        }
-        if received.other_interval {
-            self.count(receive::Received::COUNT_OTHER_INTERVAL);
-        }
-        if self.heard.len() < MAX_HEARD {
-            self.heard.insert(source);
-        }
-        let now = self.wake(shell);
-        self.oddities.note_taken(source, &received, now);
-        self.machine.handle_advert(source, &received.advert, now);
-        self.settle(shell);
-    }
-
     fn open_wire(&mut self, place: Place, shell: &mut Shell, now: Instant) {
         let addresses: Vec<IpAddr> = self.config.addresses().collect();
         let place_name = place.name.clone();
@@ -463,7 +396,7 @@ impl Instance {
         self.authenticator.configure(authentication::policy(&self.config));
         self.password = self.config.password.as_deref().and_then(Password::try_new);
         let own = self.wire.as_ref().map(|wire| wire.place.own);
-        self.expectation = expectation(&self.config, self.password.clone(), own, &self.peers);
+        self.expectation = adverts::expectation(&self.config, self.password.clone(), own, &self.peers);
     }
 
     pub(super) fn note_hold_problem(&mut self, problem: String, now: Instant) {
@@ -480,24 +413,4 @@ fn is_multicast(config: &VrrpInstance) -> bool {
 
 fn is_same_interface(a: &Place, b: &Place) -> bool {
     (a.index, &a.name, a.mac) == (b.index, &b.name, b.mac)
-}
-
-fn expectation(
-    config: &VrrpInstance,
-    password: Option<Password>,
-    own: Option<IpAddr>,
-    peers: &[IpAddr],
-) -> Expectation {
-    Expectation {
-        version: config.version,
-        vrid: config.vrid,
-        interval: config.advert_interval,
-        addresses: config.addresses().collect(),
-        password,
-        senders: match config.transport {
-            Transport::Multicast => Senders::Multicast,
-            Transport::Unicast { .. } => Senders::Unicast(peers.to_vec()),
-        },
-        own,
-    }
 }

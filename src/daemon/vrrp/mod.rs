@@ -1,6 +1,7 @@
 //! The vrrp role: sockets, kernel state and clocks around the pure machines of `crate::vrrp`. It takes no decision of
 //! the protocol, and never waits for anything but its one event loop.
 
+mod adverts;
 mod alarm;
 mod authentication;
 mod check;
