@@ -23,7 +23,7 @@ const LISTEN: u32 = 1 << 10;
 const TIME_WAIT: u32 = 1 << 6;
 const ALL_STATES: u32 = 0x1fff;
 /// A listener belongs to PID 1 and is wanted again; what sits in its queue is found as established. What waits for the
-/// end of its time has nothing to say, and a busy proxy has thousands of those.
+/// end of its time has nothing to say, and a busy proxy has thousands of those: `forget_waiting` is for them.
 const TO_BE_ENDED: u32 = ALL_STATES & !LISTEN & !TIME_WAIT;
 /// `inet_diag_msg` starts with family, state, timer and retransmissions; the socket's identity follows.
 const IDENTITY_AT: usize = 4;
@@ -47,19 +47,29 @@ pub struct Destroyed {
 /// Ends every TCP socket whose local address is one of `addresses`, in every state of `TO_BE_ENDED`. The other
 /// end is told only if the address is still there: a reset has it as its source. Stops after `patience`, some microseconds per socket.
 pub fn destroy_tcp(addresses: &[IpAddr], patience: Duration) -> io::Result<Destroyed> {
+    destroy(addresses, TO_BE_ENDED, patience)
+}
+
+/// Ends what only waits for the end of its time at one of `addresses`, which are on another node by now: when they are
+/// back, the kernel would answer for a connection of the other node's that has the same ports by chance. An older kernel
+/// may refuse (EOPNOTSUPP), and then nothing can be done.
+pub fn forget_waiting(addresses: &[IpAddr], patience: Duration) -> io::Result<Destroyed> {
+    destroy(addresses, TIME_WAIT, patience)
+}
+
+fn destroy(addresses: &[IpAddr], states: u32, patience: Duration) -> io::Result<Destroyed> {
     let end = Instant::now() + patience;
     let mut socket = Socket::open(SockProtocol::NetlinkSockDiag)?;
     let mut outcome = Destroyed::default();
     for family in [AF_INET, AF_INET6] {
-        let found =
-            match socket.dump(&request(SOCK_DIAG_BY_FAMILY, family, TO_BE_ENDED, &NO_SOCKET), identity) {
-                Ok(found) => found,
-                // A kernel without IPv6 has no such sockets.
-                Err(error) if family == AF_INET6 && error.raw_os_error() == Some(Errno::ENOENT as i32) => {
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+        let found = match socket.dump(&request(SOCK_DIAG_BY_FAMILY, family, states, &NO_SOCKET), identity) {
+            Ok(found) => found,
+            // A kernel without IPv6 has no such sockets.
+            Err(error) if family == AF_INET6 && error.raw_os_error() == Some(Errno::ENOENT as i32) => {
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         for (local, identity) in found {
             if !addresses.contains(&local) {
                 continue;
@@ -192,8 +202,15 @@ mod tests {
             drop(client);
             let Some(waiting) = netns::output("ss", &["-Htn", "state", "time-wait"]) else { return };
             assert!(waiting.contains("127.9.9.9:7000"), "{waiting}");
-            let outcome = destroy_tcp(&[IpAddr::from([127, 9, 9, 9])], LONG).unwrap();
-            assert_eq!(outcome, Destroyed::default());
+            let addresses = [IpAddr::from([127, 9, 9, 9])];
+            assert_eq!(destroy_tcp(&addresses, LONG).unwrap(), Destroyed::default());
+            assert_eq!(forget_waiting(&[IpAddr::from([127, 9, 9, 8])], LONG).unwrap(), Destroyed::default());
+            let outcome = forget_waiting(&addresses, LONG).unwrap();
+            if outcome.last_error == Some(Errno::EOPNOTSUPP) {
+                return println!("skipped: this kernel ends nothing that waits");
+            }
+            assert_eq!((outcome.destroyed, outcome.refused), (1, 0), "{outcome:?}");
+            assert_eq!(netns::output("ss", &["-Htn", "state", "time-wait"]).as_deref(), Some(""));
         });
     }
 

@@ -253,7 +253,9 @@ impl Instance {
             return;
         }
         let addresses: Vec<IpAddr> = self.doomed.iter().copied().collect();
-        if !shell.kernel.destroy_sockets(&addresses, DESTROY_WITHIN) {
+        let goes_on = shell.kernel.destroy_sockets(&addresses, DESTROY_WITHIN)
+            || shell.kernel.forget_waiting(&addresses, DESTROY_WITHIN);
+        if !goes_on {
             self.doomed.clear();
         }
     }

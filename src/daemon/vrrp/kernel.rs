@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::place::Survey;
 use crate::net::Cidr;
@@ -87,6 +87,21 @@ impl Kernel {
             }
             Err(error) => {
                 warn!("connections to {addresses:?} could not be ended: {error}");
+                false
+            }
+        }
+    }
+
+    /// The same for what only waits there; nobody is told.
+    pub(super) fn forget_waiting(&self, addresses: &[IpAddr], patience: Duration) -> bool {
+        if self.destroys_sockets.is_err() {
+            return false;
+        }
+        match sock_diag::forget_waiting(addresses, patience) {
+            // One that is refused will be refused again.
+            Ok(outcome) => outcome.unfinished && outcome.refused == 0,
+            Err(error) => {
+                debug!("what waits at {addresses:?} cannot be listed: {error}");
                 false
             }
         }
