@@ -1,5 +1,6 @@
 //! What a drill does, step by step: away and back as planned; then the master stands still, and the address is brought
-//! home, which is tried once more where something has gone wrong. Whoever carries it out answers each `Look` and each `Order` once. No clock, no socket.
+//! home, which is tried once more where something has gone wrong. Whoever carries it out answers each `Look` and each
+//! `Order` once. No clock, no socket.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

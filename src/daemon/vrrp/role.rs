@@ -258,9 +258,9 @@ impl Role {
             instance.handle_timeout(&mut self.shell, now);
         }
         let now = Instant::now();
-        let others = [self.next_look, self.peering.poll_timeout()];
-        let is_over = !others.iter().any(|at| *at <= now) && !is_due(self.next_turn, now);
-        // Four of five wake-ups are for an advert and for nothing else, and the processor knows little of this code by then.
+        let is_over = self.next_look.min(self.peering.poll_timeout()) > now && !is_due(self.next_turn, now);
+        // Four of five wake-ups are for an advert and for nothing else, and the processor knows little of this code by
+        // then.
         if is_routine && is_over && !std::mem::take(&mut self.shell.has_news) {
             return;
         }

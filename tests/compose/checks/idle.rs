@@ -8,8 +8,8 @@ use crate::shell::{Trouble, run};
 use crate::stack::{Node, Stack};
 
 const WATCHED: Duration = Duration::from_secs(20);
-/// Of a core. 1 % is the figure to beat; on a virtual machine, who only sends 50 datagrams a second takes half of that, and
-/// some are twice as slow to wake a process as others.
+/// Of a core. 1 % is the figure to beat; on a virtual machine, who only sends 50 datagrams a second takes half of that,
+/// and some are twice as slow to wake a process as others.
 const AGENT_MAX: f64 = 0.06;
 const ROLES: [&str; 3] = ["role vrrp", "role proxy", "run"];
 
