@@ -41,6 +41,7 @@ impl Instance {
             }
             self.perform(output, shell);
         }
+        self.forget_waiting(shell);
     }
 
     fn perform(&mut self, output: Output, shell: &mut Shell) {
@@ -57,6 +58,7 @@ impl Instance {
             }
             Output::Release { addresses } => self.release(&addresses, shell),
             Output::DestroySockets { addresses } => {
+                self.lingering.extend(&addresses);
                 self.doomed.extend(addresses);
                 self.destroy_sockets(shell);
             }
@@ -233,13 +235,14 @@ impl Instance {
         }
         // Nobody is told of an address before packets for it are taken.
         let until = Instant::now() + TAKEN_WITHIN;
-        for (address, link) in new {
-            if !shell.kernel.wait_until_taken(address, link, until) {
+        for (address, link) in &new {
+            if !shell.kernel.wait_until_taken(*address, *link, until) {
                 self.count("hold_late");
             }
         }
-        // Connections from here on are wanted.
+        // Connections from here on are wanted. Of those of before, some have been drained since the address was lost.
         self.doomed.retain(|doomed| !addresses.contains(doomed));
+        self.lingering.extend(new.iter().map(|(address, _)| *address));
         let before = self.held.len();
         self.held.extend(addresses);
         if self.held.len() != before {
@@ -253,10 +256,19 @@ impl Instance {
             return;
         }
         let addresses: Vec<IpAddr> = self.doomed.iter().copied().collect();
-        let goes_on = shell.kernel.destroy_sockets(&addresses, DESTROY_WITHIN)
-            || shell.kernel.forget_waiting(&addresses, DESTROY_WITHIN);
-        if !goes_on {
+        if !shell.kernel.destroy_sockets(&addresses, DESTROY_WITHIN) {
             self.doomed.clear();
+        }
+    }
+
+    /// The same for what only waits for the end of its time: not before everybody has been told where an address is.
+    pub(super) fn forget_waiting(&mut self, shell: &mut Shell) {
+        if self.lingering.is_empty() {
+            return;
+        }
+        let addresses: Vec<IpAddr> = self.lingering.iter().copied().collect();
+        if !shell.kernel.forget_waiting(&addresses, DESTROY_WITHIN) {
+            self.lingering.clear();
         }
     }
 
@@ -314,6 +326,8 @@ fn about(kind: WarningKind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
     use crate::config::VrrpInstance;
     use crate::daemon::vrrp::kernel::Kernel;
@@ -323,6 +337,11 @@ mod tests {
 
     /// Lets the machine of an address owner take over, with a gap of this length before its outputs are performed.
     fn take_over(gap: Duration, expect: (VrrpState, bool, usize)) {
+        take_over_after(gap, || (), expect);
+    }
+
+    /// `before` happens between its start and that.
+    fn take_over_after(gap: Duration, before: impl FnOnce(), expect: (VrrpState, bool, usize)) {
         let (outbox, _kept) = tokio::sync::mpsc::channel(64);
         let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
         let now = Instant::now();
@@ -330,6 +349,7 @@ mod tests {
         let owner = VrrpInstance { priority: Priority::OWNER, ..instance("10.9.0.99/24") };
         let mut router = Instance::start(owner, &mut shell, now);
         router.arp_fence = crate::link::ArpFence::Nftables;
+        before();
         router.machine.handle_eligible(Ok(()), now);
         router.machine.handle_interface(Some([10, 9, 0, 1].into()), now);
         shell.pretend_gap(gap);
@@ -347,6 +367,27 @@ mod tests {
             netns::loopback_up();
             take_over(Duration::ZERO, (VrrpState::Master, true, 1));
             take_over(Duration::from_secs(5), (VrrpState::Backup, false, 0));
+        });
+    }
+
+    #[test]
+    fn who_gets_an_address_answers_for_no_connection_that_was_closed_there_before() {
+        netns::with("who_gets_an_address_answers_for_no_connection_that_was_closed_there_before", || {
+            netns::loopback_up();
+            let waiting = || netns::output("ss", &["-Htn", "state", "time-wait"]);
+            let drained = || {
+                netns::output("ip", &["address", "add", "10.9.0.99/32", "dev", "lo"]).unwrap();
+                let listener = TcpListener::bind("10.9.0.99:7000").unwrap();
+                let client = TcpStream::connect("10.9.0.99:7000").unwrap();
+                drop(listener.accept().unwrap());
+                drop(client);
+                netns::output("ip", &["address", "delete", "10.9.0.99/32", "dev", "lo"]).unwrap();
+                assert!(waiting().unwrap().contains("10.9.0.99:7000"));
+            };
+            if waiting().is_some() {
+                take_over_after(Duration::ZERO, drained, (VrrpState::Master, true, 1));
+                assert_eq!(waiting().as_deref(), Some(""));
+            }
         });
     }
 

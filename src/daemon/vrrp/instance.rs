@@ -60,6 +60,8 @@ pub(super) struct Instance {
     pub(super) told_gap: u64,
     /// Addresses whose connections are to be ended.
     pub(super) doomed: BTreeSet<IpAddr>,
+    /// Addresses at which nothing of before may wait for the end of its time.
+    pub(super) lingering: BTreeSet<IpAddr>,
     /// Why the kernel would not hold an address, and until when that counts.
     pub(super) hold_problem: Option<(String, Instant)>,
     pub(super) forms: ChecksumForms,
@@ -99,7 +101,8 @@ impl Instance {
             }
         }
         let mut instance = Self {
-            doomed: addresses.into_iter().collect(),
+            doomed: addresses.iter().copied().collect(),
+            lingering: addresses.into_iter().collect(),
             told_gap: shell.last_gap(),
             machine: Machine::new(Settings::new(&config, shell.drain_timeout), now),
             expectation: adverts::expectation(&config, None, None, &[]),
@@ -132,6 +135,7 @@ impl Instance {
         instance.try_relay(shell, now);
         instance.remove_gate();
         instance.destroy_sockets(shell);
+        instance.forget_waiting(shell);
         instance
     }
 
@@ -303,6 +307,7 @@ impl Instance {
 
     pub(super) fn handle_timeout(&mut self, shell: &mut Shell, now: Instant) {
         self.destroy_sockets(shell);
+        self.forget_waiting(shell);
         if self.machine.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.machine.handle_timeout(now);
             self.settle(shell);
