@@ -1,4 +1,4 @@
-//! Links, IP addresses and neighbours (rtnetlink). Needs NET_ADMIN to change anything, nothing to look.
+//! Links and IP addresses (rtnetlink). Needs NET_ADMIN to change anything, nothing to look.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::socket::SockProtocol;
 
-use super::message::{Attributes, Message, Received, u16_at, u32_at};
+use super::message::{Attributes, Message, Received, u32_at};
 use super::socket::Socket;
 use crate::net::{Cidr, InterfaceName, MacAddr, is_link_local};
 
@@ -17,15 +17,12 @@ const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
-const RTM_NEWNEIGH: u16 = 28;
-const RTM_GETNEIGH: u16 = 30;
 
-const REPLACE: u16 = 0x100;
-const CREATE: u16 = 0x400;
+pub(super) const REPLACE: u16 = 0x100;
+pub(super) const CREATE: u16 = 0x400;
 
 const IFINFOMSG: usize = 16;
 const IFADDRMSG: usize = 8;
-const NDMSG: usize = 12;
 const RTMSG: usize = 12;
 
 const IFLA_ADDRESS: u16 = 1;
@@ -36,10 +33,8 @@ const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
-const NDA_DST: u16 = 1;
-const NDA_LLADDR: u16 = 2;
 
-const AF_UNSPEC: u8 = 0;
+pub(super) const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IFF_UP: u32 = 0x1;
@@ -49,8 +44,6 @@ const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_HOST: u8 = 254;
 const RTN_LOCAL: u8 = 2;
 const NO_WAY: [i32; 4] = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL];
-const NTF_USE: u8 = 0x01;
-const NUD_FAILED_OR_INCOMPLETE: u16 = 0x20 | 0x01;
 const FOREVER: u32 = u32::MAX;
 /// Nobody asks on the link whether somebody has it already.
 const IFA_F_NODAD: u32 = 0x02;
@@ -86,15 +79,8 @@ pub struct Address {
     pub usable: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Neighbour {
-    pub index: u32,
-    pub address: IpAddr,
-    pub mac: MacAddr,
-}
-
 /// A socket for questions and changes.
-pub struct Route(Socket);
+pub struct Route(pub(super) Socket);
 
 impl Route {
     pub fn open() -> io::Result<Self> {
@@ -109,11 +95,6 @@ impl Route {
 
     pub fn addresses(&mut self) -> io::Result<Vec<Address>> {
         self.0.dump(&Message::new(RTM_GETADDR, 0, &[AF_UNSPEC; IFADDRMSG]), read_address)
-    }
-
-    /// Neighbours whose link address is known.
-    pub fn neighbours(&mut self) -> io::Result<Vec<Neighbour>> {
-        self.0.dump(&Message::new(RTM_GETNEIGH, 0, &[AF_UNSPEC; NDMSG]), read_neighbour)
     }
 
     /// Adds the address, or renews it. `lease`: how long the kernel keeps it if nobody renews it, rounded up to whole
@@ -166,18 +147,6 @@ impl Route {
         }
     }
 
-    /// Lets the kernel find out who has the address, as if it had something to send there; `neighbours` shows the answer
-    /// later.
-    pub fn look_up(&mut self, link: u32, address: IpAddr) -> io::Result<()> {
-        let mut header = [family(address), 0, 0, 0, 0, 0, 0, 0, 0, 0, NTF_USE, 0];
-        if let Some(field) = header.get_mut(4..8) {
-            field.copy_from_slice(&link.to_ne_bytes());
-        }
-        self.0.execute(
-            Message::new(RTM_NEWNEIGH, CREATE | REPLACE, &header).attribute(NDA_DST, &octets(address)),
-        )
-    }
-
     #[cfg(test)]
     pub(crate) fn switch_on(&mut self, link: u32) -> io::Result<()> {
         let mut header = [0; IFINFOMSG];
@@ -188,14 +157,14 @@ impl Route {
     }
 }
 
-const fn family(address: IpAddr) -> u8 {
+pub(super) const fn family(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => AF_INET,
         IpAddr::V6(_) => AF_INET6,
     }
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -253,24 +222,11 @@ fn valid_lifetime(attributes: Attributes<'_>) -> Option<Duration> {
     (seconds != FOREVER).then(|| Duration::from_secs(u64::from(seconds)))
 }
 
-fn read_neighbour(received: &Received<'_>) -> Option<Neighbour> {
-    let state = u16_at(received.payload, 8)?;
-    if received.kind != RTM_NEWNEIGH || state & NUD_FAILED_OR_INCOMPLETE != 0 {
-        return None;
-    }
-    let attributes = received.attributes(NDMSG);
-    Some(Neighbour {
-        index: u32_at(received.payload, 4)?,
-        address: read_octets(*received.payload.first()?, attributes.value(NDA_DST)?)?,
-        mac: MacAddr(attributes.value(NDA_LLADDR)?.try_into().ok()?),
-    })
-}
-
 fn read_route_type(received: &Received<'_>) -> Option<u8> {
     (received.kind == RTM_NEWROUTE).then(|| received.payload.get(7).copied())?
 }
 
-fn read_octets(family: u8, value: &[u8]) -> Option<IpAddr> {
+pub(super) fn read_octets(family: u8, value: &[u8]) -> Option<IpAddr> {
     match family {
         AF_INET => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
         AF_INET6 => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),
@@ -407,28 +363,6 @@ mod tests {
             let refused = route.put_address(1, true, cidr, None).unwrap_err();
             assert_eq!(refused.raw_os_error(), Some(Errno::EPERM as i32));
             assert!(route.links().is_ok(), "looking is free");
-        });
-    }
-
-    #[test]
-    fn a_neighbour_is_looked_up_and_has_its_mac() {
-        netns::with("a_neighbour_is_looked_up_and_has_its_mac", || {
-            let Some((left, right)) = netns::veth() else { return };
-            let mac = right.mac.unwrap();
-            let mut route = Route::open().unwrap();
-            let (near, far): (Cidr, Cidr) = ("10.0.0.1/24".parse().unwrap(), "10.0.0.7/24".parse().unwrap());
-            route.put_address(left.index, false, near, None).unwrap();
-            let _far = netns::far_end(&left, &right, move |right| {
-                let mut route = Route::open().unwrap();
-                route.put_address(right.index, false, far, None).unwrap();
-                route
-            });
-            assert_eq!(route.neighbours().unwrap(), []);
-            route.look_up(left.index, far.address()).unwrap();
-            let expect = Neighbour { index: left.index, address: far.address(), mac };
-            while route.neighbours().unwrap() != [expect] {
-                std::thread::yield_now();
-            }
         });
     }
 }
