@@ -16,6 +16,7 @@ mod gate;
 mod handover;
 mod keepalived;
 mod lan;
+mod neighbours;
 mod node;
 mod probe;
 #[allow(dead_code, reason = "a network needs few of them")]

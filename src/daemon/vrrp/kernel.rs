@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::place::Survey;
-use crate::net::Cidr;
+use crate::net::{Cidr, MacAddr};
 use crate::os::netlink::{Neighbour, Route};
 use crate::os::sock_diag;
 
@@ -109,6 +109,13 @@ impl Kernel {
 
     pub(super) fn neighbours(&mut self) -> io::Result<Vec<Neighbour>> {
         self.route.neighbours()
+    }
+
+    /// What is out of date, or not, about one who asks.
+    pub(super) fn correct(&mut self, link: u32, asker: IpAddr, mac: MacAddr) {
+        if let Err(error) = self.route.correct(link, asker, mac) {
+            debug!("whether {asker} is known to be at {mac} cannot be found out: {error}");
+        }
     }
 
     pub(super) fn look_up(&mut self, link: u32, address: IpAddr) -> io::Result<()> {

@@ -58,6 +58,10 @@ impl Instance {
                     && self.arp_fence != ArpFence::None
                     && let Some(reply) = neighbour::reply(own_mac, address, asker_mac, asker)
                 {
+                    // The kernel does not see the question; its next segment to who asks may go to where that was before.
+                    if let Some(index) = self.wire.as_ref().map(|wire| wire.place.index) {
+                        shell.kernel.correct(index, asker, asker_mac);
+                    }
                     self.send_frame(&reply);
                     self.count("arp_answered");
                 }

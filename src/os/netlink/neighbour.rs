@@ -14,6 +14,9 @@ const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 const NTF_USE: u8 = 0x01;
 const NUD_FAILED_OR_INCOMPLETE: u16 = 0x20 | 0x01;
+const NUD_STALE: u16 = 0x04;
+/// Permanent, or one that needs none.
+const NUD_BY_HAND: u16 = 0x80 | 0x40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbour {
@@ -31,14 +34,36 @@ impl Route {
     /// Lets the kernel find out who has the address, as if it had something to send there; `neighbours` shows the answer
     /// later.
     pub fn look_up(&mut self, link: u32, address: IpAddr) -> io::Result<()> {
-        let mut header = [family(address), 0, 0, 0, 0, 0, 0, 0, 0, 0, NTF_USE, 0];
-        if let Some(field) = header.get_mut(4..8) {
-            field.copy_from_slice(&link.to_ne_bytes());
-        }
-        self.0.execute(
-            Message::new(RTM_NEWNEIGH, CREATE | REPLACE, &header).attribute(NDA_DST, &octets(address)),
-        )
+        self.0.execute(about(RTM_NEWNEIGH, CREATE | REPLACE, link, address, 0, NTF_USE))
     }
+
+    /// Somebody asks from this address and MAC address: what the kernel has learnt of it otherwise is out of date. It does
+    /// the same with every request that it sees itself (RFC 826, "merge flag"; RFC 4861 section 7.2.3). An entry that
+    /// somebody has made by hand stays, and who is not known is not made known. Whether anything had to be corrected.
+    pub fn correct(&mut self, link: u32, address: IpAddr, mac: MacAddr) -> io::Result<bool> {
+        let known = match self.0.ask(about(RTM_GETNEIGH, 0, link, address, 0, 0), read_learnt) {
+            Ok(known) => known,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => None,
+            Err(error) => return Err(error),
+        };
+        if known.is_none_or(|known| known.mac == mac) {
+            return Ok(false);
+        }
+        let message = about(RTM_NEWNEIGH, REPLACE, link, address, NUD_STALE, 0);
+        self.0.execute(message.attribute(NDA_LLADDR, &mac.0)).map(|()| true)
+    }
+}
+
+fn about(kind: u16, flags: u16, link: u32, address: IpAddr, state: u16, how: u8) -> Message {
+    let ([a, b, c, d], [e, f]) = (link.to_ne_bytes(), state.to_ne_bytes());
+    let header = [family(address), 0, 0, 0, a, b, c, d, e, f, how, 0];
+    Message::new(kind, flags, &header).attribute(NDA_DST, &octets(address))
+}
+
+/// The kernel's own knowledge only.
+fn read_learnt(received: &Received<'_>) -> Option<Neighbour> {
+    let by_hand = u16_at(received.payload, 8)? & NUD_BY_HAND != 0;
+    read_neighbour(received).filter(|_| !by_hand)
 }
 
 fn read_neighbour(received: &Received<'_>) -> Option<Neighbour> {
@@ -78,6 +103,41 @@ mod tests {
             let expect = Neighbour { index: left.index, address: far.address(), mac };
             while route.neighbours().unwrap() != [expect] {
                 std::thread::yield_now();
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_out_of_date_is_corrected_and_nothing_else() {
+        netns::with("what_is_out_of_date_is_corrected_and_nothing_else", || {
+            let Some((left, _right)) = netns::veth() else { return };
+            let mut route = Route::open().unwrap();
+            let device = left.name.as_str();
+            let [old, new] = [MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2])];
+            for (network, asker) in [("10.9.0.1/24", "10.9.0.7"), ("2001:db8::1/64", "2001:db8::7")] {
+                let address: IpAddr = asker.parse().unwrap();
+                netns::output("ip", &["address", "replace", network, "dev", device, "nodad"]).unwrap();
+                let known = |route: &mut Route| {
+                    let all = route.neighbours().unwrap();
+                    all.into_iter().find(|n| n.address == address).map(|neighbour| neighbour.mac)
+                };
+                assert!(!route.correct(left.index, address, new).unwrap());
+                assert_eq!(known(&mut route), None, "{asker} is not made known");
+                for (state, expect) in [("reachable", new), ("stale", new), ("permanent", old)] {
+                    let entry = ["lladdr", &old.to_string(), "dev", device, "nud", state];
+                    let command = [["neighbour", "replace", asker].as_slice(), &entry].concat();
+                    netns::output("ip", &command).unwrap();
+                    assert!(
+                        !route.correct(left.index, address, old).unwrap(),
+                        "{asker} {state}: nothing new"
+                    );
+                    assert_eq!(
+                        route.correct(left.index, address, new).unwrap(),
+                        expect == new,
+                        "{asker} {state}"
+                    );
+                    assert_eq!(known(&mut route), Some(expect), "{asker} {state}");
+                }
             }
         });
     }
