@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// The first restart is free: a crash that happens once a week must not cost a client anything.
+/// The first restart is free: a crash must not cost a client anything. Who dies again before it has served a while pauses.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
-/// Who served this long is healthy, whatever was before.
-const HEALTHY: Duration = Duration::from_secs(10);
+/// Who served this long is healthy, whatever was before: one that dies in a loop dies sooner.
+const HEALTHY: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Backoff {
@@ -38,7 +38,7 @@ mod tests {
         let mut backoff = Backoff::default();
         let table = [
             (0, 0),
-            (9_999, 100),
+            (499, 100),
             (0, 200),
             (0, 400),
             (0, 800),
@@ -46,7 +46,7 @@ mod tests {
             (0, 3200),
             (0, 5000),
             (0, 5000),
-            (10_000, 0),
+            (500, 0),
             (0, 100),
         ];
         for (served, expect) in table {
