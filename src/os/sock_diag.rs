@@ -50,15 +50,14 @@ pub fn destroy_tcp(addresses: &[IpAddr], patience: Duration) -> io::Result<Destr
     destroy(addresses, TO_BE_ENDED, patience)
 }
 
-/// Ends what only waits for the end of its time at one of `addresses`, which are on another node by now: when they are
-/// back, the kernel would answer for a connection of the other node's that has the same ports by chance. An older kernel
+/// Ends what only waits for the end of its time at one of `addresses`, which move between nodes: the kernel would answer
+/// for a connection of another node's that has the same ports by chance. An older kernel
 /// may refuse (EOPNOTSUPP), and then nothing can be done.
 pub fn forget_waiting(addresses: &[IpAddr], patience: Duration) -> io::Result<Destroyed> {
     destroy(addresses, TIME_WAIT, patience)
 }
 
 fn destroy(addresses: &[IpAddr], states: u32, patience: Duration) -> io::Result<Destroyed> {
-    let end = Instant::now() + patience;
     let mut socket = Socket::open(SockProtocol::NetlinkSockDiag)?;
     let mut outcome = Destroyed::default();
     for family in [AF_INET, AF_INET6] {
@@ -70,6 +69,8 @@ fn destroy(addresses: &[IpAddr], states: u32, patience: Duration) -> io::Result<
             }
             Err(error) => return Err(error),
         };
+        // To find them takes a time of its own, in which none would be ended.
+        let end = Instant::now() + patience;
         for (local, identity) in found {
             if !addresses.contains(&local) {
                 continue;

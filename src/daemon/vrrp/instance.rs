@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::adverts;
 use super::authentication;
+use super::effects::SWEEPS;
 use super::fence;
 use super::gate::Gatekeeper;
 use super::kernel::for_good;
@@ -60,8 +61,9 @@ pub(super) struct Instance {
     pub(super) told_gap: u64,
     /// Addresses whose connections are to be ended.
     pub(super) doomed: BTreeSet<IpAddr>,
-    /// Addresses at which nothing of before may wait for the end of its time.
-    pub(super) lingering: BTreeSet<IpAddr>,
+    /// Addresses at which nothing of before may wait for the end of its time, and how many more tries that is worth.
+    pub(super) unswept: BTreeSet<IpAddr>,
+    pub(super) sweeps_left: u32,
     /// Why the kernel would not hold an address, and until when that counts.
     pub(super) hold_problem: Option<(String, Instant)>,
     pub(super) forms: ChecksumForms,
@@ -102,7 +104,8 @@ impl Instance {
         }
         let mut instance = Self {
             doomed: addresses.iter().copied().collect(),
-            lingering: addresses.into_iter().collect(),
+            unswept: addresses.into_iter().collect(),
+            sweeps_left: SWEEPS,
             told_gap: shell.last_gap(),
             machine: Machine::new(Settings::new(&config, shell.drain_timeout), now),
             expectation: adverts::expectation(&config, None, None, &[]),
@@ -135,7 +138,7 @@ impl Instance {
         instance.try_relay(shell, now);
         instance.remove_gate();
         instance.destroy_sockets(shell);
-        instance.forget_waiting(shell);
+        instance.sweep(shell);
         instance
     }
 
@@ -307,13 +310,13 @@ impl Instance {
 
     pub(super) fn handle_timeout(&mut self, shell: &mut Shell, now: Instant) {
         self.destroy_sockets(shell);
-        self.forget_waiting(shell);
         if self.machine.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.machine.handle_timeout(now);
             self.settle(shell);
             // Its group takes over together.
             shell.has_news |= self.machine.member() == Member::Ready;
         }
+        self.sweep(shell);
     }
 
     pub(super) fn resign(&mut self, bound: Duration, shell: &mut Shell, now: Instant) {
