@@ -19,6 +19,8 @@ use crate::vrrp::{Claim, Claimant, Refusal, packet_v3};
 const ABSENT_AFTER: u32 = 3;
 /// A flood of claims is no flood of questions to the kernel.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(10);
+/// Nor is one of questions, of which so many are looked at in this time.
+const CORRECTIONS: u32 = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Neighbourhood {
@@ -26,6 +28,9 @@ pub(super) struct Neighbourhood {
     /// For how many seconds each peer has not been there.
     absent: BTreeMap<IpAddr, u32>,
     looked: Option<Instant>,
+    /// How often the kernel's knowledge of those who ask has been looked at, and since when.
+    corrections: u32,
+    corrected: Option<Instant>,
 }
 
 impl Instance {
@@ -58,12 +63,14 @@ impl Instance {
                     && self.arp_fence != ArpFence::None
                     && let Some(reply) = neighbour::reply(own_mac, address, asker_mac, asker)
                 {
-                    // The kernel does not see the question; its next segment to who asks may go to where that was before.
-                    if let Some(index) = self.wire.as_ref().map(|wire| wire.place.index) {
-                        shell.kernel.correct(index, asker, asker_mac);
-                    }
                     self.send_frame(&reply);
                     self.count("arp_answered");
+                    // The kernel does not see the question; its next segment to who asks may go to where that was before.
+                    if let Some(index) = self.wire.as_ref().map(|wire| wire.place.index)
+                        && self.neighbourhood.may_correct(now)
+                    {
+                        shell.kernel.correct(index, asker, asker_mac);
+                    }
                 }
             }
             Meaning::Claim { address, mac } => {
@@ -157,6 +164,14 @@ impl Neighbourhood {
         self.macs.values().copied().collect()
     }
 
+    fn may_correct(&mut self, now: Instant) -> bool {
+        if self.corrected.is_none_or(|at| now >= at + LOOK_AT_MOST_EVERY) {
+            (self.corrected, self.corrections) = (Some(now), 0);
+        }
+        self.corrections += 1;
+        self.corrections <= CORRECTIONS
+    }
+
     fn knows(&self, mac: MacAddr) -> bool {
         self.macs.values().any(|known| *known == mac)
     }
@@ -175,6 +190,16 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+
+    #[test]
+    fn of_a_flood_of_questions_some_are_looked_at() {
+        let start = Instant::now();
+        let mut seen = Neighbourhood::default();
+        for (ms, expect) in [(0, 16), (9, 0), (10, 16), (19, 0), (1000, 16)] {
+            let now = start + Duration::from_millis(ms);
+            assert_eq!((0..100).filter(|_| seen.may_correct(now)).count(), expect, "after {ms} ms");
+        }
+    }
 
     #[test]
     fn a_peer_is_absent_after_several_looks_and_present_after_one() {
