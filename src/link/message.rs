@@ -211,6 +211,9 @@ pub enum ProxyHealth {
     },
     /// It is being restarted; within the grace nothing moves, because its sockets are still open.
     Restarting,
+    /// It dies again and again, and its next start waits a while: a peer may as well have the addresses. Its sockets are
+    /// still open, for a node that is alone.
+    Pausing,
     Down {
         reason: String,
     },

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
-/// The first restart is free: a crash must not cost a client anything. Who dies again before it has served a while pauses.
+/// The first restart is free: a crash must not cost a client anything.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
-/// Who served this long is healthy, whatever was before: one that dies in a loop dies sooner.
-const HEALTHY: Duration = Duration::from_millis(500);
+/// Who served this long does not die of how it starts, and is forgiven now and then.
+const STEADY: Duration = Duration::from_millis(500);
+const FORGIVEN: u32 = 5;
+/// Who served this long is healthy, whatever was before.
+const HEALTHY: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Backoff {
     next: Duration,
+    /// Since it was healthy.
+    forgiven: u32,
 }
 
 impl Backoff {
@@ -19,13 +24,17 @@ impl Backoff {
         if served >= HEALTHY {
             self.reset();
         }
+        if (STEADY..HEALTHY).contains(&served) && self.forgiven < FORGIVEN {
+            self.forgiven += 1;
+            return Duration::ZERO;
+        }
         let pause = self.next;
         self.next = (pause * 2).clamp(FIRST, LONGEST);
         pause
     }
 
     pub(super) fn reset(&mut self) {
-        self.next = Duration::ZERO;
+        *self = Self::default();
     }
 }
 
@@ -40,13 +49,19 @@ mod tests {
             (0, 0),
             (499, 100),
             (0, 200),
+            (500, 0),
             (0, 400),
             (0, 800),
-            (0, 1600),
+            (9_999, 0),
+            (9_999, 0),
+            (9_999, 0),
+            (9_999, 0),
+            (9_999, 1600),
             (0, 3200),
             (0, 5000),
             (0, 5000),
-            (500, 0),
+            (10_000, 0),
+            (9_999, 0),
             (0, 100),
         ];
         for (served, expect) in table {

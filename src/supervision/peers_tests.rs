@@ -57,7 +57,7 @@ fn nobody_to_wait_for() {
         (10, "edit", "ask peers 1"),
         (11, "vrrp#1 peers 1 last 3", ""),
         (12, "proxy#1 ended", "tell restarting, spawn proxy#2, prepare proxy 1"),
-        (13, "proxy#2 ended", ""),
+        (13, "proxy#2 ended", "tell pausing"),
         (20, "candidate 2", "prepare vrrp 2"),
         (30, "vrrp#1 prepared 2", "commit vrrp 2, outcome 2 ok, spawn proxy#3, prepare proxy 2"),
     ];

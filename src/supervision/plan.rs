@@ -281,8 +281,12 @@ impl Plan {
         let pause = role.backoff.pause(served);
         role.enter(Phase::Waiting { until: now + pause }, now);
         self.lost(name, &how, now);
-        if pause >= GRACE && self.grace.is_some() {
-            self.give_up_grace();
+        if name == RoleName::Proxy && self.grace.is_some() {
+            if pause >= GRACE {
+                self.give_up_grace();
+            } else if !pause.is_zero() {
+                self.tell(ProxyHealth::Pausing);
+            }
         }
         if pause.is_zero() && self.may_start() {
             self.start(name, now);

@@ -131,6 +131,7 @@ fn show(action: &Action) -> String {
         }
         Action::Tell(ProxyHealth::Serving { incarnation, .. }) => format!("tell serving#{incarnation}"),
         Action::Tell(ProxyHealth::Restarting) => "tell restarting".into(),
+        Action::Tell(ProxyHealth::Pausing) => "tell pausing".into(),
         Action::Tell(ProxyHealth::Down { .. }) => "tell down".into(),
         Action::Resign(_) => "resign".into(),
         Action::Drain(RoleName::Proxy, bound) if *bound == Duration::from_secs(5) => "drain".into(),
@@ -187,7 +188,7 @@ fn proxy_crash() {
         SERVING,
         &[
             crash,
-            (20, "proxy#2 ended", ""),
+            (20, "proxy#2 ended", "tell pausing"),
             (120, "tick", "spawn proxy#3, prepare proxy 1"),
             (121, "proxy#3 ended", ""),
             (321, "tick", "spawn proxy#4, prepare proxy 1"),
@@ -208,14 +209,14 @@ fn proxy_crash() {
             (3126, "proxy#7 ended", "tell restarting, tell down"),
         ],
     );
-    // Ten seconds of service are forgiveness.
+    // Half a second of service is forgiveness.
     check(
         SERVING,
         &[
             crash,
             (15, "proxy#2 prepared 1", "commit proxy 1"),
             back,
-            (10_020, "proxy#2 ended", "tell restarting, spawn proxy#3, prepare proxy 1"),
+            (520, "proxy#2 ended", "tell restarting, spawn proxy#3, prepare proxy 1"),
         ],
     );
 }
@@ -316,7 +317,7 @@ fn reload_waits_for_its_turn() {
         SERVING,
         &[
             (10, "proxy#1 ended", "tell restarting, spawn proxy#2, prepare proxy 1"),
-            (11, "proxy#2 ended", ""),
+            (11, "proxy#2 ended", "tell pausing"),
             (12, "candidate 2", "prepare vrrp 2"),
             (200, "tick", ""),
             (201, "vrrp#1 prepared 2", "commit vrrp 2, outcome 2 ok, spawn proxy#3, prepare proxy 2"),
@@ -423,7 +424,7 @@ fn stop_is_cut_short_and_keeps_nobody_waiting() {
         SERVING,
         &[
             (10, "proxy#1 ended", "tell restarting, spawn proxy#2, prepare proxy 1"),
-            (11, "proxy#2 ended", ""),
+            (11, "proxy#2 ended", "tell pausing"),
             (12, "stop", "resign"),
             (200, "tick", ""),
             (201, "vrrp#1 resigned", "dismiss"),

@@ -276,6 +276,7 @@ pub(crate) fn vrrp() -> ExitCode {
                     role.note(&match health {
                         ProxyHealth::Serving { incarnation, .. } => format!("hears serving {incarnation}"),
                         ProxyHealth::Restarting => "hears restarting".into(),
+                        ProxyHealth::Pausing => "hears pausing".into(),
                         ProxyHealth::Down { .. } => "hears down".into(),
                     });
                     continue;

@@ -112,9 +112,14 @@ impl Instance {
         }
     }
 
-    /// Some configured peer answers who asks where it is.
-    pub(super) fn has_neighbour(&self) -> bool {
-        self.peers.iter().any(|peer| self.neighbourhood.mac(*peer).is_some())
+    /// No configured peer answers who asks where it is. Who is in a multicast group, nobody knows.
+    pub(super) fn is_alone(&self) -> bool {
+        match self.config.transport {
+            Transport::Multicast => false,
+            Transport::Unicast { .. } => {
+                self.peers.iter().all(|peer| self.neighbourhood.mac(*peer).is_none())
+            }
+        }
     }
 
     /// From nobody who is known. Adverts have not been routed (RFC 9568 section 5.1.1.3).

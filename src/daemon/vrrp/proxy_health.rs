@@ -42,7 +42,9 @@ enum Phase {
         incarnation: u64,
     },
     /// Its sockets are still open.
-    Restarting,
+    Restarting {
+        pauses: bool,
+    },
 }
 
 impl ProxyWatch {
@@ -59,7 +61,7 @@ impl ProxyWatch {
         let was_open = match &self.phase {
             Phase::NotServing { .. } => false,
             Phase::Asking { eligible_until, .. } => eligible_until.is_some_and(|until| now < until),
-            Phase::Open { .. } | Phase::Restarting => true,
+            Phase::Open { .. } | Phase::Restarting { .. } => true,
         };
         self.phase = match health {
             ProxyHealth::Serving { incarnation, listen } => match &mut self.phase {
@@ -69,18 +71,20 @@ impl ProxyWatch {
                     *known = listen;
                     return;
                 }
-                Phase::NotServing { .. } | Phase::Asking { .. } | Phase::Open { .. } | Phase::Restarting => {
-                    Phase::Asking {
-                        incarnation,
-                        listen,
-                        next: Some(now),
-                        eligible_until: was_open.then(|| now + RESTART_PATIENCE),
-                        problem: "the proxy has not answered through its front door yet".to_owned(),
-                    }
-                }
+                Phase::NotServing { .. }
+                | Phase::Asking { .. }
+                | Phase::Open { .. }
+                | Phase::Restarting { .. } => Phase::Asking {
+                    incarnation,
+                    listen,
+                    next: Some(now),
+                    eligible_until: was_open.then(|| now + RESTART_PATIENCE),
+                    problem: "the proxy has not answered through its front door yet".to_owned(),
+                },
             },
-            ProxyHealth::Restarting if was_open => Phase::Restarting,
-            ProxyHealth::Restarting => {
+            ProxyHealth::Restarting if was_open => Phase::Restarting { pauses: false },
+            ProxyHealth::Pausing if was_open => Phase::Restarting { pauses: true },
+            ProxyHealth::Restarting | ProxyHealth::Pausing => {
                 Phase::NotServing { reason: "the proxy is being restarted".to_owned() }
             }
             ProxyHealth::Down { reason } => Phase::NotServing { reason },
@@ -91,7 +95,7 @@ impl ProxyWatch {
     pub(super) fn handle_gap(&mut self, now: Instant) {
         match &mut self.phase {
             Phase::Asking { next, .. } => *next = Some(now),
-            Phase::NotServing { .. } | Phase::Open { .. } | Phase::Restarting => {}
+            Phase::NotServing { .. } | Phase::Open { .. } | Phase::Restarting { .. } => {}
         }
         self.asked += 1;
     }
@@ -104,7 +108,10 @@ impl ProxyWatch {
                 self.asked += 1;
                 Some((Question(self.asked), listen))
             }
-            Phase::Asking { .. } | Phase::NotServing { .. } | Phase::Open { .. } | Phase::Restarting => None,
+            Phase::Asking { .. }
+            | Phase::NotServing { .. }
+            | Phase::Open { .. }
+            | Phase::Restarting { .. } => None,
         }
     }
 
@@ -120,16 +127,26 @@ impl ProxyWatch {
                 *next = Some(now + AGAIN_AFTER);
                 *problem = format!("the proxy does not answer through its front door ({text})");
             }
-            (Phase::NotServing { .. } | Phase::Open { .. } | Phase::Restarting, _) => {}
+            (Phase::NotServing { .. } | Phase::Open { .. } | Phase::Restarting { .. }, _) => {}
         }
     }
 
+    /// Where somebody else might take over.
     pub(super) fn eligible(&self, now: Instant) -> Result<(), String> {
+        let pauses = matches!(self.phase, Phase::Restarting { pauses: true });
+        if pauses && !self.serves_nothing {
+            return Err("the proxy dies again and again, and is started again after a pause".to_owned());
+        }
+        self.eligible_alone(now)
+    }
+
+    /// For a node that is alone: while the proxy is being restarted, clients wait in the queues of its sockets.
+    pub(super) fn eligible_alone(&self, now: Instant) -> Result<(), String> {
         if self.serves_nothing {
             return Ok(());
         }
         match &self.phase {
-            Phase::Open { .. } | Phase::Restarting => Ok(()),
+            Phase::Open { .. } | Phase::Restarting { .. } => Ok(()),
             Phase::Asking { eligible_until: Some(until), .. } if now < *until => Ok(()),
             Phase::Asking { problem, .. } => Err(problem.clone()),
             Phase::NotServing { reason } => Err(reason.clone()),
@@ -171,6 +188,9 @@ mod tests {
         assert!(watch.poll_question(at(100)).is_none(), "a reload asks nothing");
         watch.handle_health(ProxyHealth::Restarting, at(200));
         assert_eq!(watch.eligible(at(60_000)), Ok(()), "how long is PID 1's business");
+        watch.handle_health(ProxyHealth::Pausing, at(300));
+        assert!(watch.eligible(at(300)).unwrap_err().contains("again and again"));
+        assert_eq!(watch.eligible_alone(at(300)), Ok(()));
         watch.handle_health(serving(2), at(1_000));
         assert_eq!(watch.eligible(at(2_999)), Ok(()));
         assert!(watch.eligible(at(3_000)).is_err(), "restarted, and silent");
@@ -181,6 +201,8 @@ mod tests {
         assert_eq!(watch.eligible(at(9_000)), Err("gone".to_owned()));
         watch.handle_health(ProxyHealth::Restarting, at(9_000));
         assert!(watch.eligible(at(9_000)).is_err(), "was down before");
+        watch.handle_health(ProxyHealth::Pausing, at(9_000));
+        assert!(watch.eligible_alone(at(9_000)).is_err(), "was down before");
         watch.handle_health(serving(3), at(9_000));
         assert!(watch.eligible(at(9_000)).is_err(), "did not answer yet");
     }

@@ -442,13 +442,14 @@ impl Role {
 
     fn tell_eligibility(&mut self) {
         let now = Instant::now();
-        let eligible = self.proxy.eligible(now);
+        let (eligible, alone) = (self.proxy.eligible(now), self.proxy.eligible_alone(now));
         let mut own = vec![];
         for instance in &mut self.instances {
             let standing = self.tracker.standing(&instance.config, &self.shell.survey);
             self.shell.warnings.set(&instance.config.name, "track", standing.problem, now);
             instance.set_priority(standing.priority, &mut self.shell, now);
-            own.push(eligible.clone().and(standing.fault).and(instance.has_keys()));
+            let by_proxy = if instance.is_alone() { &alone } else { &eligible };
+            own.push(by_proxy.clone().and(standing.fault).and(instance.has_keys()));
         }
         let eligible = groups::with_others(&self.groups, &self.instances, own);
         for (instance, eligible) in self.instances.iter_mut().zip(eligible) {

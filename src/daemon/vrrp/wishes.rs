@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::instance::Instance;
 use super::shell::Shell;
-use crate::config::{SyncGroup, Transport};
+use crate::config::SyncGroup;
 use crate::link::{FromVrrp, VrrpState, Wish};
 
 /// A peer needs its skew time and a packet.
@@ -179,22 +179,16 @@ fn choose(
 
 /// A master whose peers are all away has nobody to hand over to. Who is in a multicast group is not known.
 fn without_peer(instance: &Instance) -> Option<String> {
-    if instance.machine.state() != VrrpState::Master {
+    if instance.machine.state() != VrrpState::Master || !instance.is_alone() {
         return None;
     }
-    match &instance.config.transport {
-        Transport::Multicast => None,
-        Transport::Unicast { .. } if instance.has_neighbour() => None,
-        Transport::Unicast { .. } => {
-            let peers: Vec<String> = instance.peers.iter().map(ToString::to_string).collect();
-            let who = if peers.is_empty() { "it knows no peer".to_owned() } else { peers.join(", ") };
-            Some(format!(
-                "{}: nobody would take over: no peer answers {} ({who}); this node stays master",
-                instance.config.name,
-                instance.asked_by()
-            ))
-        }
-    }
+    let peers: Vec<String> = instance.peers.iter().map(ToString::to_string).collect();
+    let who = if peers.is_empty() { "it knows no peer".to_owned() } else { peers.join(", ") };
+    Some(format!(
+        "{}: nobody would take over: no peer answers {} ({who}); this node stays master",
+        instance.config.name,
+        instance.asked_by()
+    ))
 }
 
 #[cfg(test)]

@@ -257,10 +257,20 @@ fn only_a_node_whose_proxy_answers_stands_for_election() {
         node.becomes(VrrpState::Master);
         node.tell(&ToVrrp::Proxy(ProxyHealth::Restarting));
         node.tell(&serving(2));
+        node.tell(&ToVrrp::Proxy(ProxyHealth::Restarting));
+        node.tell(&ToVrrp::Proxy(ProxyHealth::Pausing));
+        // What it says twice, it has thought about.
+        drop(node.report());
+        assert_eq!(node.report().instances[0].state, VrrpState::Master, "there is nobody else");
+        let mut peer = Node::start(12, unicast(50, &[11, 12]));
+        assert!(node.becomes(VrrpState::Fault).contains("again and again"));
+        peer.becomes(VrrpState::Master);
+        node.tell(&serving(3));
+        node.becomes(VrrpState::Master);
         node.tell(&ToVrrp::Proxy(ProxyHealth::Down { reason: "it crashed".to_owned() }));
         assert_eq!(node.becomes(VrrpState::Fault), "it crashed");
         eventually("the address is given up", || node.holds(VIP).is_none());
-        node.tell(&serving(3));
+        node.tell(&serving(4));
         node.becomes(VrrpState::Master);
     });
 }
