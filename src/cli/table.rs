@@ -146,7 +146,11 @@ fn late(report: &LinkReport) -> String {
         0 => String::new(),
         period => format!("; a quota on its processor time can stop it for up to {period} ms"),
     };
-    format!("at most {} ms lately{quota}", report.late.as_millis())
+    let late = report.late.as_millis();
+    match report.contended {
+        false => format!("at most {late} ms lately{quota}"),
+        true => format!("taken for {late} ms, since others want the processors all the time{quota}"),
+    }
 }
 
 fn peer(page: &mut Page, peer: &PeerReport) {
@@ -375,6 +379,7 @@ mod tests {
             port: Some(9112),
             off: None,
             late: Duration::from_millis(7),
+            contended: false,
             quota: Duration::from_millis(100),
             peers: vec![frozen, unknown],
             counters: vec![("link_drop_key".into(), 2)],
@@ -389,6 +394,10 @@ mod tests {
     peer     172.20.128.5 down: nobody listens there
     counted  link_drop_key 2
 proxy ";
+        assert!(render(&status).contains(expect), "{}", render(&status));
+        let report = &mut status.vrrp.as_mut().unwrap().report.as_mut().unwrap().1;
+        report.link.contended = true;
+        let expect = "late     taken for 7 ms, since others want the processors all the time; a quota";
         assert!(render(&status).contains(expect), "{}", render(&status));
     }
 

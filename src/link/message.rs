@@ -322,8 +322,10 @@ pub struct LinkReport {
     pub port: Option<u16>,
     /// Why it is off.
     pub off: Option<String>,
-    /// This node's own worst lateness of the last seconds, which it tells its peers.
+    /// This node's own worst lateness of the last seconds, or what has to be expected, which it tells its peers.
     pub late: Duration,
+    /// Its processors are wanted by others all the time.
+    pub contended: bool,
     /// The CFS period of a quota on its processor time, zero: none.
     pub quota: Duration,
     pub peers: Vec<PeerReport>,

@@ -21,6 +21,19 @@ pub fn quota_period() -> Option<Duration> {
     quotas().into_iter().map(|quota| quota.period).max()
 }
 
+/// The share of the time in which somebody on this machine has waited for a processor, in percent: of the last ten
+/// seconds, and of the last minute. `None`: this kernel does not say (CONFIG_PSI).
+pub fn pressure() -> Option<[f64; 2]> {
+    some(&fs::read_to_string("/proc/pressure/cpu").ok()?)
+}
+
+/// `some avg10=1.23 avg60=4.56 avg300=7.89 total=123`
+fn some(pressure: &str) -> Option<[f64; 2]> {
+    let line = pressure.lines().find_map(|line| line.strip_prefix("some "))?;
+    let field = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name))?.parse().ok();
+    Some([field("avg10=")?, field("avg60=")?])
+}
+
 /// What the first thread of this process waits for.
 #[derive(Debug)]
 pub struct RunQueue(File);
@@ -113,6 +126,18 @@ mod tests {
         let Ok(queue) = RunQueue::open() else { return println!("skipped: this kernel counts no waiting") };
         let before = queue.waited().unwrap();
         assert!(queue.waited().unwrap() >= before, "the file is read anew");
+    }
+
+    #[test]
+    fn pressure_is_that_of_some_and_not_of_all() {
+        let text = "some avg10=28.22 avg60=78.80 avg300=84.59 total=952629639\n\
+                    full avg10=0.00 avg60=1.00 avg300=0.00 total=0\n";
+        assert_eq!(some(text), Some([28.22, 78.8]));
+        for strange in ["", "some", "some avg10=1", "some avg10=a avg60=1.00", "full avg10=0.00 avg60=0.00"] {
+            assert_eq!(some(strange), None, "{strange:?}");
+        }
+        let Some(now) = pressure() else { return println!("skipped: this kernel tells no pressure") };
+        assert!(now.iter().all(|share| (0.0..=100.0).contains(share)), "{now:?}");
     }
 
     #[test]

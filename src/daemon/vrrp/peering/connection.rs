@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::super::lateness::Load;
 use super::auth_hmac::FoundFiles;
 use super::clients::Look;
 use super::keys::Found;
@@ -62,7 +63,7 @@ pub(in super::super) enum Event {
     Keys(Found),
     /// Of `auth_hmac`.
     KeyFiles(FoundFiles),
-    Quota(Option<Duration>),
+    Load(Load),
     /// At the connections of clients.
     Looked(Look),
 }

@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, spawn_blocking};
 use tracing::{debug, info};
 
 use super::super::instance::Instance;
-use super::super::lateness::Lateness;
+use super::super::lateness::{Lateness, Load};
 use super::super::shell::Shell;
 use super::super::turns::{TURN, is_due};
 use super::auth_hmac::AdvertKeys;
@@ -64,7 +64,7 @@ pub(in super::super) struct Peering {
     pub(super) counters: BTreeMap<&'static str, u64>,
     pub(super) clients: Clients,
     pub(super) about: About,
-    lateness: Lateness,
+    pub(super) lateness: Lateness,
     /// `None`: this kernel does not count.
     queue: Option<RunQueue>,
     pub(super) said: State,
@@ -188,7 +188,7 @@ impl Peering {
             Event::Unknown => self.count("link_unknown"),
             Event::Keys(found) => self.take_keys(found, shell, now),
             Event::KeyFiles(found) => self.take_key_files(found, instances, shell, now),
-            Event::Quota(period) => self.lateness.set_quota(period, now),
+            Event::Load(load) => self.lateness.set_load(load, now),
             Event::Accepted { own, peer, stream } => self.greet_back((own, peer), stream),
             Event::Answered { own, peer, result } => {
                 let Some(result) = self.unless_order((own, peer), result, instances, shell) else { return };
@@ -244,12 +244,13 @@ impl Peering {
             self.look_at_keys(shell, now);
             self.look_at_key_files(instances);
         }
-        if self.lateness.quota_is_due(now) {
+        if self.lateness.load_is_due(now) {
             let events = self.events.clone();
             // Ends with the look.
             drop(tokio::spawn(async move {
-                let period = spawn_blocking(cpu::quota_period).await;
-                drop(events.send(Event::Quota(period.ok().flatten())).await);
+                let look = || Load { quota: cpu::quota_period(), pressure: cpu::pressure() };
+                let load = spawn_blocking(look).await.unwrap_or_default();
+                drop(events.send(Event::Load(load)).await);
             }));
         }
         if is_due(self.next_look, now) {
