@@ -25,11 +25,8 @@ fn a_client_that_comes_back_with_another_mac_address_is_answered() {
     let is_answered = || (0..ATTEMPTS).any(|_| connects().is_ok());
     assert!(is_answered());
     // As if it had just heard from it: a connection that has ended confirms nothing.
-    let known = |mac: &str, state: &str| {
-        let entry = format!("{} lladdr {mac} dev eth0 nud {state}", lan.address(50));
-        node.namespace.run(&format!("ip neigh replace {entry}"));
-    };
-    known(&mac(50), "reachable");
+    let entry = format!("{} lladdr {} dev eth0 nud reachable", lan.address(50), mac(50));
+    node.namespace.run(&format!("ip neigh replace {entry}"));
     client.run(&format!("ip link set eth0 address {}", mac(51)));
     client.run("ip neigh flush dev eth0");
     assert!(is_answered(), "the node goes on answering to where the client was");
