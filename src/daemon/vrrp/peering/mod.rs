@@ -5,6 +5,7 @@ mod auth_hmac;
 mod clients;
 mod connection;
 mod keys;
+mod meetings;
 mod news;
 mod node;
 mod orders;

@@ -1,11 +1,10 @@
 //! This node's side of all its links: listeners, one `Pair` per peer, and the connections that they have.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tracing::{debug, info};
@@ -16,7 +15,7 @@ use super::super::shell::Shell;
 use super::super::turns::{TURN, is_due};
 use super::auth_hmac::AdvertKeys;
 use super::clients::Clients;
-use super::connection::{self, Admitted, Credentials, Event, Meeting, Route};
+use super::connection::{Admitted, Event};
 use super::keys::{Found, KeySource};
 use super::orders::Orders;
 use super::roster::{self, Pairing};
@@ -26,20 +25,16 @@ use crate::net::InterfaceName;
 use crate::os::cpu::RunQueue;
 use crate::os::{cpu, random};
 use crate::peer::{
-    Connection, Dialler, Ends, Failure, Farewell, Key, Message, Node, Pair, Refusal, Remembered, State,
+    Connection, Dialler, Failure, Farewell, Key, Message, Node, Pair, Refusal, Remembered, State,
 };
 
 /// Of all connections, for the event loop; whoever has more waits.
 const INBOX: usize = 64;
-/// For one connection: a list of all clients, and more than a peer that runs leaves unread.
-const OUTBOX: usize = 256;
 /// Of one peer, or of whoever speaks from its address.
 const GREETINGS_AT_ONCE: usize = 4;
 const LOOK_AT_KEYS_EVERY: Duration = Duration::from_secs(1);
 /// For last words, when the role ends.
 const PARTING: Duration = Duration::from_millis(100);
-/// A listener that could not be opened is tried again after this.
-const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// In warnings.
 pub(super) const LINK: &str = "link";
@@ -48,19 +43,19 @@ pub(in super::super) struct Peering {
     pub(super) settings: Option<PeerLink>,
     pub(super) source: KeySource,
     pub(super) advert_keys: AdvertKeys,
-    node: Node,
+    pub(super) node: Node,
     pub(super) events: mpsc::Sender<Event>,
-    admitted: watch::Sender<Admitted>,
+    pub(super) admitted: watch::Sender<Admitted>,
     /// Places for those who are no peers yet.
-    greetings: Arc<Semaphore>,
-    listeners: BTreeMap<IpAddr, (InterfaceName, u16, AbortHandle)>,
+    pub(super) greetings: Arc<Semaphore>,
+    pub(super) listeners: BTreeMap<IpAddr, (InterfaceName, u16, AbortHandle)>,
     pub(super) peers: BTreeMap<Pairing, Peer>,
     pub(super) connections: BTreeMap<Connection, Wire>,
-    last_connection: Connection,
+    pub(super) last_connection: Connection,
     /// Connections whose tasks have not ended.
-    partings: usize,
+    pub(super) partings: usize,
     /// What came with a greeting.
-    first: Option<(Connection, Message)>,
+    pub(super) first: Option<(Connection, Message)>,
     pub(super) counters: BTreeMap<&'static str, u64>,
     pub(super) clients: Clients,
     pub(super) about: About,
@@ -71,14 +66,14 @@ pub(in super::super) struct Peering {
     pub(super) next_state: Instant,
     next_look: Instant,
     next_keys: Instant,
-    next_listen: Instant,
+    pub(super) next_listen: Instant,
     pub(super) orders: Orders,
 }
 
 pub(super) struct Peer {
     pub(super) pair: Pair,
-    interface: InterfaceName,
-    greetings: Arc<Semaphore>,
+    pub(super) interface: InterfaceName,
+    pub(super) greetings: Arc<Semaphore>,
     pub(super) sent: Sent,
     /// Its last word, and since when it has another configuration than this node.
     pub(super) state: Option<State>,
@@ -106,9 +101,9 @@ impl Peer {
 
 pub(super) struct Wire {
     pub(super) with: Pairing,
-    outgoing: mpsc::Sender<Message>,
+    pub(super) outgoing: mpsc::Sender<Message>,
     /// Those that it hangs on.
-    keys: [Key; 2],
+    pub(super) keys: [Key; 2],
 }
 
 impl Peering {
@@ -371,112 +366,6 @@ impl Peering {
         for (pairing, interface) in wanted {
             self.peers.entry(pairing).or_insert_with(|| Peer::new(pairing, interface, now));
         }
-    }
-
-    /// At every own address of a virtual router.
-    fn listen(
-        &mut self,
-        port: Option<u16>,
-        places: &BTreeMap<IpAddr, InterfaceName>,
-        shell: &mut Shell,
-        now: Instant,
-    ) {
-        self.listeners.retain(|own, (interface, at, task)| {
-            let stays = places.get(own) == Some(interface) && Some(*at) == port;
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
-        let Some(port) = port.filter(|_| self.next_listen <= now) else { return };
-        let mut problems = vec![];
-        for (own, interface) in places {
-            if self.listeners.contains_key(own) {
-                continue;
-            }
-            match connection::listen(*own, port, interface) {
-                Ok(listener) => {
-                    let accepts = connection::accept_all(
-                        listener,
-                        *own,
-                        self.admitted.subscribe(),
-                        self.events.clone(),
-                    );
-                    let task = tokio::spawn(accepts).abort_handle();
-                    self.listeners.insert(*own, (interface.clone(), port, task));
-                }
-                Err(error) => {
-                    self.next_listen = now + LISTEN_AGAIN_AFTER;
-                    let at = SocketAddr::new(*own, port);
-                    problems.push(format!("the link to the peers cannot listen at {at}: {error}"));
-                }
-            }
-        }
-        let result = if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) };
-        shell.warnings.set(LINK, "listeners", result, now);
-    }
-
-    /// Somebody has dialled from a peer's address, whoever that is.
-    fn greet_back(&mut self, pairing: Pairing, stream: TcpStream) {
-        let Some(ours) = self.credentials() else { return };
-        let greetings = self.peers.get(&pairing).map_or(&self.greetings, |peer| &peer.greetings);
-        let Ok(place) = Arc::clone(greetings).try_acquire_owned() else {
-            return self.count(Refusal::Crowd.counter());
-        };
-        let ends = Ends { dialler: pairing.1, listener: pairing.0 };
-        let events = self.events.clone();
-        // Ends within its patience, or with the role.
-        drop(tokio::spawn(async move {
-            let result = connection::answer(stream, ends, &ours).await;
-            drop(events.send(Event::Answered { own: pairing.0, peer: pairing.1, result }).await);
-            // Given back where it was taken, whoever is known as a peer by now.
-            drop(place);
-        }));
-    }
-
-    pub(super) fn dial(&mut self, pairing: Pairing, patience: Duration) {
-        let Some(peer) = self.peers.get_mut(&pairing) else { return };
-        let route = self.settings.as_ref().map(|settings| Route {
-            own: pairing.0,
-            peer: pairing.1,
-            interface: peer.interface.clone(),
-            port: settings.port,
-        });
-        let (Some(route), Some(ours)) = (route, self.credentials()) else { return };
-        let events = self.events.clone();
-        // Ends within its patience, or with the role.
-        drop(tokio::spawn(async move {
-            let result = connection::dial(&route, &ours, patience).await;
-            drop(events.send(Event::Dialled { own: route.own, peer: route.peer, result }).await);
-        }));
-    }
-
-    fn credentials(&self) -> Option<Credentials> {
-        let keys = self.source.keys().ok()?.clone();
-        Some(Credentials { keys, node: self.node, nonce: random::bytes().ok()? })
-    }
-
-    fn meet(&mut self, pairing: Pairing, by: Dialler, mut meeting: Box<Meeting>, now: Instant) {
-        let first = meeting.first.take();
-        // It has thought better of it: the two have another connection.
-        if matches!(first, Some(Message::Farewell(_))) {
-            return;
-        }
-        let is_current = |key: &Key| self.source.keys().is_ok_and(|keys| keys.accepts(key));
-        if !meeting.greeted.keys.iter().all(is_current) {
-            return self.count(Refusal::Key.counter());
-        }
-        let Some(peer) = self.peers.get_mut(&pairing) else { return };
-        self.last_connection += 1;
-        let connection = self.last_connection;
-        let (outgoing, queue) = mpsc::channel(OUTBOX);
-        let (node, keys) = (meeting.greeted.node, meeting.greeted.keys.clone());
-        // Ends with either side's end, of which the role learns.
-        drop(tokio::spawn(connection::converse(connection, meeting, queue, self.events.clone())));
-        self.partings += 1;
-        self.connections.insert(connection, Wire { with: pairing, outgoing, keys });
-        peer.pair.handle_greeted(connection, by, node, now);
-        self.first = first.map(|message| (connection, message));
     }
 
     /// `None`: the peer does not read, or is not there.
