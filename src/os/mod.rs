@@ -33,6 +33,7 @@ pub mod signals;
 pub mod snapshot;
 pub mod sock_diag;
 pub mod sysctl;
+pub mod tcp;
 pub mod threads;
 pub mod timer;
 

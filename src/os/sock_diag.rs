@@ -93,7 +93,7 @@ fn destroy(addresses: &[IpAddr], states: u32, patience: Duration) -> io::Result<
     Ok(outcome)
 }
 
-/// Reads which connections there are, again and again.
+/// Reads which connections there are, again and again; `tcp::Counters` say when that is worth it.
 pub struct Connections {
     socket: Socket,
 }

@@ -2,6 +2,7 @@
 //! to look how long it still is.
 
 use std::io;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::io::unix::AsyncFd;
@@ -19,18 +20,18 @@ impl Alarm {
         Ok(Self { timer: readable(Timer::new()?)?, set: None })
     }
 
-    /// Cancel safe.
-    pub(super) async fn rings(&mut self, at: Instant) -> io::Result<()> {
+    /// Ready once `at` has come.
+    pub(super) fn poll(&mut self, at: Instant, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.set != Some(at) {
                 self.timer.get_ref().set(at.saturating_duration_since(Instant::now()))?;
                 self.set = Some(at);
             }
-            self.timer.readable().await?.clear_ready();
+            ready!(self.timer.poll_read_ready(context))?.clear_ready();
             self.set = None;
             // Otherwise it was what had been set before, and this one may have come with it.
             if Instant::now() >= at {
-                return Ok(());
+                return Poll::Ready(Ok(()));
             }
         }
     }
@@ -40,6 +41,7 @@ impl Alarm {
 mod tests {
     use super::*;
     use crate::daemon::event_loop;
+    use std::future::poll_fn;
     use std::time::Duration;
 
     const SOON: Duration = Duration::from_millis(20);
@@ -52,7 +54,7 @@ mod tests {
             let mut alarm = Alarm::new().unwrap();
             let begun = Instant::now();
             for at in [begun + SOON, begun + SOON, begun, begun + SOON * 2] {
-                alarm.rings(at).await.unwrap();
+                poll_fn(|context| alarm.poll(at, context)).await.unwrap();
                 assert!(Instant::now() >= at);
             }
             // It has rung unheard, and was then asked for another moment.
@@ -60,12 +62,12 @@ mod tests {
                 let (missed, at) = (Instant::now() + SOON, Instant::now() + again);
                 tokio::select! {
                     biased;
-                    _ = alarm.rings(missed) => panic!("too early"),
+                    _ = poll_fn(|context| alarm.poll(missed, context)) => panic!("too early"),
                     () = tokio::task::yield_now() => std::thread::sleep(SOON),
                 }
                 tokio::select! {
                     biased;
-                    rung = alarm.rings(at) => rung.unwrap(),
+                    rung = poll_fn(|context| alarm.poll(at, context)) => rung.unwrap(),
                     () = tokio::time::sleep(SOON * 10) => assert_eq!(again, NEVER, "it must ring"),
                 }
                 assert!(again == NEVER || Instant::now() >= at);

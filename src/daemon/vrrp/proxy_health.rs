@@ -100,6 +100,14 @@ impl ProxyWatch {
         self.asked += 1;
     }
 
+    /// When there is a question.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Asking { next, .. } => *next,
+            Phase::NotServing { .. } | Phase::Open { .. } | Phase::Restarting { .. } => None,
+        }
+    }
+
     /// The question that is due, and whom it concerns; to be answered with `handle_answer`.
     pub(super) fn poll_question(&mut self, now: Instant) -> Option<(Question, &[SocketAddr])> {
         match &mut self.phase {

@@ -175,8 +175,7 @@ impl Role {
                 Some(knock) = knocked.recv() => Wake::Door(knock),
                 Some(sighting) = sightings.recv() => Wake::Seen(sighting),
                 Some(event) = told.recv() => Wake::Peer(event),
-                () = poll_fn(|context| self.poll_sockets(context)) => Wake::Socket,
-                rung = alarm.rings(due) => Wake::Timer(rung),
+                wake = poll_fn(|context| self.poll_own(&mut alarm, due, context)) => wake,
             };
             self.peering.note_turn(due);
             self.tell_of_gaps();
@@ -214,21 +213,26 @@ impl Role {
         }
     }
 
-    fn poll_sockets(&self, context: &mut Context<'_>) -> Poll<()> {
+    /// For what comes to this role without anybody having said anything to it.
+    fn poll_own(&self, alarm: &mut Alarm, due: Instant, context: &mut Context<'_>) -> Poll<Wake> {
         // Each is to be asked, each registers its own wake-up.
         let mut readable = self.events.poll_read_ready(context).is_ready();
         for instance in &self.instances {
             readable |= instance.is_readable(context);
         }
-        if readable { Poll::Ready(()) } else { Poll::Pending }
+        if readable { Poll::Ready(Wake::Socket) } else { alarm.poll(due, context).map(Wake::Timer) }
     }
 
     fn deadline(&self) -> Instant {
         let machines = self.instances.iter().filter_map(|i| i.machine.poll_timeout()).map(|(at, _)| at);
-        machines
-            .chain([self.next_turn, self.next_look, self.peering.poll_timeout()])
-            .min()
-            .unwrap_or(self.next_turn)
+        let others = [self.next_turn, self.next_look, self.peering.poll_timeout()];
+        machines.chain(others).chain(self.proxy.poll_timeout()).min().unwrap_or(self.next_turn)
+    }
+
+    /// More than what the virtual routers do by themselves.
+    fn is_anything_due(&self, now: Instant) -> bool {
+        let asks_the_door = self.proxy.poll_timeout().is_some_and(|at| at <= now);
+        asks_the_door || is_due(self.next_look, now) || self.peering.is_due(now)
     }
 
     /// Before anything else that a wake-up brings: a node that was out must not act on what it believed.
@@ -258,13 +262,17 @@ impl Role {
             instance.handle_timeout(&mut self.shell, now);
         }
         let now = Instant::now();
-        let is_over = self.next_look.min(self.peering.poll_timeout()) > now && !is_due(self.next_turn, now);
-        // Four of five wake-ups are for an advert and for nothing else, and the processor knows little of this code by
+        if is_due(self.next_turn, now) {
+            self.turns += 1;
+            self.next_turn = now + TURN;
+            self.shell.tell(FromVrrp::Beat { turns: self.turns });
+        }
+        // Nine of ten wake-ups are for an advert and for nothing else, and the processor knows little of this code by
         // then.
-        if is_routine && is_over && !std::mem::take(&mut self.shell.has_news) {
+        if is_routine && !self.is_anything_due(now) && !std::mem::take(&mut self.shell.has_news) {
             return;
         }
-        if self.next_look <= now {
+        if is_due(self.next_look, now) {
             self.look_at_kernel();
         }
         self.ask_the_door();
@@ -273,13 +281,8 @@ impl Role {
         self.peering.turn(&mut self.instances, &mut self.shell);
         let now = Instant::now();
         self.wishes.collect(&mut self.instances, &mut self.shell, now);
-        if is_due(self.next_turn, now) {
-            self.turns += 1;
-            self.next_turn = now + TURN;
-            self.shell.tell(FromVrrp::Beat { turns: self.turns });
-            self.shell.warnings.repeat(now);
-            self.resolver.ask(now);
-        }
+        self.shell.warnings.repeat(now);
+        self.resolver.ask(now);
     }
 
     fn handle_message(&mut self, message: ToVrrp) {

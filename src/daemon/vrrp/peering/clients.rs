@@ -19,10 +19,13 @@ use crate::link::VrrpState;
 use crate::net::{Family, is_link_local};
 use crate::os::segment::SegmentSocket;
 use crate::os::sock_diag::Connections;
+use crate::os::tcp::{Counters, Counts};
 use crate::peer::{Bereaved, Change, Client, MAX_CLIENTS, Message, Watched, pause_after};
 
 /// Of one look. Twice what is told of, since half of them may be too young.
 const MAX_SEEN: usize = 2 * MAX_CLIENTS;
+/// A look is not spared for longer: of two connections one may have come as the other went.
+const QUIET_FOR: Duration = Duration::from_secs(10);
 
 /// This node's part, as master and as the one that replaces a master.
 pub(super) struct Clients {
@@ -30,18 +33,50 @@ pub(super) struct Clients {
     /// `None`: a thread looks, with it.
     watch: Option<Box<Watch>>,
     next_look: Instant,
+    /// `None`: this kernel does not count.
+    counters: Option<Counters>,
+    quiet: Option<Quiet>,
     bereaved: Bereaved,
     socket: Option<SegmentSocket>,
 }
 
+/// What was there when a look had found nothing that is to be looked at again soon.
+#[derive(Debug)]
+struct Quiet {
+    counts: Counts,
+    addresses: Vec<IpAddr>,
+    /// The peers remember none.
+    none_told: bool,
+    until: Instant,
+}
+
+impl Quiet {
+    /// Another look would find the same.
+    fn lasts(&self, counts: Option<Counts>, addresses: &[IpAddr], now: Instant) -> bool {
+        let is_same = |counts: Counts| {
+            counts.established == self.counts.established
+                && (self.none_told || counts.accepted == self.counts.accepted)
+        };
+        now < self.until && addresses == self.addresses && counts.is_some_and(is_same)
+    }
+}
+
 impl Clients {
     pub(super) fn new(now: Instant) -> Self {
-        let bereaved = Bereaved::default();
-        Self { listen: vec![], watch: Some(Box::default()), next_look: now, bereaved, socket: None }
+        Self {
+            listen: vec![],
+            watch: Some(Box::default()),
+            next_look: now,
+            counters: Counters::open().ok(),
+            quiet: None,
+            bereaved: Bereaved::default(),
+            socket: None,
+        }
     }
 
     pub(super) fn configure(&mut self, config: &Config) {
         self.listen = config.servers.iter().flat_map(|server| server.listen.iter().copied()).collect();
+        self.quiet = None;
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -102,6 +137,10 @@ impl Watch {
 /// What a look has found, and what it has cost.
 pub(in super::super) struct Look {
     watch: Box<Watch>,
+    /// Of the moment before it.
+    counts: Option<Counts>,
+    addresses: Vec<IpAddr>,
+    listen: Vec<SocketAddr>,
     change: io::Result<Change>,
     spent: Duration,
 }
@@ -114,12 +153,25 @@ impl std::fmt::Debug for Look {
 
 impl Look {
     /// Takes milliseconds where there are thousands of connections: nothing for the event loop.
-    fn begin(mut watch: Box<Watch>, of: Vec<IpAddr>, at: Vec<SocketAddr>, events: mpsc::Sender<Event>) {
+    fn begin(
+        mut watch: Box<Watch>,
+        counts: Option<Counts>,
+        addresses: Vec<IpAddr>,
+        listen: Vec<SocketAddr>,
+        events: mpsc::Sender<Event>,
+    ) {
         drop(tokio::task::spawn_blocking(move || {
             let began = Instant::now();
-            let change = watch.look(&of, &at);
+            let change = watch.look(&addresses, &listen);
             let spent = began.elapsed();
-            drop(events.blocking_send(Event::Looked(Self { watch, change, spent })));
+            drop(events.blocking_send(Event::Looked(Self {
+                watch,
+                counts,
+                addresses,
+                listen,
+                change,
+                spent,
+            })));
         }));
     }
 }
@@ -131,17 +183,32 @@ impl Peering {
         if mastered.is_empty() || self.linked().is_empty() {
             self.say_no_clients();
             self.clients.next_look = now;
+            self.clients.quiet = None;
             shell.warnings.set(LINK, "clients", Ok(()), now);
-        } else if self.clients.next_look <= now
-            && let Some(watch) = self.clients.watch.take()
-        {
-            Look::begin(watch, mastered, self.clients.listen.clone(), self.events.clone());
+        } else if self.clients.next_look <= now {
+            let counts = self.clients.counters.as_ref().and_then(Counters::read);
+            let is_told =
+                self.peers.values().all(|peer| peer.knows_clients || peer.pair.connection().is_none());
+            let is_quiet = self.clients.quiet.as_ref().is_some_and(|q| q.lasts(counts, &mastered, now));
+            if !(is_told && is_quiet)
+                && let Some(watch) = self.clients.watch.take()
+            {
+                Look::begin(watch, counts, mastered, self.clients.listen.clone(), self.events.clone());
+            }
         }
     }
 
     pub(super) fn take_look(&mut self, look: Look, instances: &[Instance], shell: &mut Shell, now: Instant) {
         let is_idle = look.change.as_ref().is_ok_and(|change| look.watch.watched.is_idle(change));
         self.clients.next_look = now + pause_after(look.spent, is_idle);
+        let none_told = look.watch.watched.is_empty();
+        let is_current = look.listen == self.clients.listen;
+        self.clients.quiet = look.counts.filter(|_| is_idle && is_current).map(|counts| Quiet {
+            counts,
+            addresses: look.addresses,
+            none_told,
+            until: now + QUIET_FOR,
+        });
         let watch = self.clients.watch.insert(look.watch);
         let problem = look.change.as_ref().map(|_| ()).map_err(|error| {
             format!(
@@ -268,6 +335,29 @@ mod tests {
     use crate::config::VrrpInstance;
     use crate::net::Priority;
     use crate::os::netns;
+
+    #[test]
+    fn a_look_is_spared_while_it_would_find_the_same() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let counts = |established, accepted| Some(Counts { established, accepted });
+        let (one, other) = ([IpAddr::from([10, 9, 0, 99])], [IpAddr::from([10, 9, 0, 98])]);
+        let table = [
+            ("nothing has happened", true, counts(3, 7), &one, 1, true),
+            ("one came", true, counts(4, 8), &one, 1, false),
+            ("one went", true, counts(2, 7), &one, 1, false),
+            ("one came and went, and nobody knows of any", true, counts(3, 8), &one, 1, true),
+            ("one came, and perhaps one went that a peer knows of", false, counts(3, 8), &one, 1, false),
+            ("another address came", true, counts(3, 7), &other, 1, false),
+            ("for long", true, counts(3, 7), &one, 10, false),
+            ("the kernel does not say", true, None, &one, 1, false),
+        ];
+        for (what, none_told, counts, addresses, seconds, expect) in table {
+            let before = Counts { established: 3, accepted: 7 };
+            let quiet = Quiet { counts: before, addresses: one.to_vec(), none_told, until: after(10) };
+            assert_eq!(quiet.lasts(counts, addresses, after(seconds)), expect, "{what}");
+        }
+    }
 
     #[test]
     fn a_node_that_was_frozen_among_its_clients_does_not_go_on() {

@@ -33,6 +33,8 @@ const INBOX: usize = 64;
 /// Of one peer, or of whoever speaks from its address.
 const GREETINGS_AT_ONCE: usize = 4;
 const LOOK_AT_KEYS_EVERY: Duration = Duration::from_secs(1);
+/// What there is to say, and to whom, is looked at this often without a cause, and within `TURN` with one.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// For last words, when the role ends.
 const PARTING: Duration = Duration::from_millis(100);
 
@@ -64,6 +66,7 @@ pub(in super::super) struct Peering {
     queue: Option<RunQueue>,
     pub(super) said: State,
     pub(super) next_state: Instant,
+    looked: Instant,
     next_look: Instant,
     next_keys: Instant,
     pub(super) next_listen: Instant,
@@ -132,6 +135,7 @@ impl Peering {
             queue: RunQueue::open().ok(),
             said: State::default(),
             next_state: now,
+            looked: now,
             next_look: now,
             next_keys: now,
             next_listen: now,
@@ -159,14 +163,29 @@ impl Peering {
     }
 
     pub(in super::super) fn poll_timeout(&self) -> Instant {
+        self.next_event().map_or(self.next_look, |at| at.min(self.next_look))
+    }
+
+    pub(in super::super) fn is_due(&self, now: Instant) -> bool {
+        is_due(self.next_look, now) || self.next_event().is_some_and(|at| at <= now)
+    }
+
+    fn next_event(&self) -> Option<Instant> {
         let pairs = self.peers.values().filter_map(|peer| peer.pair.poll_timeout()).map(|(at, _)| at);
-        pairs.chain(self.clients.poll_timeout()).min().unwrap_or(self.next_look).min(self.next_look)
+        pairs.chain(self.clients.poll_timeout()).min()
     }
 
     /// The event loop wanted to turn at `due`.
     pub(in super::super) fn note_turn(&mut self, due: Instant) {
         let waited = || self.queue.as_ref().and_then(RunQueue::waited);
         self.lateness.note(due, Instant::now(), waited);
+        if self.lateness.worst() > self.about.late {
+            self.look_soon();
+        }
+    }
+
+    fn look_soon(&mut self) {
+        self.next_look = self.next_look.min(self.looked + TURN);
     }
 
     /// This process did not run.
@@ -248,8 +267,9 @@ impl Peering {
                 drop(events.send(Event::Load(load)).await);
             }));
         }
+        self.look_soon();
         if is_due(self.next_look, now) {
-            self.next_look = now + TURN;
+            (self.looked, self.next_look) = (now, now + LOOK_EVERY);
             self.assign(instances, shell, now);
             self.hand_out_link_keys(instances);
             self.about.late = self.lateness.worst();
