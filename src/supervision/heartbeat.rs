@@ -181,6 +181,9 @@ mod tests {
         check(&[0, 50, 3050, 3100], &[(0, &[1])], Some((3100, 0)));
         check(&[0, 3050, 3100], &[(0, &[1])], None);
         check(&[0, 3050, 3100], &[(0, &[1]), (3060, &[2])], None);
+        // Ticks that are late jump over the first look, which kills nobody.
+        check(&[0, 75, 150], &[(0, &[1])], None);
+        check(&[0, 75, 150, 225], &[(0, &[1])], Some((225, 0)));
         // A worker that is left out of the beats has not turned.
         check(&steady, &[(0, &[1, 1]), (100, &[2]), (200, &[3])], Some((150, 1)));
     }
