@@ -1,4 +1,4 @@
-//! What the kernel counts of TCP, in the network namespace of this process.
+//! What the kernel counts of TCP, in the network namespace of whoever asks.
 
 use std::fs::File;
 use std::io;
@@ -23,7 +23,7 @@ pub struct Counters(File);
 
 impl Counters {
     pub fn open() -> io::Result<Self> {
-        File::open("/proc/self/net/snmp").map(Self)
+        File::open("/proc/thread-self/net/snmp").map(Self)
     }
 
     /// `None`: this kernel does not say.

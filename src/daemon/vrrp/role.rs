@@ -232,7 +232,7 @@ impl Role {
     /// More than what the virtual routers do by themselves.
     fn is_anything_due(&self, now: Instant) -> bool {
         let asks_the_door = self.proxy.poll_timeout().is_some_and(|at| at <= now);
-        asks_the_door || is_due(self.next_look, now) || self.peering.is_due(now)
+        asks_the_door || self.next_look <= now || self.peering.is_due(now)
     }
 
     /// Before anything else that a wake-up brings: a node that was out must not act on what it believed.
@@ -267,12 +267,12 @@ impl Role {
             self.next_turn = now + TURN;
             self.shell.tell(FromVrrp::Beat { turns: self.turns });
         }
-        // Nine of ten wake-ups are for an advert and for nothing else, and the processor knows little of this code by
+        // Most wake-ups are for an advert, and perhaps a beat, and the processor knows little of this code by
         // then.
         if is_routine && !self.is_anything_due(now) && !std::mem::take(&mut self.shell.has_news) {
             return;
         }
-        if is_due(self.next_look, now) {
+        if self.next_look <= now {
             self.look_at_kernel();
         }
         self.ask_the_door();

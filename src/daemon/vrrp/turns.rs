@@ -14,7 +14,7 @@ const GAP: Duration = Duration::from_millis(100);
 /// MONOTONIC and BOOTTIME are read one after the other, and only a suspended machine parts them.
 const SUSPENDED: Duration = Duration::from_millis(20);
 
-/// For what is done about every `TURN`, and need not be done to the millisecond.
+/// For what is done every `TURN` or less often, and need not be done to the millisecond.
 pub(super) fn is_due(at: Instant, now: Instant) -> bool {
     at <= now + EARLY
 }

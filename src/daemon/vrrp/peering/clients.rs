@@ -11,6 +11,7 @@ use tracing::{debug, info};
 
 use super::super::instance::Instance;
 use super::super::shell::Shell;
+use super::super::turns::is_due;
 use super::connection::Event;
 use super::node::{LINK, Peering};
 use super::roster::{Pairing, shared};
@@ -81,6 +82,11 @@ impl Clients {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.bereaved.poll_timeout()
+    }
+
+    /// `None`: whenever there is a turn.
+    pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
+        Some(self.next_look).filter(|at| *at > now)
     }
 
     fn listens_at(&self, address: IpAddr, port: u16) -> bool {
@@ -185,7 +191,7 @@ impl Peering {
             self.clients.next_look = now;
             self.clients.quiet = None;
             shell.warnings.set(LINK, "clients", Ok(()), now);
-        } else if self.clients.next_look <= now {
+        } else if is_due(self.clients.next_look, now) {
             let counts = self.clients.counters.as_ref().and_then(Counters::read);
             let is_told =
                 self.peers.values().all(|peer| peer.knows_clients || peer.pair.connection().is_none());

@@ -167,7 +167,7 @@ impl Peering {
     }
 
     pub(in super::super) fn is_due(&self, now: Instant) -> bool {
-        is_due(self.next_look, now) || self.next_event().is_some_and(|at| at <= now)
+        is_due(self.next_look, now) || self.next_event().is_some_and(|at| is_due(at, now))
     }
 
     fn next_event(&self) -> Option<Instant> {
@@ -277,6 +277,7 @@ impl Peering {
             self.say_state(instances, now);
             self.say_drift(shell, now);
             self.look_at_clients(instances, shell, now);
+            self.next_look = self.clients.next_look(now).map_or(self.next_look, |at| at.min(self.next_look));
         }
         for asked in std::mem::take(&mut shell.asked) {
             self.peers.iter_mut().filter(|((_, peer), _)| *peer == asked).for_each(|(_, p)| p.pair.ask());
