@@ -124,12 +124,12 @@ impl Shell {
         self.moved <= since
     }
 
-    /// PID 1 that has not read for as long as the queue is deep is frozen or gone; then the end of the link says so.
     /// For a task that has something to tell later.
     pub(super) fn outbox(&self) -> mpsc::Sender<FromVrrp> {
         self.outbox.clone()
     }
 
+    /// PID 1 that has not read for as long as the queue is deep is frozen or gone; then the end of the link says so.
     pub(super) fn tell(&self, message: FromVrrp) {
         if let Err(error) = self.outbox.try_send(message) {
             match error.into_inner() {
