@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Instant;
 
 use crate::peers::{Client, Origin, ok, read_exactly, read_head};
 use crate::support::{PATIENCE, among_others, front};
@@ -133,16 +135,23 @@ fn a_refusal_is_readable_though_the_client_is_still_sending() {
 #[test]
 fn connections_that_the_server_closed_are_let_go() {
     let _turn = among_others();
+    const COUNT: usize = 20;
     let (told, heard) = mpsc::channel::<()>();
     let heard = std::sync::Mutex::new(heard);
+    let asked = AtomicUsize::new(0);
     let origin = Origin::start(move |mut connection| {
         if connection.request().is_some() {
+            // A connection that were free before all have asked would be used again, and is read from once only.
+            asked.fetch_add(1, Ordering::SeqCst);
+            let end = Instant::now() + PATIENCE;
+            while asked.load(Ordering::SeqCst) < COUNT && Instant::now() < end {
+                std::thread::yield_now();
+            }
             let _ = connection.stream.write_all(&ok("ok"));
             let _ = heard.lock().unwrap().recv_timeout(PATIENCE);
         }
     });
     let (vipgate, port) = front(&[origin.address], &["keepalive: 32"]);
-    const COUNT: usize = 20;
     let before = vipgate.descriptors();
     let mut clients: Vec<_> = (0..COUNT).map(|_| Client::connect(port.address)).collect();
     for client in &mut clients {
