@@ -90,9 +90,9 @@ mod tests {
             })
             .unwrap();
             let look = || of(std::process::id(), Some("looked-at")).ok()?.get(1).copied();
-            // The name is given by the new thread itself, which has pages to wait for at first.
-            let mut looks = std::iter::repeat_with(look).flatten();
-            let first = looks.find(|seen| seen.state == State::Running).unwrap();
+            // The name is given by the new thread itself.
+            let first = std::iter::repeat_with(look).flatten().next().unwrap();
+            assert_eq!(first.state, State::Running);
             assert!(std::iter::repeat_with(look).flatten().any(|seen| seen.ran > first.ran));
             over.store(true, Ordering::Relaxed);
         });

@@ -14,16 +14,7 @@ fn beats_come_from_inside_every_worker() {
     let mut proxy = Proxy::start(2);
     let address = proxy.address("127.0.0.1");
     proxy.serve(&config(vec![server(address, vec![("/", respond("ok"))])], vec![]));
-    let turns = |m| match m {
-        FromProxy::Beat { turns } => Some(turns),
-        _ => None,
-    };
-    let first = proxy.wait_for("a beat", turns);
-    assert_eq!(first.len(), 2);
-    for worker in 0..2 {
-        let start = first[worker];
-        proxy.wait_for("turns of each worker", |m| turns(m).filter(|t| t[worker] > start + 3));
-    }
+    assert_eq!(proxy.until_all_turn(), 2);
 }
 
 #[test]

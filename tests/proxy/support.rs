@@ -114,6 +114,21 @@ impl Proxy {
         self.wait_for("Serving", |m| (m == FromProxy::Serving { generation }).then_some(()));
     }
 
+    /// Waits until every worker has turned: by then it has heard what this role was told before. How many there are.
+    pub(crate) fn until_all_turn(&mut self) -> usize {
+        // Beats of before come ahead of it.
+        self.report();
+        let turns = |m| match m {
+            FromProxy::Beat { turns } => Some(turns),
+            _ => None,
+        };
+        let first = self.wait_for("a beat", turns);
+        for (worker, start) in first.iter().enumerate() {
+            self.wait_for("turns of each worker", |m| turns(m).filter(|t| t[worker] > start + 3));
+        }
+        first.len()
+    }
+
     pub(crate) fn report(&mut self) -> vipgate::link::ProxyReport {
         self.send(&ToProxy::Report, None);
         self.wait_for("a report", |m| match m {
