@@ -35,19 +35,24 @@ impl Client {
 
     /// Does `work` with the client's network.
     pub(crate) fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                let namespace = File::open(format!("/run/netns/{}", self.namespace)).unwrap();
-                nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            });
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        in_network(&format!("/run/netns/{}", self.namespace), work)
     }
 
     pub(crate) fn get(&self, to: SocketAddr, path: &str, patience: Duration) -> Result<Answer, Trouble> {
         self.inside(|| get(to, path, patience))
     }
+}
+
+/// Does `work` in a network namespace.
+pub(crate) fn in_network<R: Send>(namespace: &str, work: impl FnOnce() -> R + Send) -> R {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let namespace = File::open(namespace).unwrap();
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 impl Drop for Client {

@@ -181,6 +181,11 @@ impl Stack {
         run("docker", [&["exec", container.as_str()], arguments].concat())
     }
 
+    /// The host's process id of a node's PID 1.
+    pub(crate) fn init(&self, node: Node) -> Result<String, Trouble> {
+        run("docker", ["inspect", "--format", "{{.State.Pid}}", &self.container(node)])
+    }
+
     /// Host process ids and command lines of a node's processes.
     pub(crate) fn processes(&self, node: Node) -> Result<Vec<(i32, String)>, Trouble> {
         let table = run("docker", ["top", &self.container(node), "-eo", "pid,args"])?;

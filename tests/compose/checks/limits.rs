@@ -44,7 +44,7 @@ pub(super) fn memory(stack: &mut Stack) -> Verdict {
 
 /// Processes whose parent is gone fall to PID 1, which has to bury them.
 pub(super) fn orphans(stack: &mut Stack) -> Verdict {
-    let init = run("docker", ["inspect", "--format", "{{.State.Pid}}", &stack.container(Node::Master)])?;
+    let init = stack.init(Node::Master)?;
     let script = format!("for n in $(seq {ORPHANS}); do (sleep 1 >/dev/null 2>&1 &) ; done");
     // The image has no shell: the host's runs in the container's process namespace.
     run("nsenter", ["--target", &init, "--pid", "sh", "-c", &script])?;
