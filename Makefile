@@ -34,7 +34,7 @@ image: ## a static binary, FROM scratch
 
 test: fmt lint ## everything: units, simulation, namespaces, Docker Compose
 	@tests/prepare
-	cargo test --no-fail-fast
+	@tests/everything
 
 e2e: ## Docker Compose end to end only, with its figures
 	@tests/prepare
