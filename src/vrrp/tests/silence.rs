@@ -310,12 +310,18 @@ fn that_somebody_else_is_gone_means_nothing() {
         rig.machine.handle_eligible(Ok(()), rig.now);
         rig.drain();
     };
+    let succeeded = |rig: &mut Rig| {
+        rig.machine.handle_peers(Some(vec![MASTER, LOWER_ADDRESS]), rig.now);
+        rig.machine.handle_advert(LOWER_ADDRESS, &advert(150), rig.now);
+        rig.hear(150);
+    };
     let gone = |rig: &mut Rig| rig.news(PeerNews::Gone);
     let another = |rig: &mut Rig| rig.machine.handle_peer(LOWER_ADDRESS, PeerNews::Gone, rig.now);
     /// What was before, what happens, and how long the takeover takes from there.
     type Row = (&'static str, fn(&mut Rig), fn(&mut Rig), Duration, &'static str);
-    let table: [Row; 3] = [
+    let table: [Row; 4] = [
         ("not the master", nothing, another, one_peer(), TAKEOVER),
+        ("master before", succeeded, another, us(360_937) + Duration::from_nanos(500), TAKEOVER),
         ("it has released", released, gone, ms(100) / 256, TAKEOVER),
         ("nobody is master", alone, gone, us(360_937) + Duration::from_nanos(500), ALONE),
     ];
