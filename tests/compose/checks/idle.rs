@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,22 +63,42 @@ pub(super) fn cost(stack: &mut Stack) -> Verdict {
     Ok(Finding::of(format!("{} of a core", figures.join("; ")), wrong))
 }
 
-/// The share of a core that goes into sending datagrams from the master to the backup, as many as there are adverts.
+/// The share of a core that goes into sending datagrams from the master to somebody on the backup whom each of them wakes,
+/// as many as there are adverts.
 fn send_only(stack: &Stack) -> Result<f64, Trouble> {
     let said = |e: std::io::Error| format!("datagrams from node to node: {e}");
     let sink = inside(stack, Node::Backup, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?.map_err(said)?;
+    sink.set_read_timeout(Some(ADVERT_EVERY * 10)).map_err(said)?;
     let to = (stack.address(Node::Backup), sink.local_addr().map_err(said)?.port());
     let sending = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         let begun = Instant::now();
+        let mut sent = 0;
         while begun.elapsed() < WATCHED {
             thread::sleep(ADVERT_EVERY);
             socket.send_to(&ADVERT, to)?;
+            sent += 1;
         }
-        Ok((ran("/proc/thread-self/schedstat")?, begun.elapsed()))
+        Ok((sent, ran("/proc/thread-self/schedstat")?, begun.elapsed()))
     };
-    let (ran, watched) = inside(stack, Node::Master, sending)?.map_err(said)?;
-    Ok(ran.div_duration_f64(watched))
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| {
+            let mut received = 0;
+            while !over.load(Ordering::Relaxed) {
+                received += i32::from(sink.recv(&mut ADVERT.clone()).is_ok());
+            }
+            received
+        });
+        let result = inside(stack, Node::Master, sending);
+        over.store(true, Ordering::Relaxed);
+        let received = receiving.join().unwrap_or_default();
+        let (sent, ran, watched) = result?.map_err(said)?;
+        if received * 2 < sent {
+            return Err(format!("{received} of {sent} datagrams from node to node arrived"));
+        }
+        Ok(ran.div_duration_f64(watched))
+    })
 }
 
 /// Does `work` with the network of a node.
