@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use vipgate::link::control::Status;
 use vipgate::net::Cidr;
 
 use crate::client::{Client, get};
@@ -179,6 +180,12 @@ impl Stack {
     pub(crate) fn exec(&self, node: Node, arguments: &[&str]) -> Result<String, Trouble> {
         let container = self.container(node);
         run("docker", [&["exec", container.as_str()], arguments].concat())
+    }
+
+    /// What a node of vipgate's says of itself.
+    pub(crate) fn status(&self, node: Node) -> Result<Status, Trouble> {
+        let status = self.exec(node, &["/vipgate", "status", "--json"])?;
+        serde_json::from_str(&status).map_err(|e| format!("status: {e}"))
     }
 
     /// The host's process id of a node's PID 1.

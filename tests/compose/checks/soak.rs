@@ -4,7 +4,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use vipgate::link::VrrpState;
-use vipgate::link::control::Status;
 
 use crate::lab::Lab;
 use crate::runner::{Finding, Verdict};
@@ -122,7 +121,7 @@ impl Standing {
 
 fn standing(stack: &Stack) -> Result<Vec<Standing>, Trouble> {
     let one = |node| {
-        let status = status(stack, node)?;
+        let status = stack.status(node)?;
         let vrrp = status.vrrp.ok_or("no vrrp role")?;
         let (_, report) = vrrp.report.ok_or("no report of the vrrp role")?;
         let router = report.instances.first().ok_or("no virtual router")?;
@@ -134,18 +133,12 @@ fn standing(stack: &Stack) -> Result<Vec<Standing>, Trouble> {
 
 /// That the master has answered so far.
 fn requests(stack: &Stack) -> Result<u64, Trouble> {
-    let (_, report) = status(stack, Node::Master)?.proxy.report.ok_or("no report of the proxy")?;
+    let (_, report) = stack.status(Node::Master)?.proxy.report.ok_or("no report of the proxy")?;
     Ok(report.requests)
-}
-
-fn status(stack: &Stack, node: Node) -> Result<Status, Trouble> {
-    let status = stack.exec(node, &["/vipgate", "status", "--json"])?;
-    serde_json::from_str(&status).map_err(|e| format!("status: {e}"))
 }
 
 /// In milliseconds, as the node tells its peer.
 fn lateness(stack: &Stack, node: Node) -> Result<u128, Trouble> {
-    let report =
-        status(stack, node)?.vrrp.and_then(|vrrp| vrrp.report).ok_or("no report of the vrrp role")?;
+    let report = stack.status(node)?.vrrp.and_then(|vrrp| vrrp.report).ok_or("no report of the vrrp role")?;
     Ok(report.1.link.late.as_millis())
 }

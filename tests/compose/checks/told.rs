@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime};
 use crate::figures::Figures;
 use crate::probe::moment;
 use crate::runner::{Finding, Verdict};
-use crate::shell::Trouble;
-use crate::stack::{Node, Stack};
+use crate::shell::{Trouble, until};
+use crate::stack::{Kind, Node, Stack};
 
 const CLIENTS: usize = 8;
 const ROUNDS: usize = 3;
 const TAKEOVER_WITHIN: Duration = Duration::from_secs(10);
-/// A connection is told of to the peer once it has lasted for a while.
-const KNOWN_AFTER: Duration = Duration::from_secs(1);
+/// A connection is told of to the peer once it has lasted for a while: a second or two, and longer on a busy machine.
+const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 /// Whoever has heard nothing by then hangs, until a timeout of its own.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// 50 ms is the figure to beat; the rest is for a busy machine.
@@ -27,7 +27,7 @@ pub(super) fn open_connections(stack: &mut Stack) -> Verdict {
         let vip = SocketAddr::from((stack.vip(), 80));
         let clients: Vec<TcpStream> =
             stack.client.inside(|| (0..CLIENTS).map(|_| kept(vip)).collect::<Result<_, _>>())?;
-        std::thread::sleep(KNOWN_AFTER);
+        known(stack)?;
         let mut probe = stack.probe()?;
         let ends = std::thread::scope(|scope| {
             let hearing: Vec<_> = clients.iter().map(|client| scope.spawn(|| hear(client))).collect();
@@ -60,6 +60,21 @@ pub(super) fn open_connections(stack: &mut Stack) -> Verdict {
     }
     let of = ROUNDS * CLIENTS;
     Ok(Finding::of(format!("{reset} of {of} reset, {after} after the first answer of the backup"), wrong))
+}
+
+/// Waits until the backup has been told of all clients, which came together.
+fn known(stack: &Stack) -> Result<(), Trouble> {
+    if !matches!(stack.kind, Kind::Vipgate) {
+        return Ok(());
+    }
+    until(KNOWN_WITHIN, Duration::from_millis(50), || {
+        let status = stack.status(Node::Backup)?;
+        let report = status.vrrp.and_then(|vrrp| vrrp.report).ok_or("no report of the vrrp role")?;
+        match report.1.link.peers.iter().map(|peer| peer.clients).sum::<u64>() {
+            known if known >= CLIENTS as u64 => Ok(()),
+            known => Err(format!("the backup knows of {known} connections of {CLIENTS}")),
+        }
+    })
 }
 
 /// A connection that has carried a request and its answer.
