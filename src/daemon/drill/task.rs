@@ -1,13 +1,13 @@
 //! A configuration and arguments as typed -> a drill that can be carried out.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Config, Host, Transport, VrrpInstance};
 use crate::daemon::probe::{self, PlanError, Until};
 use crate::drill::Bounds;
-use crate::net::Family;
+use crate::net::{Family, is_link_local};
 use crate::peer::Order;
 
 /// A new connection every 5 ms.
@@ -117,11 +117,20 @@ fn host(text: String) -> Host {
 }
 
 fn url(config: &Config, instance: &VrrpInstance) -> Option<String> {
-    let address = instance.addresses().next()?;
-    let mut listen = config.servers.iter().flat_map(|server| &server.listen);
-    let at = listen.find(|at| at.ip() == address || at.ip().is_unspecified())?;
-    let at = SocketAddr::from((address, at.port()));
-    Some(if at.port() == 80 { format!("http://{address}/") } else { format!("http://{at}/") })
+    let served = |address: IpAddr| {
+        let is_at = |at: &&SocketAddr| {
+            at.ip() == address || (at.ip().is_unspecified() && at.is_ipv4() == address.is_ipv4())
+        };
+        let at = config.servers.iter().flat_map(|server| &server.listen).find(is_at)?;
+        Some(SocketAddr::from((address, at.port())))
+    };
+    // A link-local one cannot be written without its interface.
+    let at = instance.addresses().filter(|address| !is_link_local(*address)).find_map(served)?;
+    Some(match at {
+        SocketAddr::V4(at) if at.port() == 80 => format!("http://{}/", at.ip()),
+        SocketAddr::V6(at) if at.port() == 80 => format!("http://[{}]/", at.ip()),
+        at => format!("http://{at}/"),
+    })
 }
 
 #[cfg(test)]
@@ -143,6 +152,7 @@ mod tests {
     }
 
     const WEB: &str = "web: {vrid: 51, virtual_addresses: [10.0.0.4/24], peers: [10.0.0.2, n3]}";
+    const SIX: &str = "six: {vrid: 53, virtual_addresses: ['2001:db8::4/64'], peers: ['2001:db8::2', n3]}";
     const MAIL: &str = "mail: {vrid: 52, virtual_addresses: [10.0.0.5/24]}";
 
     #[test]
@@ -175,6 +185,8 @@ mod tests {
             wanted(),
             Err("the members of a multicast group are not in the configuration: name the nodes in --nodes"),
         );
+        check(SIX, "'[::]:80'", wanted(), Ok(("six", "http://[2001:db8::4]/", 2)));
+        check(SIX, "80, '[2001:db8::4]:8080'", wanted(), Ok(("six", "http://[2001:db8::4]:8080/", 2)));
         check(
             WEB,
             "10.0.0.2:80",
