@@ -122,8 +122,9 @@ object! {
         /// The node with the highest one is master; 255 owns the addresses.
         priority: Priority = "100",
         /// How soon a silent master is noticed, where `advert_interval` is left out: it speaks every 20ms if `link` has a
-        /// key, so that peers can ask before they take over, every 100ms if it has none, and with `fast` every 10ms, which
-        /// doubles what an idle node costs. Version 2 knows whole seconds only and has no fast.
+        /// key when the configuration is read, so that peers can ask before they take over, every 100ms if it has none, and
+        /// with `fast` every 10ms, which doubles what an idle node costs. Version 2 knows whole seconds only and has no
+        /// fast.
         profile: Profile = "normal",
         /// How often the master speaks; wins over `profile`. Left out: as `profile` says, or 1s with version 2. A backup
         /// takes over after three intervals, by the interval that the master uses; of several backups the best is first

@@ -1,6 +1,9 @@
 //! A newcomer's first steps: the page, `make up`, `make down`, and what they say when they cannot.
 
+use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -160,6 +163,10 @@ pub(super) fn preflight(_: &mut Lab) -> Verdict {
     check("nothing in the way", &[], &[]);
     check("no engine", &[("DOCKER_HOST", "unix:///nowhere/docker.sock")], &["does not answer", "dockerd"]);
     check("no programs", &[("PATH", "/nowhere")], &["no docker command", "apt-get install"]);
+    let old = std::env::temp_dir().join(&here.name);
+    let path = old_rust(&old).map_err(|e| e.to_string())?;
+    check("old Rust", &[("PATH", &path)], &["1.70.0", "rustup update"]);
+    fs::remove_dir_all(&old).map_err(|e| e.to_string())?;
     let taken = TcpListener::bind("0.0.0.0:0").map_err(|e| e.to_string())?;
     let port = taken.local_addr().map_err(|e| e.to_string())?.port().to_string();
     check("port taken", &[("VIPGATE_PORT", &port)], &["VIPGATE_PORT=", &port]);
@@ -167,5 +174,14 @@ pub(super) fn preflight(_: &mut Lab) -> Verdict {
     run("docker", ["network", "create", "--subnet", &format!("{}.64.0/20", here.net), &other])?;
     check("subnet taken", &[], &["VIPGATE_NET=", &other]);
     run("docker", ["network", "rm", &other])?;
-    Ok(Finding::of("no engine, port taken, subnet taken: one line each".to_owned(), wrong))
+    Ok(Finding::of("no engine, old Rust, port taken, subnet taken: one line each".to_owned(), wrong))
+}
+
+/// A search path that begins with a `cargo` of long ago.
+fn old_rust(folder: &Path) -> std::io::Result<String> {
+    let cargo = folder.join("cargo");
+    fs::create_dir_all(folder)?;
+    fs::write(&cargo, "#!/bin/sh\necho 'cargo 1.70.0 (ec8a8a0ca 2023-04-25)'\n")?;
+    fs::set_permissions(&cargo, Permissions::from_mode(0o755))?;
+    Ok(format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default()))
 }
