@@ -89,6 +89,19 @@ fn each_connection_of_a_moved_address_is_answered_once_more() {
     }
 }
 
+/// Until its first byte comes the kernel keeps it to itself, and no worker knows of it.
+#[test]
+fn a_connection_that_has_said_nothing_yet_is_answered_after_the_move() {
+    let origin = Origin::answering(|_| ok("here"));
+    let (mut proxy, moves, _) = two_addresses(1, origin.address);
+    let mut silent = Client::connect(moves);
+    leave(&mut proxy, 7, LONG, false);
+    std::thread::sleep(Duration::from_millis(700));
+    let answer = silent.get("/");
+    assert_eq!((answer.text(), answer.field("Connection")), ("here", Some("close")));
+    assert_eq!(left(&mut proxy, 7), 0);
+}
+
 #[test]
 fn what_is_not_over_at_the_bound_is_cut_and_tunnels_are_closed_before() {
     let origin = Origin::start(|mut connection| {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::client::{Client, Leaving};
 use super::counters::Count;
 use super::crew::{Command, Event};
-use super::limits::{DRAIN_FAREWELL, DRAIN_IDLE};
+use super::limits::{DRAIN_FAREWELL, DRAIN_IDLE, DRAIN_SETTLE};
 use super::worker::Worker;
 
 /// What the vrrp role has asked for with this number.
@@ -24,7 +24,7 @@ pub(super) struct Departure {
     number: u64,
     addresses: Vec<IpAddr>,
     schedule: Schedule,
-    /// Not over before then: whoever has connected needs time to send a request.
+    /// Not over before then: who has connected before the move may not have come yet.
     settled: Instant,
     /// What this worker had cut when it began.
     cut_before: u64,
@@ -71,7 +71,7 @@ impl Worker {
         let idle = if before { DRAIN_IDLE } else { bound };
         let schedule = Schedule::new(now, idle, bound);
         let cut_before = self.cut.get();
-        let settled = if before { now } else { now + DRAIN_IDLE.min(bound) };
+        let settled = if before { now } else { now + DRAIN_SETTLE.min(bound) };
         self.departures.borrow_mut().push(Departure { number, addresses, schedule, settled, cut_before });
     }
 

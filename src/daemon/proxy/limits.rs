@@ -82,6 +82,9 @@ pub(super) const VERDICT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection on which no request is under way when a stop begins has so long to bring one: closed at once, it would
 /// lose what its client is about to send. All the time there is for it if a stop is to take less than a second.
 pub(super) const DRAIN_IDLE: Duration = Duration::from_millis(500);
+/// Where the node stays up, connections may come for so long that were made before their address moved: one without a
+/// request waits in the kernel (deferred accept) until the handshake's answer is sent again, which is after a second.
+pub(super) const DRAIN_SETTLE: Duration = Duration::from_millis(1500);
 /// So long before the bound of a drain tunnels are closed, that both sides can say their last.
 pub(super) const DRAIN_FAREWELL: Duration = Duration::from_millis(500);
 /// How long the end of an idle connection waits for its client's.
