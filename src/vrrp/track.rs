@@ -29,10 +29,12 @@ pub enum Effect {
 }
 
 /// `weight`: 0 makes a failure a fault, more is added while all is well, less is taken away while it is not. What is
-/// unknown adds and takes nothing, but with weight 0 there is no standing before it is known.
-pub fn effect(weight: i16, outcome: &Outcome) -> Effect {
+/// unknown adds and takes nothing, but with weight 0 there is no standing before it is known. A master that an edit has
+/// given something else to track goes on meanwhile.
+pub fn effect(weight: i16, outcome: &Outcome, is_master: bool) -> Effect {
     let weight = i64::from(weight);
     match outcome {
+        Outcome::Unknown if is_master => Effect::Priority(0),
         Outcome::Number(number) if weight == 0 => {
             if *number == 0 {
                 Effect::Priority(0)
@@ -91,7 +93,9 @@ mod tests {
             (0, Outcome::Number(0), Priority(0)),
             (0, Outcome::Number(7), Fault),
         ] {
-            assert_eq!(effect(weight, &outcome), expect, "{weight} {outcome:?}");
+            assert_eq!(effect(weight, &outcome, false), expect, "{weight} {outcome:?}");
+            let to_master = if outcome == Outcome::Unknown { Priority(0) } else { expect };
+            assert_eq!(effect(weight, &outcome, true), to_master, "{weight} {outcome:?}");
         }
     }
 

@@ -35,7 +35,7 @@ fn one(instance: &Instance, shell: &Shell, resolver: &Resolver, tracker: &Tracke
         since: boottime(since),
         priority: instance.machine.settings().priority.get(),
         configured_priority: instance.config.priority.get(),
-        tracks: tracker.report(&instance.config, &shell.survey),
+        tracks: tracker.report(&instance.config, &shell.survey, instance.is_master()),
         virtual_addresses: instance.config.addresses().collect(),
         interface: instance.wire.as_ref().map(|wire| wire.place.name.clone()),
         master: instance.machine.heard_master(),

@@ -356,7 +356,9 @@ impl Role {
             let found = before.iter().position(known).or_else(|| before.iter().position(same));
             match found.map(|index| before.swap_remove(index)) {
                 Some(mut instance) if instance.can_become(&wanted) => {
-                    instance.priority = self.tracker.standing(&wanted, &self.shell.survey).priority;
+                    let is_master = instance.is_master();
+                    instance.priority =
+                        self.tracker.standing(&wanted, &self.shell.survey, is_master).priority;
                     instance.reconfigure(wanted, &mut self.shell, now);
                     self.instances.push(instance);
                 }
@@ -448,7 +450,8 @@ impl Role {
         let (eligible, alone) = (self.proxy.eligible(now), self.proxy.eligible_alone(now));
         let mut own = vec![];
         for instance in &mut self.instances {
-            let standing = self.tracker.standing(&instance.config, &self.shell.survey);
+            let is_master = instance.is_master();
+            let standing = self.tracker.standing(&instance.config, &self.shell.survey, is_master);
             self.shell.warnings.set(&instance.config.name, "track", standing.problem, now);
             instance.set_priority(standing.priority, &mut self.shell, now);
             let by_proxy = if instance.is_alone() { &alone } else { &eligible };

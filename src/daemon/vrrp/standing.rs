@@ -6,6 +6,7 @@ use tracing::info;
 
 use super::instance::Instance;
 use super::shell::Shell;
+use crate::link::VrrpState;
 use crate::net::Priority;
 use crate::vrrp::Settings;
 
@@ -16,6 +17,10 @@ impl Instance {
             self.machine.reconfigure(self.settings(shell), now);
             self.settle(shell);
         }
+    }
+
+    pub(super) fn is_master(&self) -> bool {
+        self.machine.state() == VrrpState::Master
     }
 
     pub(super) fn settings(&self, shell: &Shell) -> Settings {

@@ -74,23 +74,29 @@ impl Tracker {
         Self { watched: HashMap::new(), upstreams_down: None, seen, commands, number: 0 }
     }
 
-    /// What is tracked already keeps what is known of it.
+    /// What is tracked already keeps what is known of it, and so does a check that only comes at other times.
     pub(super) fn want(&mut self, instances: &[VrrpInstance]) {
         let wanted: HashSet<_> =
             instances.iter().flat_map(|instance| &instance.track).map(|track| &track.what).collect();
-        self.watched.retain(|what, _| wanted.contains(what));
+        let gone: Vec<_> = self.watched.extract_if(|what, _| !wanted.contains(what)).collect();
         for Track { what, .. } in instances.iter().flat_map(|instance| &instance.track) {
             if self.watched.contains_key(what) {
                 continue;
             }
             let (number, seen) = (self.number, self.seen.clone());
+            let mut words = "was not looked at yet".to_owned();
             let (trial, watcher) = match what {
                 Tracked::Interface(_) | Tracked::Upstream(_) => continue,
                 Tracked::File { path, interval } => {
                     (None, tokio::spawn(keep_reading(number, path.clone(), *interval, seen)))
                 }
                 Tracked::Check(check) => {
-                    let trial = Trial::new(check.rise, check.fall, check.init_fail);
+                    let mut trial = Trial::new(check.rise, check.fall, check.init_fail);
+                    if let Some((was_up, last)) = gone.iter().find_map(|gone| last_of(gone, &check.kind)) {
+                        trial = Trial::new(check.rise, check.fall, false);
+                        trial.record(was_up);
+                        words = last;
+                    }
                     let watcher = match &check.kind {
                         TrackCheckKind::Tcp(address) => {
                             let address = *address;
@@ -114,7 +120,6 @@ impl Tracker {
                 }
             };
             self.number += 1;
-            let words = "was not looked at yet".to_owned();
             let watcher = watcher.abort_handle();
             self.watched.insert(what.clone(), Watched { number, trial, read: None, words, watcher });
         }
@@ -155,12 +160,12 @@ impl Tracker {
         self.upstreams_down = Some(down.into_iter().collect());
     }
 
-    pub(super) fn standing(&self, instance: &VrrpInstance, survey: &Survey) -> Standing {
+    pub(super) fn standing(&self, instance: &VrrpInstance, survey: &Survey, is_master: bool) -> Standing {
         let mut standing = Standing { priority: instance.priority, fault: Ok(()), problem: Ok(()) };
         let mut effects = vec![];
         for track in &instance.track {
             let (outcome, words) = self.outcome(&track.what, survey);
-            let effect = effect(track.weight, &outcome);
+            let effect = effect(track.weight, &outcome, is_master);
             if effect == Effect::Fault && standing.fault.is_ok() {
                 standing.fault = Err(format!("{}: {words}", name(&track.what)));
             }
@@ -173,11 +178,16 @@ impl Tracker {
         standing
     }
 
-    pub(super) fn report(&self, instance: &VrrpInstance, survey: &Survey) -> Vec<TrackReport> {
+    pub(super) fn report(
+        &self,
+        instance: &VrrpInstance,
+        survey: &Survey,
+        is_master: bool,
+    ) -> Vec<TrackReport> {
         let owner = instance.priority == Priority::OWNER;
         let one = |track: &Track| {
             let (outcome, words) = self.outcome(&track.what, survey);
-            let (priority, fault) = match effect(track.weight, &outcome) {
+            let (priority, fault) = match effect(track.weight, &outcome, is_master) {
                 Effect::Priority(change) => (if owner { 0 } else { change }, false),
                 Effect::Fault => (0, true),
             };
@@ -243,6 +253,13 @@ fn interface(name: &InterfaceName, survey: &Survey) -> Result<String, String> {
         Some(link) if !link.running => Err("has no carrier".to_owned()),
         Some(_) => Ok("is up".to_owned()),
     }
+}
+
+/// Whether that was well, and its words, if it was a check that asks the same.
+fn last_of((what, watched): &(Tracked, Watched), kind: &TrackCheckKind) -> Option<(bool, String)> {
+    let Tracked::Check(check) = what else { return None };
+    let was_up = watched.trial.as_ref()?.is_up()?;
+    (check.kind == *kind).then(|| (was_up, watched.words.clone()))
 }
 
 async fn keep_checking<F>(number: u64, check: TrackCheck, ask: impl Fn() -> F, seen: mpsc::Sender<Sighting>)

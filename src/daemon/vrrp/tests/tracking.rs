@@ -67,6 +67,35 @@ fn a_check_that_fails_costs_the_weight_or_the_address() {
     });
 }
 
+/// The test is PID 1, and leaves the program running.
+#[test]
+fn a_check_that_an_edit_brings_costs_a_master_nothing_until_it_fails() {
+    with_bridge("a_check_that_an_edit_brings_costs_a_master_nothing_until_it_fails", || {
+        let check = |interval: Duration| {
+            let kind = TrackCheckKind::Command(vec!["/check".to_owned()]);
+            let timeout = Duration::from_secs(60);
+            Tracked::Check(TrackCheck { kind, interval, timeout, rise: 1, fall: 1, init_fail: false })
+        };
+        let mut a = Node::start(11, unicast(100, &[11, 12]));
+        a.becomes(VrrpState::Master);
+        // What was well stays well when only the times are others.
+        for (interval, known, code) in [(SOON, None, 0), (SOON * 2, Some(true), 1)] {
+            a.config.vrrp = vec![tracking(100, check(interval), 0)];
+            a.commit();
+            let FromVrrp::Run(run) = a.expect("a run", |m| matches!(m, FromVrrp::Run(_))) else { return };
+            let report = a.report().instances.remove(0);
+            let track = &report.tracks[0];
+            assert_eq!((report.state, track.ok, track.fault), (VrrpState::Master, known, false));
+            let end = CommandEnd::Exited { code };
+            a.tell(&ToVrrp::Ended(Ended { id: run.id, end, output: String::new() }));
+            if code == 0 {
+                eventually("it is well", || standing(&mut a) == (100, Some(true)));
+            }
+        }
+        assert!(a.becomes(VrrpState::Fault).contains("exited with code 1"));
+    });
+}
+
 /// The test is PID 1, and says what became of the program.
 #[test]
 fn a_command_is_run_by_somebody_else_and_its_end_counts() {
