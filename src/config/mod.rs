@@ -1,5 +1,6 @@
 //! Configuration: the document as written becomes a `Config` that cannot be wrong, or every problem it has.
 
+mod accord;
 mod argv;
 mod auth_hmac;
 mod build;
@@ -24,6 +25,7 @@ mod units;
 mod values;
 mod webhook;
 
+pub use accord::can_follow;
 pub use auth_hmac::{AntiReplay, AuthHmac, AuthHmacKey, AuthHmacKeys, AuthMode};
 pub use build::{KEY_VARIABLE, ReadFile};
 #[cfg(test)]

@@ -91,6 +91,11 @@ pub(crate) fn after_its_peer() -> Outcome {
     node.signal(Signal::SIGHUP);
     node.wait("vrrp commit 4");
     assert_eq!(node.count("vrrp asks"), 4);
+    // What only both can do together waits for nobody.
+    let fourth = node.document("fourth");
+    node.write_config(&fourth.replace("vrid: 51", "vrid: 52"));
+    node.wait("vrrp commit 5");
+    assert!(node.count("vrrp asks") < 6, "nobody is asked again");
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use super::start::workers;
 use super::status::Refusal;
 use super::watch::{Found, Sighting};
 use super::{loading, preflight};
+use crate::config::can_follow;
 use crate::daemon::log;
 use crate::link::control::HappeningKind;
 use crate::link::loading::FromLoader;
@@ -121,6 +122,7 @@ impl Supervisor {
             Ok(sockets) => sockets,
             Err(error) => return self.refuse(origin, Rejection::ForNow(error.to_string())),
         };
+        let is_urgent = is_urgent || !can_follow(&self.in_force.config.vrrp, &config.vrrp);
         self.generations += 1;
         let (generation, since) = (Generation(self.generations), Instant::now());
         let edition = Edition { generation, origin, config, sockets, warnings, is_urgent, since };
