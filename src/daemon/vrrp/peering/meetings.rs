@@ -14,7 +14,7 @@ use super::node::{LINK, Peering, Wire};
 use super::roster::Pairing;
 use crate::net::InterfaceName;
 use crate::os::random;
-use crate::peer::{Dialler, Ends, Key, Message, Refusal};
+use crate::peer::{Dialler, Ends, Failure, Key, Message, Refusal};
 
 /// For one connection: a list of all clients, and more than a peer that runs leaves unread.
 const OUTBOX: usize = 256;
@@ -91,13 +91,22 @@ impl Peering {
             interface: peer.interface.clone(),
             port: settings.port,
         });
-        let (Some(route), Some(ours)) = (route, self.credentials()) else { return };
+        let (Some(route), Some(ours)) = (route, self.credentials()) else {
+            return self.fail_to_dial(pairing, Failure::Local, Instant::now());
+        };
         let events = self.events.clone();
         // Ends within its patience, or with the role.
         drop(tokio::spawn(async move {
             let result = connection::dial(&route, &ours, patience).await;
             drop(events.send(Event::Dialled { own: route.own, peer: route.peer, result }).await);
         }));
+    }
+
+    /// Whatever becomes of an attempt, the pair has to know, or it waits for that for ever.
+    fn fail_to_dial(&mut self, pairing: Pairing, failure: Failure, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&pairing) {
+            peer.pair.handle_failure(failure, now);
+        }
     }
 
     fn credentials(&self) -> Option<Credentials> {
@@ -107,12 +116,16 @@ impl Peering {
 
     pub(super) fn meet(&mut self, pairing: Pairing, by: Dialler, mut meeting: Box<Meeting>, now: Instant) {
         let first = meeting.first.take();
-        // It has thought better of it: the two have another connection.
+        // Who has dialled this node has thought better of it: the two have another connection. Whoever is dialled by this
+        // one has said nothing yet.
         if matches!(first, Some(Message::Farewell(_))) {
             return;
         }
         let is_current = |key: &Key| self.source.keys().is_ok_and(|keys| keys.accepts(key));
         if !meeting.greeted.keys.iter().all(is_current) {
+            if by == Dialler::Own {
+                self.fail_to_dial(pairing, Failure::Refusal(Refusal::Key), now);
+            }
             return self.count(Refusal::Key.counter());
         }
         let Some(peer) = self.peers.get_mut(&pairing) else { return };
@@ -126,5 +139,66 @@ impl Peering {
         self.connections.insert(connection, Wire { with: pairing, outgoing, keys });
         peer.pair.handle_greeted(connection, by, node, now);
         self.first = first.map(|message| (connection, message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::node::Peer;
+    use super::*;
+    use crate::peer::{Frames, Keys, Output, Secret, accept, greet};
+
+    const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 3));
+
+    /// With one peer, who is being dialled.
+    fn dialling(now: Instant) -> Peering {
+        let (mut peering, _) = Peering::new(now).unwrap();
+        let mut peer = Peer::new((OWN, PEER), InterfaceName::try_from("lo".to_owned()).unwrap(), now);
+        peer.pair.handle_timeout(now);
+        assert!(matches!(peer.pair.poll_output(), Some(Output::Dial { .. })));
+        peering.peers.insert((OWN, PEER), peer);
+        peering
+    }
+
+    fn is_dialled_again(peering: &mut Peering) {
+        let pair = &mut peering.peers.get_mut(&(OWN, PEER)).unwrap().pair;
+        let (at, _) = pair.poll_timeout().expect("it is to be dialled again");
+        pair.handle_timeout(at);
+        assert!(matches!(pair.poll_output(), Some(Output::Dial { .. })));
+    }
+
+    /// Under a key that the peering does not have.
+    async fn meeting() -> Box<Meeting> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let keys = Keys::parse(&[b'k'; 32]).unwrap();
+        let ends = Ends { dialler: OWN, listener: PEER };
+        let secret = |node| Secret { keys: &keys, node: [node; 16], nonce: [node; 32] };
+        let (question, _) = greet(&secret(1), ends).unwrap();
+        let greeted = accept(&secret(2), ends, &question).unwrap().greeted;
+        Box::new(Meeting { stream, greeted, frames: Frames::default(), first: None })
+    }
+
+    #[tokio::test]
+    async fn a_dial_that_other_keys_have_overtaken_is_followed_by_another() {
+        let now = Instant::now();
+        let mut peering = dialling(now);
+        peering.meet((OWN, PEER), Dialler::Own, meeting().await, now);
+        assert_eq!(peering.counters[Refusal::Key.counter()], 1);
+        is_dialled_again(&mut peering);
+        // What the peer has dialled says nothing about this node's attempt.
+        peering.meet((OWN, PEER), Dialler::Peer, meeting().await, now);
+        assert_eq!(peering.counters[Refusal::Key.counter()], 2);
+        assert_eq!(peering.peers[&(OWN, PEER)].pair.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_dial_that_could_not_begin_is_followed_by_another() {
+        let mut peering = dialling(Instant::now());
+        peering.dial((OWN, PEER), Duration::ZERO);
+        is_dialled_again(&mut peering);
     }
 }

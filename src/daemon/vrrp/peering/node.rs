@@ -88,7 +88,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    fn new((own, peer): Pairing, interface: InterfaceName, now: Instant) -> Self {
+    pub(super) fn new((own, peer): Pairing, interface: InterfaceName, now: Instant) -> Self {
         Self {
             pair: Pair::new(own, peer, now),
             interface,
