@@ -24,9 +24,6 @@ const MAX_FILE: u64 = 256;
 /// An advert that is on its way while its sender speaks over the link is not void.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
-/// A key's id and what its file has.
-type Made = (u8, Vec<u8>);
-
 /// By their files.
 type Texts = BTreeMap<PathBuf, Result<Vec<u8>, String>>;
 
@@ -39,8 +36,6 @@ pub(super) struct AdvertKeys {
     derived: Option<Arc<AuthKeys>>,
     /// Files with others.
     reading: bool,
-    /// What each virtual router's keys were made of.
-    applied: BTreeMap<(Family, u8), Vec<Made>>,
 }
 
 impl AdvertKeys {
@@ -75,25 +70,15 @@ impl Peering {
     ) {
         self.advert_keys.reading = false;
         for instance in instances.iter_mut() {
-            let router = (instance.config.family(), instance.config.vrid.get());
-            let AuthHmac::Keys(keys) = instance.authenticator.policy() else {
-                self.advert_keys.applied.remove(&router);
-                continue;
-            };
+            let AuthHmac::Keys(keys) = instance.authenticator.policy() else { continue };
             // Files that the configuration did not have when the look began are in the next one.
             if !keys.keys.iter().all(|key| texts.contains_key(&key.file)) {
                 continue;
             }
             let problem = match parse(keys, &texts) {
-                Ok((_, text))
-                    if instance.authenticator.reads()
-                        && self.advert_keys.applied.get(&router) == Some(&text) =>
-                {
-                    Ok(())
-                }
-                Ok((keys, text)) => {
+                // Whether or not they are others: nothing that peers have shown hangs on keys out of files.
+                Ok(keys) => {
                     instance.authenticator.set_keys(Some(Arc::new(keys)));
-                    self.advert_keys.applied.insert(router, text);
                     Ok(())
                 }
                 Err(problem) if instance.authenticator.reads() => {
@@ -127,22 +112,19 @@ fn read(file: &std::path::Path) -> Result<Vec<u8>, String> {
     snapshot::read_file(file, MAX_FILE).map_err(|error| format!("{} cannot be read: {error}", file.display()))
 }
 
-/// With what they were made of.
-fn parse(configured: &AuthHmacKeys, texts: &Texts) -> Result<(AuthKeys, Vec<Made>), String> {
+fn parse(configured: &AuthHmacKeys, texts: &Texts) -> Result<AuthKeys, String> {
     let mut keys = Vec::new();
-    let mut made_of = Vec::new();
     for key in &configured.keys {
         let text = match texts.get(&key.file) {
-            Some(text) => text.clone()?,
+            Some(text) => text.as_ref().map_err(String::clone)?,
             None => return Err(format!("{} was not read", key.file.display())),
         };
-        let parsed = AuthKey::parse(key.id, &text);
+        let parsed = AuthKey::parse(key.id, text);
         keys.push(parsed.map_err(|fault| format!("{}: {fault}", key.file.display()))?);
-        made_of.push((key.id, text));
     }
     let mut keys = keys.into_iter();
     let first = keys.next().ok_or("there are no keys")?;
-    Ok((AuthKeys::new(first, keys), made_of))
+    Ok(AuthKeys::new(first, keys))
 }
 
 /// What this node says to one peer for itself.
@@ -222,4 +204,61 @@ fn of<'s>(state: &'s State, instance: &Instance) -> Option<&'s Router> {
 
 fn is_about(router: &Router, instance: &Instance) -> bool {
     (router.vrid, router.ipv6) == (instance.config.vrid.get(), instance.config.family() == Family::V6)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::super::super::kernel::Kernel;
+    use super::super::super::tests::instance;
+    use super::*;
+    use crate::config::{AntiReplay, AuthHmacKey, AuthMode, VrrpInstance};
+    use crate::net::Vrid;
+    use crate::os::netns;
+    use crate::vrrp::Bound;
+
+    /// With one key, whose file has its number for a name.
+    fn router(name: &str, vrid: u8, key: u8) -> VrrpInstance {
+        let keys = vec![AuthHmacKey { id: key, file: key.to_string().into() }];
+        let policy =
+            AuthHmacKeys { keys, anti_replay: AntiReplay::Time, time_window: 5, mode: AuthMode::Enforce };
+        let address = format!("10.9.0.{vrid}/24");
+        let (name, vrid) = (name.to_owned(), Vrid::try_from(i64::from(vrid)).unwrap());
+        VrrpInstance { name, vrid, auth_hmac: AuthHmac::Keys(policy), ..instance(&address) }
+    }
+
+    /// The second byte of a trailer.
+    fn signs_with(instance: &mut Instance) -> u8 {
+        let (source, version, vrid) = ([10, 9, 0, 1].into(), instance.config.version, instance.config.vrid);
+        let advert = [0; 12];
+        let wall = Duration::from_secs(1);
+        instance.authenticator.sign(&advert, &Bound { source, version, vrid }, wall).unwrap()[1]
+    }
+
+    #[test]
+    fn a_router_signs_with_the_keys_that_it_has_been_given_last() {
+        netns::with("a_router_signs_with_the_keys_that_it_has_been_given_last", || {
+            let (outbox, _kept) = mpsc::channel(64);
+            let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
+            let now = Instant::now();
+            let (mut peering, _) = Peering::new(now).unwrap();
+            // Vrid and key of the first and of the second router.
+            let before = [(1, 1), (2, 2)];
+            let edits =
+                [before, [(3, 3), (2, 2)], before, [(2, 1), (1, 2)], before, [(2, 2), (1, 1)], before];
+            let configs =
+                |edit: [(u8, u8); 2]| [router("a", edit[0].0, edit[0].1), router("b", edit[1].0, edit[1].1)];
+            let mut instances = configs(before).map(|config| Instance::start(config, &mut shell, now));
+            for edit in edits {
+                for (instance, config) in instances.iter_mut().zip(configs(edit)) {
+                    instance.reconfigure(config, &mut shell, now);
+                }
+                let text = |key: u8| (PathBuf::from(key.to_string()), Ok(vec![b'0' + key; 32]));
+                let found = FoundFiles((1..=3).map(text).collect());
+                peering.take_key_files(found, &mut instances, &mut shell, now);
+                assert_eq!(instances.each_mut().map(signs_with), edit.map(|(_, key)| key), "{edit:?}");
+            }
+        });
+    }
 }
