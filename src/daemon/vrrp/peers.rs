@@ -22,17 +22,18 @@ const PEERS_MAX: usize = 16;
 const PORTS_MAX: usize = 4;
 
 /// A list of peers may hold every node: a node leaves itself out.
-pub(super) fn assign(instances: &mut [Instance], resolver: &Resolver, shell: &mut Shell) {
+pub(super) fn assign(instances: &mut [Instance], resolver: &mut Resolver, shell: &mut Shell) {
     let now = Instant::now();
+    let own: Vec<IpAddr> = shell.survey.addresses.iter().map(|own| own.cidr.address()).collect();
     for instance in instances {
         let Transport::Unicast { peers } = &instance.config.transport else {
             instance.set_peers(vec![], Others::Perhaps, shell, now);
             continue;
         };
-        let is_own = |a: &IpAddr| shell.survey.addresses.iter().any(|own| own.cidr.address() == *a);
         let family = instance.config.family();
         let addresses_of = |host: &Host| resolver.addresses(host, family);
-        let mut addresses: Vec<IpAddr> = peers.iter().flat_map(addresses_of).filter(|a| !is_own(a)).collect();
+        let mut addresses: Vec<IpAddr> =
+            peers.iter().flat_map(addresses_of).filter(|a| !own.contains(a)).collect();
         addresses.sort_unstable();
         addresses.dedup();
         let unknown: Vec<String> = peers
@@ -40,7 +41,10 @@ pub(super) fn assign(instances: &mut [Instance], resolver: &Resolver, shell: &mu
             .filter(|host| addresses_of(host).is_empty())
             .filter_map(|host| Some(format!("{host} ({})", resolver.problem(host, family)?)))
             .collect();
-        let others = resolver.others(peers, family, now);
+        let others = resolver.others(peers, family, &own, now);
+        if others == Others::Nameless {
+            resolver.await_others(peers);
+        }
         let result = if unknown.is_empty() {
             Ok(())
         } else {
@@ -146,7 +150,55 @@ impl Instance {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
+
+    use super::super::kernel::Kernel;
+    use super::super::tests::instance;
     use super::*;
+    use crate::config::VrrpInstance;
+    use crate::net::Priority;
+    use crate::os::netns;
+
+    /// Of a master that nobody else is known to and that stood still for longer than a peer waits.
+    #[test]
+    fn who_is_alone_under_a_name_may_have_been_joined() {
+        netns::with("who_is_alone_under_a_name_may_have_been_joined", || {
+            netns::loopback_up();
+            let own = IpAddr::from([127, 0, 0, 1]);
+            let (name, address) = (Host::Name("gateway".to_owned()), Host::Address(own));
+            let table = [
+                (vec![address.clone()], VrrpState::Master),
+                (vec![name.clone()], VrrpState::Backup),
+                (vec![address, name], VrrpState::Backup),
+            ];
+            for (peers, expect) in table {
+                let (outbox, _kept) = mpsc::channel(64);
+                let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
+                let now = Instant::now();
+                shell.survey(now);
+                let (answers, _kept) = mpsc::channel(1);
+                let mut resolver = Resolver::new(answers);
+                resolver.want(peers.iter(), now);
+                resolver.pretend_answer("gateway", vec![own], now);
+                let what = format!("{peers:?}");
+                let transport = Transport::Unicast { peers };
+                let owner = VrrpInstance { priority: Priority::OWNER, transport, ..instance("10.9.0.99/24") };
+                let mut instances = [Instance::start(owner, &mut shell, now)];
+                assign(&mut instances, &mut resolver, &mut shell);
+                let [router] = &mut instances;
+                let now = Instant::now();
+                router.machine.handle_eligible(Ok(()), now);
+                router.machine.handle_interface(Some(own), now);
+                router.settle(&mut shell);
+                assert_eq!(router.machine.state(), VrrpState::Master);
+                router.machine.handle_unknown_advert(now + Duration::from_millis(800));
+                assert_eq!(router.machine.state(), expect, "{what}");
+                router.leave(&mut shell, Instant::now());
+            }
+        });
+    }
 
     /// `v4 51 master`, then what makes it another one: `lone`, or `peer-fails`.
     fn router(text: &str) -> Router {

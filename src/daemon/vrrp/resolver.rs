@@ -23,7 +23,7 @@ const MAX_ADDRESSES: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Others {
     None,
-    /// Some are listed by names that nobody has at the moment.
+    /// Some are listed by names that nobody has at the moment, or nobody but this node.
     Nameless,
     /// In a group anybody may, and so may a host that nobody says anything of.
     Perhaps,
@@ -40,10 +40,47 @@ pub(super) struct Answer {
 struct Entry {
     addresses: Vec<IpAddr>,
     problem: Option<String>,
-    /// When it was asked for, the last time that there was no such name.
-    unknown: Option<Instant>,
+    asked: Option<Instant>,
+    /// When it was asked for, if the last answer said whose it is, or that it is nobody's.
+    said: Option<Instant>,
     /// `None`: an answer is awaited. At most one question per name is out at a time.
     next: Option<Instant>,
+}
+
+impl Entry {
+    /// No later than so long after the last question, unless one is out.
+    fn hasten(&mut self, pause: Duration) {
+        if let (Some(next), Some(asked)) = (self.next, self.asked) {
+            self.next = Some(next.min(asked + pause));
+        }
+    }
+
+    /// True if the addresses are other ones than before.
+    fn take(&mut self, found: Result<Vec<IpAddr>, NoAddress>, now: Instant) -> bool {
+        match found {
+            Ok(mut addresses) => {
+                // An answer to one of two questions is none to the other.
+                let answers =
+                    |address: &IpAddr| addresses.iter().any(|a| Family::of(*a) == Family::of(*address));
+                let kept: Vec<IpAddr> = self.addresses.iter().copied().filter(|a| !answers(a)).collect();
+                let lost = kept.first().map(|address| Family::of(*address));
+                let again = if lost.is_some() { AGAIN_WHILE_UNRESOLVED } else { AGAIN_AFTER };
+                self.next = Some(now + again);
+                self.problem =
+                    lost.map(|family| format!("it has no {family} address any more; the last ones stay"));
+                addresses.extend(kept);
+                addresses.sort_unstable();
+                let changed = self.addresses != addresses;
+                self.addresses = addresses;
+                changed
+            }
+            Err(problem) => {
+                self.next = Some(now + AGAIN_WHILE_UNRESOLVED);
+                self.problem = Some(problem.to_string());
+                false
+            }
+        }
+    }
 }
 
 pub(super) struct Resolver {
@@ -92,62 +129,64 @@ impl Resolver {
         entry.problem.clone().or_else(lacks)
     }
 
-    pub(super) fn others(&self, peers: &[Host], family: Family, now: Instant) -> Others {
-        let mut unfound = peers.iter().filter(|host| self.addresses(host, family).is_empty()).peekable();
-        if unfound.peek().is_none() {
+    /// `own`: this node's addresses.
+    pub(super) fn others(&self, peers: &[Host], family: Family, own: &[IpAddr], now: Instant) -> Others {
+        let addresses = |host: &Host| self.addresses(host, family);
+        let is_name = |host: &Host| match host {
+            Host::Address(_) => false,
+            Host::Name(_) => true,
+        };
+        let mut unfound: Vec<&Host> = peers.iter().filter(|host| addresses(host).is_empty()).collect();
+        // Beside those of others, a name that only this node has is its own. Alone it may be that of a service whose other
+        // containers have not started, and one that comes up during a stall is looked for only where somebody may come.
+        if unfound.is_empty() && peers.iter().flat_map(addresses).all(|address| own.contains(&address)) {
+            unfound = peers.iter().filter(|host| is_name(host)).collect();
+        }
+        if unfound.is_empty() {
             Others::None
-        } else if unfound.all(|host| self.is_nobodys(host, now)) {
+        } else if unfound.iter().all(|host| self.is_no_others(host, own, now)) {
             Others::Nameless
         } else {
             Others::Perhaps
         }
     }
 
-    /// Nobody is there under this name, or was a moment ago, and nobody ever was: of an address there would be another way
-    /// to find out.
-    fn is_nobodys(&self, host: &Host, now: Instant) -> bool {
+    /// Nobody else is there under this name, or was a moment ago, and nobody else ever was: of an address there would be
+    /// another way to find out.
+    fn is_no_others(&self, host: &Host, own: &[IpAddr], now: Instant) -> bool {
         let entry = match host {
             Host::Address(_) => None,
             Host::Name(name) => self.names.get(name),
         };
-        let is_fresh = |entry: &Entry| entry.unknown.is_some_and(|asked| now < asked + UNKNOWN_FOR);
-        entry.is_some_and(|entry| entry.addresses.is_empty() && is_fresh(entry))
+        let is_fresh = |entry: &Entry| entry.said.is_some_and(|asked| now < asked + UNKNOWN_FOR);
+        let is_own = |entry: &Entry| entry.addresses.iter().all(|address| own.contains(address));
+        entry.is_some_and(|entry| is_own(entry) && is_fresh(entry))
+    }
+
+    /// These may be others' at any moment: they are asked for as often as names that nobody has.
+    pub(super) fn await_others(&mut self, hosts: &[Host]) {
+        for entry in self.names.iter_mut().filter(|(name, _)| is_among(name, hosts)).map(|(_, entry)| entry) {
+            entry.hasten(AGAIN_WHILE_UNRESOLVED);
+        }
     }
 
     /// True if the addresses are other ones than before.
     pub(super) fn handle_answer(&mut self, answer: Answer, now: Instant) -> bool {
         let Some(entry) = self.names.get_mut(&answer.name) else { return false };
         let says_no = answer.addresses == Err(NoAddress::NoSuchName);
-        entry.unknown = says_no.then_some(answer.asked);
-        match answer.addresses {
-            Ok(mut addresses) => {
-                // An answer to one of two questions is none to the other.
-                let answers =
-                    |address: &IpAddr| addresses.iter().any(|a| Family::of(*a) == Family::of(*address));
-                let kept: Vec<IpAddr> = entry.addresses.iter().copied().filter(|a| !answers(a)).collect();
-                let lost = kept.first().map(|address| Family::of(*address));
-                let again = if lost.is_some() { AGAIN_WHILE_UNRESOLVED } else { AGAIN_AFTER };
-                entry.next = Some(now + again);
-                entry.problem =
-                    lost.map(|family| format!("it has no {family} address any more; the last ones stay"));
-                addresses.extend(kept);
-                addresses.sort_unstable();
-                let changed = entry.addresses != addresses;
-                entry.addresses = addresses;
-                changed
-            }
-            Err(problem) => {
-                entry.next = Some(now + AGAIN_WHILE_UNRESOLVED);
-                entry.problem = Some(problem.to_string());
-                false
-            }
-        }
+        entry.said = (says_no || answer.addresses.is_ok()).then_some(answer.asked);
+        entry.take(answer.addresses, now)
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_answer(&mut self, name: &str, addresses: Vec<IpAddr>, now: Instant) {
+        self.handle_answer(Answer { name: name.to_owned(), asked: now, addresses: Ok(addresses) }, now);
     }
 
     /// Asks for every name that is due. The answers arrive in the channel.
     pub(super) fn ask(&mut self, now: Instant) {
         for (name, entry) in self.names.iter_mut().filter(|(_, e)| e.next.is_some_and(|at| at <= now)) {
-            entry.next = None;
+            (entry.next, entry.asked) = (None, Some(now));
             let (name, answers) = (name.clone(), self.answers.clone());
             // Ends with its answer; nobody waits for it, and after the role's end nobody misses it.
             drop(tokio::spawn(async move {
@@ -156,6 +195,10 @@ impl Resolver {
             }));
         }
     }
+}
+
+fn is_among(name: &str, hosts: &[Host]) -> bool {
+    hosts.iter().any(|host| matches!(host, Host::Name(other) if other == name))
 }
 
 async fn look_up(name: String) -> Result<Vec<IpAddr>, NoAddress> {
@@ -192,12 +235,16 @@ mod tests {
         let address = Host::Address([10, 0, 0, 9].into());
         let peers = [address, Host::Name("backup".to_owned())];
         resolver.want(peers.iter(), start);
-        assert_eq!(resolver.others(&peers, Family::V4, start), Others::Perhaps, "it has not been asked for");
-        assert_eq!(resolver.others(&peers[..1], Family::V4, start), Others::None);
+        assert_eq!(
+            resolver.others(&peers, Family::V4, &[], start),
+            Others::Perhaps,
+            "it has not been asked for"
+        );
+        assert_eq!(resolver.others(&peers[..1], Family::V4, &[], start), Others::None);
         let mut check = |answer: Result<&[u8], NoAddress>, now: u64, expect: Others| {
             resolver.handle_answer(answer_at(start, answer.clone()), at(now));
-            assert_eq!(resolver.others(&peers, Family::V4, at(now)), expect, "{answer:?} {now}");
-            assert_eq!(resolver.others(&peers, Family::V6, at(now)), Others::Perhaps);
+            assert_eq!(resolver.others(&peers, Family::V4, &[], at(now)), expect, "{answer:?} {now}");
+            assert_eq!(resolver.others(&peers, Family::V6, &[], at(now)), Others::Perhaps);
         };
         check(Err(server_failure()), 0, Others::Perhaps);
         check(Err(NoAddress::NoSuchName), 2_999, Others::Nameless);
@@ -208,6 +255,60 @@ mod tests {
         // It is somebody's, and whether he is there can be seen on the network from then on.
         check(Ok(&[2]), 1, Others::None);
         check(Err(NoAddress::NoSuchName), 1, Others::None);
+    }
+
+    #[test]
+    fn a_name_that_only_this_node_has_is_its_own_or_a_service_of_which_it_is_the_first() {
+        const OWN: u8 = 1;
+        let start = Instant::now();
+        let own = [IpAddr::from([10, 0, 0, OWN])];
+        let [backup, other] = ["backup", "other"].map(|name| Host::Name(name.to_owned()));
+        let [own_address, peer] = [OWN, 9].map(|last| Host::Address([10, 0, 0, last].into()));
+        let shared = [backup.clone()];
+        let check = |peers: &[Host], answers: &[Result<&[u8], NoAddress>], seconds: u64, expect: Others| {
+            let (sender, _kept) = mpsc::channel(1);
+            let mut resolver = Resolver::new(sender);
+            resolver.want(peers.iter(), start);
+            for answer in answers {
+                resolver.handle_answer(answer_at(start, answer.clone()), start);
+            }
+            let now = start + Duration::from_secs(seconds);
+            let others = resolver.others(peers, Family::V4, &own, now);
+            assert_eq!(others, expect, "{peers:?} {answers:?} {seconds}");
+        };
+        check(&shared, &[Ok(&[OWN])], 2, Others::Nameless);
+        check(&shared, &[Ok(&[OWN])], 3, Others::Perhaps);
+        check(&shared, &[Ok(&[OWN]), Err(NoAddress::NoSuchName)], 0, Others::Nameless);
+        check(&shared, &[Ok(&[OWN]), Err(server_failure())], 0, Others::Perhaps);
+        check(&shared, &[Ok(&[OWN, 2])], 9, Others::None);
+        check(&shared, &[Ok(&[OWN, 2]), Ok(&[OWN])], 0, Others::Nameless);
+        check(&[backup.clone(), peer], &[Ok(&[OWN])], 9, Others::None);
+        check(&[backup.clone(), own_address.clone()], &[Ok(&[OWN])], 0, Others::Nameless);
+        check(&[own_address], &[], 0, Others::None);
+        check(&[backup, other], &[Ok(&[OWN])], 0, Others::Perhaps);
+    }
+
+    /// Asks what is due at that time: whether the name was.
+    fn asks(resolver: &mut Resolver, at: Instant) -> bool {
+        let before = resolver.names["backup"].asked;
+        resolver.ask(at);
+        resolver.names["backup"].asked != before
+    }
+
+    #[tokio::test]
+    async fn a_name_that_others_may_have_soon_is_asked_for_every_second() {
+        let (answers, _kept) = mpsc::channel(1);
+        let mut resolver = Resolver::new(answers);
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let host = Host::Name("backup".to_owned());
+        resolver.want([&host].into_iter(), start);
+        assert!(asks(&mut resolver, start));
+        resolver.handle_answer(answer_at(start, Ok(&[1])), at(1));
+        resolver.await_others(&[Host::Name("other".to_owned())]);
+        assert!(!asks(&mut resolver, at(1_000)));
+        resolver.await_others(&[host]);
+        assert!(asks(&mut resolver, at(1_000)));
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Role {
                 }
                 Wake::Resolved(answer) => {
                     if self.resolver.handle_answer(answer, Instant::now()) {
-                        peers::assign(&mut self.instances, &self.resolver, &mut self.shell);
+                        peers::assign(&mut self.instances, &mut self.resolver, &mut self.shell);
                     }
                 }
                 Wake::Door((question, answer)) => {
@@ -425,7 +425,7 @@ impl Role {
             instance.locate(&mut self.shell, now);
             instance.verify(&mut self.shell, now);
         }
-        peers::assign(&mut self.instances, &self.resolver, &mut self.shell);
+        peers::assign(&mut self.instances, &mut self.resolver, &mut self.shell);
     }
 
     fn ask_the_door(&mut self) {
