@@ -122,10 +122,12 @@ impl Instance {
         }
     }
 
-    /// From nobody who is known. Adverts have not been routed (RFC 9568 section 5.1.1.3).
+    /// From nobody who is known. Adverts have not been routed (RFC 9568 section 5.1.1.3). Who has it sent says nothing that
+    /// counts, other than that it is time to ask again who the peers are.
     pub(super) fn hear_unknown(&mut self, refusal: Refusal, datagram: &Datagram<'_>, shell: &mut Shell) {
         let is_ours = datagram.vrid() == Some(self.config.vrid.get());
         if refusal == Refusal::Sender && is_ours && datagram.ttl == packet_v3::TTL {
+            shell.hears_stranger = true;
             let now = self.wake(shell);
             self.machine.handle_unknown_advert(now);
             self.settle(shell);
@@ -194,7 +196,36 @@ impl Neighbourhood {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use tokio::sync::mpsc;
+
+    use super::super::kernel::Kernel;
+    use super::super::tests::instance;
     use super::*;
+    use crate::os::netns;
+
+    #[test]
+    fn an_unknown_sender_for_this_router_has_peers_asked_for_and_moves_nothing() {
+        netns::with("an_unknown_sender_for_this_router_has_peers_asked_for_and_moves_nothing", || {
+            let (outbox, _kept) = mpsc::channel(64);
+            let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
+            let now = Instant::now();
+            let mut router = Instance::start(instance("10.9.0.99/24"), &mut shell, now);
+            let state = router.machine.state();
+            let table = [
+                (Refusal::Sender, 255, 51, true),
+                (Refusal::Sender, 254, 51, false),
+                (Refusal::Sender, 255, 52, false),
+                (Refusal::Checksum, 255, 51, false),
+            ];
+            for (refusal, ttl, vrid, expect) in table {
+                let (source, destination) = ([10, 9, 0, 3].into(), [10, 9, 0, 1].into());
+                let datagram = Datagram { source, destination, ttl, payload: &[0x31, vrid] };
+                router.hear_unknown(refusal, &datagram, &mut shell);
+                let told = std::mem::take(&mut shell.hears_stranger);
+                assert_eq!((told, router.machine.state()), (expect, state), "{refusal:?} {ttl} {vrid}");
+            }
+        });
+    }
 
     #[test]
     fn of_a_flood_of_questions_some_are_looked_at() {

@@ -1,5 +1,5 @@
 //! Peers' names, resolved again and again. The last addresses that were found stay until others are. Of a name that never
-//! had one it is known whether nobody has it, or nobody says.
+//! had one it is known whether nobody has it, or nobody says. Whoever speaks and is no peer makes them due: he may be one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,6 +14,9 @@ use crate::os::names::{self, NoAddress};
 
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 const AGAIN_WHILE_UNRESOLVED: Duration = Duration::from_secs(1);
+/// After somebody has spoken who is no peer; twice as long after each answer that is no other than before, up to
+/// `AGAIN_WHILE_UNRESOLVED`, so that one who never becomes a peer keeps no name server busy.
+const AGAIN_FOR_STRANGERS: Duration = Duration::from_millis(100);
 /// A name that nobody had when it was asked for may have been taken since. It is asked for every second.
 const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 /// Of each family. A name of Docker's has as many addresses as its service has containers; more are no peers of anybody.
@@ -43,16 +46,20 @@ struct Entry {
     asked: Option<Instant>,
     /// When it was asked for, if the last answer said whose it is, or that it is nobody's.
     said: Option<Instant>,
+    /// Since the last question, before the next one that is asked because of a stranger.
+    pause: Duration,
+    /// Such a one is due, or out.
+    for_stranger: bool,
     /// `None`: an answer is awaited. At most one question per name is out at a time.
     next: Option<Instant>,
 }
 
 impl Entry {
-    /// No later than so long after the last question, unless one is out.
-    fn hasten(&mut self, pause: Duration) {
-        if let (Some(next), Some(asked)) = (self.next, self.asked) {
-            self.next = Some(next.min(asked + pause));
-        }
+    /// No later than so long after the last question, unless one is out. True: earlier than it would be.
+    fn hasten(&mut self, pause: Duration) -> bool {
+        let (Some(next), Some(asked)) = (self.next, self.asked) else { return false };
+        self.next = Some(next.min(asked + pause));
+        self.next != Some(next)
     }
 
     /// True if the addresses are other ones than before.
@@ -101,7 +108,7 @@ impl Resolver {
                 Host::Address(_) => {}
                 Host::Name(name) => {
                     let entry = before.remove(name);
-                    let fresh = || Entry { next: Some(now), ..Entry::default() };
+                    let fresh = || Entry { next: Some(now), pause: AGAIN_FOR_STRANGERS, ..Entry::default() };
                     self.names.entry(name.clone()).or_insert_with(|| entry.unwrap_or_else(fresh));
                 }
             }
@@ -170,12 +177,26 @@ impl Resolver {
         }
     }
 
+    /// Somebody speaks who is no peer by the addresses that were found last.
+    pub(super) fn hear_stranger(&mut self) {
+        for entry in self.names.values_mut() {
+            entry.for_stranger |= entry.hasten(entry.pause);
+        }
+    }
+
     /// True if the addresses are other ones than before.
     pub(super) fn handle_answer(&mut self, answer: Answer, now: Instant) -> bool {
         let Some(entry) = self.names.get_mut(&answer.name) else { return false };
         let says_no = answer.addresses == Err(NoAddress::NoSuchName);
         entry.said = (says_no || answer.addresses.is_ok()).then_some(answer.asked);
-        entry.take(answer.addresses, now)
+        let changed = entry.take(answer.addresses, now);
+        let was_for_stranger = std::mem::take(&mut entry.for_stranger);
+        entry.pause = if was_for_stranger && !changed {
+            (entry.pause * 2).min(AGAIN_WHILE_UNRESOLVED)
+        } else {
+            AGAIN_FOR_STRANGERS
+        };
+        changed
     }
 
     #[cfg(test)]
@@ -293,6 +314,40 @@ mod tests {
         let before = resolver.names["backup"].asked;
         resolver.ask(at);
         resolver.names["backup"].asked != before
+    }
+
+    #[tokio::test]
+    async fn whoever_speaks_and_is_no_peer_has_names_asked_for_at_once_and_not_without_end() {
+        let (answers, _kept) = mpsc::channel(1);
+        let mut resolver = Resolver::new(answers);
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let host = Host::Name("backup".to_owned());
+        resolver.want([&host].into_iter(), start);
+        assert!(asks(&mut resolver, start));
+        resolver.hear_stranger();
+        assert!(!asks(&mut resolver, at(500)), "one question is out");
+        let found = |resolver: &mut Resolver, now: u64, last: &[u8]| {
+            resolver.handle_answer(answer_at(at(now), Ok(last)), at(now))
+        };
+        assert!(found(&mut resolver, 500, &[1]));
+        assert!(!asks(&mut resolver, at(2_000)), "nobody has spoken");
+        resolver.hear_stranger();
+        assert!(asks(&mut resolver, at(2_000)));
+        // Of one who stays a stranger: so long after each question comes the next.
+        let mut asked = 2_000;
+        for pause in [200, 400, 800, 1_000, 1_000] {
+            assert!(!found(&mut resolver, asked + 1, &[1]));
+            resolver.hear_stranger();
+            assert!(!asks(&mut resolver, at(asked + pause - 1)), "{pause}");
+            assert!(asks(&mut resolver, at(asked + pause)), "{pause}");
+            asked += pause;
+        }
+        // He is a peer, and the next stranger is another one.
+        assert!(found(&mut resolver, asked + 1, &[1, 2]));
+        resolver.hear_stranger();
+        assert!(!asks(&mut resolver, at(asked + 99)));
+        assert!(asks(&mut resolver, at(asked + 100)));
     }
 
     #[tokio::test]

@@ -267,6 +267,10 @@ impl Role {
             self.next_turn = now + TURN;
             self.shell.tell(FromVrrp::Beat { turns: self.turns });
         }
+        if std::mem::take(&mut self.shell.hears_stranger) {
+            self.resolver.hear_stranger();
+            self.resolver.ask(now);
+        }
         // Most wake-ups are for an advert, and perhaps a beat, and the processor knows little of this code by
         // then.
         if is_routine && !self.is_anything_due(now) && !std::mem::take(&mut self.shell.has_news) {

@@ -38,6 +38,8 @@ pub(super) struct Shell {
     pub(super) drained: Vec<(Family, u8)>,
     /// Addresses whose old owner serves nothing any more, with that one: its clients are to be told.
     pub(super) bereaved: Vec<(Vec<IpAddr>, IpAddr)>,
+    /// Somebody speaks who is no peer, unless his address is what the name of one stands for by now.
+    pub(super) hears_stranger: bool,
     /// A virtual router has done more than send an advert.
     pub(super) has_news: bool,
     watch: Watch,
@@ -60,6 +62,7 @@ impl Shell {
             asked: vec![],
             drained: vec![],
             bereaved: vec![],
+            hears_stranger: false,
             has_news: false,
             moved: Boottime(clock::boottime_ns()),
             watch: Watch::new(clock::read()),

@@ -146,8 +146,10 @@ impl Peering {
 mod tests {
     use tokio::net::TcpListener;
 
+    use super::super::super::kernel::Kernel;
     use super::super::node::Peer;
     use super::*;
+    use crate::os::netns;
     use crate::peer::{Frames, Keys, Output, Secret, accept, greet};
 
     const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
@@ -200,5 +202,16 @@ mod tests {
         let mut peering = dialling(Instant::now());
         peering.dial((OWN, PEER), Duration::ZERO);
         is_dialled_again(&mut peering);
+    }
+
+    #[test]
+    fn a_stranger_who_dials_has_peers_asked_for() {
+        netns::with("a_stranger_who_dials_has_peers_asked_for", || {
+            let (outbox, _kept) = mpsc::channel(1);
+            let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
+            let (mut peering, _) = Peering::new(Instant::now()).unwrap();
+            peering.handle(Event::Stranger, &mut [], &mut shell);
+            assert!(shell.hears_stranger);
+        });
     }
 }

@@ -198,7 +198,10 @@ impl Peering {
     pub(in super::super) fn handle(&mut self, event: Event, instances: &mut [Instance], shell: &mut Shell) {
         let now = Instant::now();
         match event {
-            Event::Stranger => self.count(Refusal::Sender.counter()),
+            Event::Stranger => {
+                self.count(Refusal::Sender.counter());
+                shell.hears_stranger = true;
+            }
             Event::Unknown => self.count("link_unknown"),
             Event::Keys(found) => self.take_keys(found, shell, now),
             Event::KeyFiles(found) => self.take_key_files(found, instances, shell, now),
