@@ -9,7 +9,7 @@ use super::output::Output;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Member {
     Master,
-    /// A planned move is under way, which ends by itself.
+    /// A planned move is under way, or it has yet to hear whether there is a master: both end by themselves.
     Moving,
     /// It would be master if it were alone.
     Ready,
@@ -54,6 +54,7 @@ impl Machine {
             Role::Master if self.stepping_down.is_some() => Member::Moving,
             Role::Master => Member::Master,
             Role::Backup if self.ready.is_some() => Member::Ready,
+            Role::Backup if self.heard.is_none() => Member::Moving,
             Role::Fault | Role::Blocked | Role::Backup => Member::Waiting,
         }
     }

@@ -13,7 +13,7 @@ fn grouped() -> Rig {
 #[test]
 fn a_member_takes_over_when_it_is_told_to() {
     let mut rig = grouped();
-    assert_eq!(rig.machine.member(), Member::Waiting);
+    assert_eq!(rig.machine.member(), Member::Moving, "it has yet to hear whether there is a master");
     rig.run(ms(2000));
     assert_eq!((rig.machine.state(), rig.machine.member()), (VrrpState::Backup, Member::Ready));
     rig.machine.handle_take(rig.now);

@@ -120,3 +120,22 @@ fn a_sync_group_moves_as_one() {
         eventually("the other node has both again", || are(&mut b, [Master, Master]));
     });
 }
+
+#[test]
+fn a_member_that_an_edit_brings_costs_the_others_nothing() {
+    with_bridge("a_member_that_an_edit_brings_costs_the_others_nothing", || {
+        let group = |members: &[&str]| {
+            let members = members.iter().map(|&name| name.to_owned()).collect();
+            vec![SyncGroup { name: "G".to_owned(), members }]
+        };
+        let mut routers = two(200, 200);
+        let second = routers.pop();
+        let mut a = start(11, routers, &group(&["VI_1"]));
+        eventually("it is master", || states(&mut a) == [VrrpState::Master]);
+        a.config.vrrp.extend(second);
+        a.config.sync_groups = group(&["VI_1", "VI_2"]);
+        a.commit();
+        eventually("it has both", || states(&mut a) == [VrrpState::Master; 2]);
+        assert!(!a.log().contains("is not whole"), "{}", a.log());
+    });
+}
