@@ -236,12 +236,6 @@ impl Machine {
         match self.role {
             Role::Master => {
                 self.keep_pace(pace);
-                let removed: Vec<_> =
-                    self.held.iter().copied().filter(|a| !self.settings.addresses.contains(a)).collect();
-                if !removed.is_empty() {
-                    self.output(Output::Release { addresses: removed.clone() });
-                    self.output(Output::DestroySockets { addresses: removed });
-                }
                 if before.addresses == self.settings.addresses {
                     self.hold(now);
                     self.advertise(self.settings.priority.get(), now);
@@ -396,7 +390,8 @@ impl Machine {
 
     fn hold(&mut self, now: Instant) {
         match self.role {
-            Role::Master => self.held.clone_from(&self.settings.addresses),
+            // An edit may have taken some away, perhaps while they were kept for their connections only.
+            Role::Master => self.keep_only(self.settings.addresses.clone()),
             Role::Resigning => {}
             Role::Fault | Role::Backup | Role::Stopping if self.is_lingering() => {
                 // What the kernel has dropped meanwhile has nothing to come back for.
@@ -428,13 +423,18 @@ impl Machine {
         self.timers.disarm(&[Timer::Release, Timer::Hold]);
         self.held_since = None;
         self.held_at = None;
-        let addresses = std::mem::take(&mut self.held);
-        if !addresses.is_empty() {
-            self.output(Output::Release { addresses: addresses.clone() });
-            self.output(Output::DestroySockets { addresses });
-        }
+        self.keep_only(vec![]);
         if lingered {
             self.output(Output::Drained);
+        }
+    }
+
+    fn keep_only(&mut self, addresses: Vec<IpAddr>) {
+        let mut others = std::mem::replace(&mut self.held, addresses);
+        others.retain(|address| !self.held.contains(address));
+        if !others.is_empty() {
+            self.output(Output::Release { addresses: others.clone() });
+            self.output(Output::DestroySockets { addresses: others });
         }
     }
 

@@ -48,6 +48,29 @@ fn a_loser_that_wins_again_keeps_its_connections() {
 }
 
 #[test]
+fn a_loser_that_wins_again_lets_go_of_what_an_edit_has_taken_away() {
+    let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 101));
+    let mut rig = Rig::standing(Settings { addresses: vec![VIP, other], ..settings() });
+    rig.run(ms(1400));
+    rig.machine.handle_advert(HIGHER_ADDRESS, &advert(150), rig.now);
+    rig.machine.reconfigure(Settings { addresses: vec![other], ..settings() }, rig.now);
+    assert_eq!(rig.drain(), "silent, drain 5s, BACKUP", "its connections go on");
+    rig.machine.handle_advert(HIGHER_ADDRESS, &advert(0), rig.now);
+    while rig.machine.state() != VrrpState::Master {
+        rig.drain();
+        (rig.now, _) = rig.machine.poll_timeout().unwrap();
+        rig.machine.handle_timeout(rig.now);
+    }
+    let outputs: Vec<Output> = std::iter::from_fn(|| rig.machine.poll_output()).collect();
+    let at = |output: Output| outputs.iter().position(|o| *o == output);
+    let gone = at(Output::Release { addresses: vec![VIP] });
+    assert!(gone.is_some(), "{outputs:?}");
+    assert!(at(Output::DestroySockets { addresses: vec![VIP] }) > gone, "{outputs:?}");
+    assert!(at(Output::Hold { addresses: vec![other], lease: settings().lease }) > gone, "{outputs:?}");
+    assert_eq!((rig.machine.state(), rig.machine.held()), (VrrpState::Master, [other].as_slice()));
+}
+
+#[test]
 fn resigning_serves_on_until_a_peer_is_there_and_its_connections_beyond() {
     let mut rig = Rig::in_state(State::Resigning);
     assert_eq!(told(&mut rig, ms(150)), [at(1_500_000, "advert 0")], "a lost release is said again");
