@@ -26,6 +26,7 @@ mod resolver;
 mod role;
 mod shell;
 mod standing;
+mod succession;
 mod tracker;
 mod turns;
 mod warnings;

@@ -26,6 +26,7 @@ use super::proxy_health::{ProxyWatch, Question};
 use super::report;
 use super::resolver::{Answer, Resolver};
 use super::shell::Shell;
+use super::succession::{self, Heir};
 use super::tracker::{Sighting, Tracker};
 use super::turns::{TURN, is_due};
 use super::wishes::{self, Wishes};
@@ -351,31 +352,19 @@ impl Role {
         self.resolver.want(config.vrrp.iter().flat_map(|instance| hosts(&instance.transport)), now);
         self.tracker.want(&config.vrrp);
         self.groups = config.sync_groups;
-        let mut before = std::mem::take(&mut self.instances);
-        for wanted in config.vrrp {
-            // One with another name and the same id is the same virtual router to everybody else.
-            let known = |instance: &Instance| !instance.leaving && instance.config.name == wanted.name;
-            let id = |config: &VrrpInstance| (config.family(), config.vrid);
-            let same = |instance: &Instance| id(&instance.config) == id(&wanted);
-            let found = before.iter().position(known).or_else(|| before.iter().position(same));
-            match found.map(|index| before.swap_remove(index)) {
-                Some(mut instance) if instance.can_become(&wanted) => {
-                    let is_master = instance.is_master();
-                    instance.priority =
-                        self.tracker.standing(&wanted, &self.shell.survey, is_master).priority;
-                    instance.reconfigure(wanted, &mut self.shell, now);
-                    self.instances.push(instance);
-                }
-                gone => {
-                    let handed_over = gone.as_ref().is_some_and(|gone| gone.machine.is_handing_over());
-                    if let Some(mut gone) = gone {
-                        gone.leave(&mut self.shell, now);
-                    }
-                    let mut new = Instance::start(wanted, &mut self.shell, now);
-                    new.stepped_down = handed_over.then(|| Err(BECAME_ANOTHER.to_owned()));
-                    self.wishes.tell_new(&mut new, &mut self.shell, now);
-                    self.instances.push(new);
-                }
+        let before = std::mem::take(&mut self.instances);
+        let (heirs, before) = succession::arrange(before, config.vrrp, &mut self.shell, now);
+        for Heir { wanted, from, cut_short } in heirs {
+            if let Some(mut instance) = from {
+                let is_master = instance.is_master();
+                instance.priority = self.tracker.standing(&wanted, &self.shell.survey, is_master).priority;
+                instance.reconfigure(wanted, &mut self.shell, now);
+                self.instances.push(instance);
+            } else {
+                let mut new = Instance::start(wanted, &mut self.shell, now);
+                new.stepped_down = cut_short.then(|| Err(BECAME_ANOTHER.to_owned()));
+                self.wishes.tell_new(&mut new, &mut self.shell, now);
+                self.instances.push(new);
             }
         }
         for mut gone in before {

@@ -104,6 +104,48 @@ fn virtual_routers_come_and_go() {
 }
 
 #[test]
+fn an_id_goes_from_one_virtual_router_to_another() {
+    with_bridge("an_id_goes_from_one_virtual_router_to_another", || {
+        let second = "10.50.0.98";
+        let vrid = |vrid| Vrid::try_from(vrid).unwrap();
+        let one = unicast(200, &[11, 12]);
+        let other = VrrpInstance {
+            name: "VI_2".to_owned(),
+            vrid: vrid(52),
+            virtual_addresses: vec![format!("{second}/24").parse().unwrap()],
+            ..one.clone()
+        };
+        let mut a = Node::start(11, one);
+        a.config.vrrp.push(other);
+        a.commit();
+        let both = |a: &mut Node| {
+            eventually("both", || a.report().instances.iter().all(|i| i.state == VrrpState::Master));
+            assert_eq!((answering(VIP), answering(second)), (vec![a.mac()], vec![a.mac()]));
+        };
+        let fence = |a: &Node, vrid| a.namespace.run(&["nft", "list", "table", "arp", vrid]);
+        both(&mut a);
+
+        let [one, other] = [51, 52].map(vrid);
+        (a.config.vrrp[0].vrid, a.config.vrrp[1].vrid) = (other, one);
+        a.commit();
+        both(&mut a);
+        let (fence_51, fence_52) = (fence(&a, "vipgate-51"), fence(&a, "vipgate-52"));
+        assert!(fence_51.contains(second) && !fence_51.contains(VIP), "{fence_51}");
+        assert!(fence_52.contains(VIP) && !fence_52.contains(second), "{fence_52}");
+
+        a.config.vrrp.remove(1);
+        a.config.vrrp[0].vrid = one;
+        a.commit();
+        assert_eq!(a.holds(second), None, "it is not kept without a fence");
+        eventually("it is master", || a.report().instances[0].state == VrrpState::Master);
+        assert_eq!((answering(VIP), answering(second)), (vec![a.mac()], vec![]));
+        assert!(fence(&a, "vipgate-51").contains(VIP));
+        let log = a.log();
+        assert!(!log.contains("somebody has removed"), "{log}");
+    });
+}
+
+#[test]
 fn what_cannot_work_is_refused_and_what_is_aborted_is_forgotten() {
     with_bridge("what_cannot_work_is_refused_and_what_is_aborted_is_forgotten", || {
         let mut a = Node::start(11, unicast(200, &[11, 12]));
