@@ -29,7 +29,7 @@ impl Instance {
     /// Empties the machine's queue. The clocks are read before each step: a node that is frozen in the middle of a
     /// takeover must not go on with it after the thaw. One system call of doubt remains.
     pub(super) fn settle(&mut self, shell: &mut Shell) {
-        let mut was_out = false;
+        let (mut was_out, mut is_refused) = (false, false);
         while let Some(output) = self.machine.poll_output() {
             for gap in shell.gaps_after(&mut self.told_gap) {
                 was_out = true;
@@ -41,11 +41,29 @@ impl Instance {
                 self.count("stale_output");
                 continue;
             }
+            // What it has not claimed it does not give up either: a priority 0 would have a backup take over beside the
+            // master that there is.
+            if is_refused && (claims_mastership(&output) || matches!(output, Output::SendAdvert(_))) {
+                continue;
+            }
+            let takes_over = matches!(output, Output::Hold { .. }) && !self.answering;
             self.perform(output, shell);
+            if takes_over && self.machine.state() == VrrpState::Master {
+                is_refused = self.give_up_if_refused();
+            }
         }
         if self.sweeps_left == SWEEPS {
             self.sweep(shell);
         }
+    }
+
+    /// Before anybody has heard of the takeover: the peer goes on serving.
+    fn give_up_if_refused(&mut self) -> bool {
+        let refused = self.aside.problem();
+        if refused.is_err() {
+            self.machine.handle_eligible(refused.clone(), Instant::now());
+        }
+        refused.is_err()
     }
 
     fn perform(&mut self, output: Output, shell: &mut Shell) {
@@ -224,7 +242,7 @@ impl Instance {
     }
 
     pub(super) fn hold(&mut self, addresses: &[IpAddr], lease: Duration, shell: &mut Shell, now: Instant) {
-        let mut new = vec![];
+        let (mut new, mut refused) = (vec![], None);
         for address in addresses {
             let result = match self.target(*address, shell) {
                 Some((link, loopback, cidr)) => {
@@ -238,8 +256,12 @@ impl Instance {
                 let problem = format!("the kernel does not take {address}: {error}");
                 warn!(instance = self.config.name, "{problem}");
                 self.count("hold_error");
-                self.note_hold_problem(problem, now);
+                refused = Some(problem);
             }
+        }
+        match refused {
+            Some(problem) => self.aside.note_failure(problem, now),
+            None => self.aside.note_success(),
         }
         // Nobody is told of an address before packets for it are taken.
         let until = Instant::now() + TAKEN_WITHIN;
@@ -393,6 +415,19 @@ mod tests {
             netns::loopback_up();
             take_over(Duration::ZERO, (VrrpState::Master, true, 1));
             take_over(Duration::from_secs(5), (VrrpState::Backup, false, 0));
+        });
+    }
+
+    #[test]
+    fn a_takeover_that_the_kernel_refuses_is_not_told_to_anybody() {
+        netns::with("a_takeover_that_the_kernel_refuses_is_not_told_to_anybody", || {
+            // `lo` is down, and without a socket each advert is an error.
+            let (mut router, mut shell) =
+                take_over_after(Duration::ZERO, || (), (VrrpState::Fault, false, 0));
+            let count = |counter| router.counters.get(counter).copied();
+            assert_eq!((count("hold_error"), count("advert_send_error")), (Some(1), None));
+            assert!(router.held.is_empty());
+            router.leave(&mut shell, Instant::now());
         });
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::adverts;
+use super::aside::Aside;
 use super::authentication;
 use super::effects::SWEEPS;
 use super::fence;
@@ -30,8 +31,6 @@ use crate::vrrp::{Authenticator, ChecksumForms, Machine, Password, Settings};
 
 /// Of each socket: what is beyond waits for the next turn, so that a flood leaves time for the timers.
 pub(super) const PACKETS_PER_TURN: usize = 64;
-/// A node that could not hold an address stands again after this.
-const HOLD_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// A predecessor's connections have waited for it already; their clients are told before the role begins.
 const START_WITHIN: Duration = Duration::from_millis(200);
 
@@ -64,8 +63,8 @@ pub(super) struct Instance {
     /// Addresses at which nothing of before may wait for the end of its time, and how many more tries that is worth.
     pub(super) unswept: BTreeSet<IpAddr>,
     pub(super) sweeps_left: u32,
-    /// Why the kernel would not hold an address, and until when that counts.
-    pub(super) hold_problem: Option<(String, Instant)>,
+    /// The kernel would not hold an address.
+    pub(super) aside: Aside,
     pub(super) forms: ChecksumForms,
     pub(super) password: Option<Password>,
     pub(super) authenticator: Authenticator,
@@ -122,7 +121,7 @@ impl Instance {
             leaving: false,
             answering: false,
             held: BTreeSet::new(),
-            hold_problem: None,
+            aside: Aside::default(),
             forms: ChecksumForms::default(),
             password: None,
             oddities: Oddities::default(),
@@ -149,6 +148,8 @@ impl Instance {
         if before == self.config && self.machine.settings().drain_timeout == shell.drain_timeout {
             return;
         }
+        // It may be what helps.
+        self.aside = Aside::default();
         if before.name != self.config.name {
             shell.warnings.forget(&before.name);
         }
@@ -283,13 +284,8 @@ impl Instance {
     }
 
     pub(super) fn set_eligible(&mut self, proxy: Result<(), String>, shell: &mut Shell, now: Instant) {
-        if self.hold_problem.as_ref().is_some_and(|(_, until)| *until <= now) {
-            self.hold_problem = None;
-        }
-        let eligible = match &self.hold_problem {
-            Some((problem, _)) => Err(problem.clone()),
-            None => proxy,
-        };
+        self.aside.look_again(now);
+        let eligible = self.aside.problem().and(proxy);
         if self.eligible.as_ref() != Some(&eligible) {
             self.eligible = Some(eligible.clone());
             self.machine.handle_eligible(eligible, now);
@@ -405,10 +401,6 @@ impl Instance {
         self.password = self.config.password.as_deref().and_then(Password::try_new);
         let own = self.wire.as_ref().map(|wire| wire.place.own);
         self.expectation = adverts::expectation(&self.config, self.password.clone(), own, &self.peers);
-    }
-
-    pub(super) fn note_hold_problem(&mut self, problem: String, now: Instant) {
-        self.hold_problem = Some((problem, now + HOLD_AGAIN_AFTER));
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod adverts;
 mod alarm;
+mod aside;
 mod authentication;
 mod check;
 mod commands;

@@ -29,10 +29,10 @@ impl Instance {
 
     /// What keeps it from being master, beside what concerns the whole node.
     pub(super) fn own_problem(&self) -> Result<(), String> {
-        match (&self.hold_problem, &self.wire) {
-            (Some((problem, _)), _) => Err(problem.clone()),
-            (None, None) => Err("no interface for the virtual addresses".to_owned()),
-            (None, Some(_)) => Ok(()),
+        self.aside.problem()?;
+        match &self.wire {
+            None => Err("no interface for the virtual addresses".to_owned()),
+            Some(_) => Ok(()),
         }
     }
 }

@@ -65,6 +65,32 @@ fn start_with(last: u8, config: Config) -> Node {
     node
 }
 
+#[test]
+fn whose_kernel_refuses_an_address_takes_it_from_nobody() {
+    with_ipv6_bridge("whose_kernel_refuses_an_address_takes_it_from_nobody", || {
+        let mut b = start(12, router(100, Transport::Multicast));
+        b.becomes(VrrpState::Master);
+        let refusing = |namespace: &Namespace, refuses: &str| {
+            let switch = "/proc/sys/net/ipv6/conf/lo/disable_ipv6";
+            namespace.enter(|| std::fs::write(switch, refuses).unwrap());
+        };
+        let namespace = namespace(11);
+        refusing(&namespace, "1");
+        let mut a = Node::unconfigured("", namespace, config(vec![router(200, Transport::Multicast)]));
+        a.commit();
+        a.becomes(VrrpState::Master);
+        let why = a.becomes(VrrpState::Fault);
+        assert!(why.contains("the kernel does not take"), "{why}");
+        assert_eq!((a.holds(VIP), a.holds(LINK_LOCAL)), (None, None));
+        assert_eq!((b.counter("advert_received"), b.counter("advert_received_release")), (0, 0));
+        assert_eq!(b.report().instances[0].state, VrrpState::Master);
+        refusing(&a.namespace, "0");
+        a.becomes(VrrpState::Master);
+        b.becomes(VrrpState::Backup);
+        assert!(a.holds(VIP).is_some());
+    });
+}
+
 /// The MAC addresses that answer who asks for the address from `asker`, asked so often that nobody stays unheard.
 pub(super) fn answering_to(asker: &str, address: &str) -> Vec<String> {
     let (asker, address): (Ipv6Addr, Ipv6Addr) = (asker.parse().unwrap(), address.parse().unwrap());
