@@ -67,7 +67,7 @@ pub(super) fn soak(lab: &mut Lab) -> Verdict {
         }
         let after = standing(stack)?;
         if let Some((now, then)) = after.iter().zip(&before).find(|(now, then)| !now.is_as(then)) {
-            let words = stack.last_words();
+            let words = [Node::Master, Node::Backup].map(|node| history(stack, node)).concat();
             wrong.push(format!(
                 "{what}: somebody took over from a node that lives: {then:?}, then {now:?}{words}"
             ));
@@ -129,6 +129,13 @@ fn standing(stack: &Stack) -> Result<Vec<Standing>, Trouble> {
         Ok(Standing { state: router.state, since: router.since.0, starts })
     };
     [Node::Master, Node::Backup].into_iter().map(one).collect()
+}
+
+/// What has become of a node, and why.
+fn history(stack: &Stack, node: Node) -> String {
+    let status = stack.status(node).map(|status| status.history);
+    let lines = status.map(|all| all.iter().map(|one| format!("\n    {:<8} {one:?}", node.name())).collect());
+    lines.unwrap_or_else(|trouble| format!("\n    {:<8} {trouble}", node.name()))
 }
 
 /// That the master has answered so far.
