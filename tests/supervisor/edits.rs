@@ -91,11 +91,13 @@ pub(crate) fn after_its_peer() -> Outcome {
     node.signal(Signal::SIGHUP);
     node.wait("vrrp commit 4");
     assert_eq!(node.count("vrrp asks"), 4);
+    node.until("it is read again", || node.log().contains("says the same as before").then_some(()));
     // What only both can do together waits for nobody.
     let fourth = node.document("fourth");
     node.write_config(&fourth.replace("vrid: 51", "vrid: 52"));
     node.wait("vrrp commit 5");
-    assert!(node.count("vrrp asks") < 6, "nobody is asked again");
+    assert!(node.log().contains("(generation 4) and is applied here once"), "the words are these");
+    assert!(!node.log().contains("(generation 5) and is applied here once"), "{}", node.log());
     Ok(())
 }
 
