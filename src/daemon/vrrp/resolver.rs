@@ -316,15 +316,21 @@ mod tests {
         resolver.names["backup"].asked != before
     }
 
-    #[tokio::test]
-    async fn whoever_speaks_and_is_no_peer_has_names_asked_for_at_once_and_not_without_end() {
-        let (answers, _kept) = mpsc::channel(1);
+    /// It has asked for one name, and waits for the answer.
+    fn asking(start: Instant) -> (Resolver, Host, mpsc::Receiver<Answer>) {
+        let (answers, kept) = mpsc::channel(1);
         let mut resolver = Resolver::new(answers);
-        let start = Instant::now();
-        let at = |ms: u64| start + Duration::from_millis(ms);
         let host = Host::Name("backup".to_owned());
         resolver.want([&host].into_iter(), start);
         assert!(asks(&mut resolver, start));
+        (resolver, host, kept)
+    }
+
+    #[tokio::test]
+    async fn whoever_speaks_and_is_no_peer_has_names_asked_for_at_once_and_not_without_end() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let (mut resolver, _, _kept) = asking(start);
         resolver.hear_stranger();
         assert!(!asks(&mut resolver, at(500)), "one question is out");
         let found = |resolver: &mut Resolver, now: u64, last: &[u8]| {
@@ -352,13 +358,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_others_may_have_soon_is_asked_for_every_second() {
-        let (answers, _kept) = mpsc::channel(1);
-        let mut resolver = Resolver::new(answers);
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
-        let host = Host::Name("backup".to_owned());
-        resolver.want([&host].into_iter(), start);
-        assert!(asks(&mut resolver, start));
+        let (mut resolver, host, _kept) = asking(start);
         resolver.handle_answer(answer_at(start, Ok(&[1])), at(1));
         resolver.await_others(&[Host::Name("other".to_owned())]);
         assert!(!asks(&mut resolver, at(1_000)));
