@@ -8,7 +8,7 @@ use crate::runner::{Finding, Verdict};
 use crate::stack::{Node, Stack};
 
 /// The drill takes answers for it, the other one requests that failed.
-const APART: Duration = Duration::from_millis(500);
+const APART: Duration = Duration::from_millis(250);
 
 pub(super) fn both_phases(stack: &mut Stack) -> Verdict {
     let mut wrong = Vec::new();
