@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
+
+use nix::libc;
 
 /// More than the names and the numbers of all protocols take.
 const SPACE: usize = 8192;
@@ -34,6 +37,15 @@ impl Counters {
     }
 }
 
+/// How many bytes of a connection its other end has not acknowledged; the end that this side has said is one of them.
+/// 0 as well where the kernel does not say.
+pub fn unacknowledged(connection: impl AsFd) -> u32 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the pointer is valid, and the kernel writes one integer.
+    let result = unsafe { libc::ioctl(connection.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { u32::try_from(bytes).unwrap_or_default() } else { 0 }
+}
+
 /// Two lines for each protocol: the names, and their numbers.
 fn counts(snmp: &str) -> Option<Counts> {
     let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
@@ -47,7 +59,9 @@ fn counts(snmp: &str) -> Option<Counts> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::os::netns;
@@ -84,5 +98,24 @@ mod tests {
             drop((served, client));
             assert_eq!(seen(), (0, 1));
         });
+    }
+
+    #[test]
+    fn what_nobody_has_taken_is_not_acknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut from = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut to, _) = listener.accept().unwrap();
+        from.set_nonblocking(true).unwrap();
+        assert_eq!(unacknowledged(&from), 0);
+        // More than both kernels keep.
+        while from.write(&[0; 1 << 16]).is_ok() {}
+        assert!(unacknowledged(&from) > 1);
+        from.shutdown(Shutdown::Write).unwrap();
+        to.read_to_end(&mut vec![]).unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        while unacknowledged(&from) > 0 {
+            assert!(Instant::now() < end);
+            std::thread::yield_now();
+        }
     }
 }

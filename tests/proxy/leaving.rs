@@ -2,9 +2,11 @@
 //! is cut, and who is left alone.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use vipgate::config::Config;
 use vipgate::link::{FromProxy, ToProxy};
 
@@ -141,6 +143,55 @@ fn what_is_not_over_at_the_bound_is_cut_and_tunnels_are_closed_before() {
     assert!(is_seen_before, "tunnels end before what is cut");
 }
 
+/// What has been written the kernel still has, and loses with the address.
+#[test]
+fn a_slow_client_gets_its_whole_answer_before_the_address_is_let_go() {
+    let body = "x".repeat(256 << 10);
+    let begin = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len() + 1);
+    let goes_on = Arc::new(Barrier::new(2));
+    let told = Arc::clone(&goes_on);
+    let origin = Origin::start(move |mut connection| {
+        let Some(head) = connection.request() else { return };
+        let waits = || head.contains("/slow").then(|| told.wait());
+        connection.stream.write_all(format!("{begin}x").as_bytes()).unwrap();
+        waits();
+        connection.stream.write_all(body.as_bytes()).unwrap();
+        // The proxy ends it when it is done with the answer.
+        assert_eq!(connection.request(), None);
+        waits();
+    });
+    let (mut proxy, moves, stays) = two_addresses(1, origin.address);
+    let table = [("", false), ("", true), ("Connection: close\r\n", false), ("Connection: close\r\n", true)];
+    for (number, (field, says_no_more)) in (1..).zip(table) {
+        let row = format!("{field:?}, says no more: {says_no_more}");
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&moves.into()).unwrap();
+        let mut slow = Client::over(socket.into());
+        slow.send(format!("GET /slow HTTP/1.1\r\nHost: a\r\n{field}\r\n"));
+        slow.stream.peek(&mut [0]).unwrap();
+        leave(&mut proxy, number, LONG, true);
+        proxy.until_all_turn();
+        goes_on.wait();
+        goes_on.wait();
+        if says_no_more {
+            slow.stream.shutdown(Shutdown::Write).unwrap();
+        }
+        // One that has had its answer, and is told to go after that, is gone first.
+        let mut quick = Client::connect(stays);
+        assert_eq!(quick.get("/").body.len(), (256 << 10) + 1, "{row}");
+        let addresses = vec![stays.ip()];
+        proxy.send(&ToProxy::Leave { number: 100 + number, addresses, bound: LONG, before: true }, None);
+        let first = proxy.wait_for("Left", |m| match m {
+            FromProxy::Left { number, .. } => Some(number),
+            _ => None,
+        });
+        assert_eq!(first, 100 + number, "{row}");
+        assert_eq!(slow.response("GET").unwrap().body.len(), (256 << 10) + 1, "{row}");
+        assert_eq!(left(&mut proxy, number), 0, "{row}");
+    }
+}
+
 #[test]
 fn an_address_that_stays_after_all_costs_no_connection() {
     let origin = Origin::start(|mut connection| {
@@ -207,4 +258,32 @@ fn a_stop_waits_for_the_next_request_of_each_connection_but_not_for_long() {
         _ => None,
     });
     assert_eq!(cut, 0);
+}
+
+/// The vrrp role keeps the address for as long as it has said at the move, and not beyond.
+#[test]
+fn a_stop_gives_no_more_time_to_those_whose_address_has_moved() {
+    let origin = Origin::start(|mut connection| {
+        if connection.request().is_none() {
+            return;
+        }
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+        connection.stream.write_all(switch.as_bytes()).unwrap();
+        // To the end of the tunnel, or of the test.
+        let _ = connection.stream.read_to_end(&mut vec![]);
+    });
+    let (mut proxy, moves, stays) = two_addresses(1, origin.address);
+    let [mut moved, other] = [moves, stays].map(|address| {
+        let mut tunnel = Client::connect(address);
+        tunnel.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+        assert_eq!(tunnel.response("GET").unwrap().status, 101);
+        tunnel
+    });
+    leave(&mut proxy, 1, Duration::from_millis(1500), false);
+    proxy.send(&ToProxy::Drain { bound: LONG }, None);
+    let mut rest = String::new();
+    moved.stream.read_to_string(&mut rest).expect("an end, and no reset");
+    assert_eq!(left(&mut proxy, 1), 1);
+    other.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    assert!(other.stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
 }

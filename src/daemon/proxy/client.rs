@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::buffers::Lent;
 use super::deadline::{Alarm, Deadlines, Wait};
 use super::fence::Standing;
-use super::limits::{LINGER_IDLE, LINGER_TOTAL};
+use super::limits::{IDLE_LINGER, LINGER_IDLE, LINGER_TOTAL};
 use super::listener::Listener;
 use super::wire::Wire;
 use super::worker::Worker;
@@ -247,19 +247,21 @@ impl Client {
     }
 
     /// Ends the connection while the client may still be sending: closing at once would make the kernel send a reset,
-    /// which can overtake the answer.
-    pub(super) async fn linger(&self, worker: &Worker, slice: Duration) {
+    /// which can overtake the answer. Where the address is about to leave this node, what the kernel has of the answer would
+    /// leave with it: it is waited for until the client has taken it, or is cut.
+    pub(super) async fn linger(&self, worker: &Worker, mut slice: Duration) {
         if self.wire.shut_write().is_err() {
             return;
         }
         let (mut idle, mut total) = (Duration::ZERO, Duration::ZERO);
+        let (mut has_closed, mut rest, mut stuck) = (false, 0, Duration::ZERO);
         // Small: a connection that is about to end holds no buffer of the pool.
         let mut trash = [0; 512];
         loop {
             // In slices: a worker that drains does not wait for clients that neither send nor close.
             self.arm(&worker.deadlines, Wait::ClientRead, slice);
             let read = poll_fn(|cx| {
-                loop {
+                while !has_closed {
                     match self.wire.poll_read(cx, &mut trash) {
                         Poll::Ready(Ok(1..)) => {
                             idle = Duration::ZERO;
@@ -268,22 +270,36 @@ impl Client {
                                 return Poll::Ready(false);
                             }
                         }
+                        Poll::Ready(Ok(0)) if self.not_taken() > 0 => has_closed = true,
                         Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(true),
-                        Poll::Pending => {
-                            let up = worker.deadlines.poll(&self.alarm, Wait::ClientRead, cx);
-                            return up.map(|()| false);
-                        }
+                        Poll::Pending => break,
                     }
                 }
+                let up = worker.deadlines.poll(&self.alarm, Wait::ClientRead, cx);
+                up.map(|()| false)
             });
             if read.await {
                 return;
             }
             (idle, total) = (idle + slice, total + slice);
-            if idle >= LINGER_IDLE || total >= LINGER_TOTAL || self.is_leaving() {
+            let before = std::mem::replace(&mut rest, self.not_taken());
+            if rest > 0 {
+                stuck = if rest == before { stuck + slice } else { Duration::ZERO };
+                if stuck >= self.limits.get().send_timeout {
+                    return;
+                }
+                slice = IDLE_LINGER;
+            } else if has_closed || idle >= LINGER_IDLE || total >= LINGER_TOTAL || self.is_leaving() {
                 return;
             }
         }
+    }
+
+    /// What this node would not get to the client any more once it has lost the address, in bytes.
+    fn not_taken(&self) -> u32 {
+        // Where the connection is gone, the end cannot be said again.
+        let is_there = self.is_leaving() && self.wire.shut_write().is_ok();
+        if is_there { self.wire.unacknowledged().saturating_sub(1) } else { 0 }
     }
 }
 

@@ -22,9 +22,9 @@ pub(super) async fn run(worker: &Worker, client: &Client) {
         // Boxed: a connection that has been silent for a while holds nothing of this.
         match Box::pin(spell(worker, client)).await {
             Spell::Idle => (),
-            Spell::Close => return,
+            Spell::Close if !client.is_leaving() => return,
             Spell::Linger => return Box::pin(client.linger(worker, LINGER_SLICE)).await,
-            Spell::Unwanted => return Box::pin(client.linger(worker, IDLE_LINGER)).await,
+            Spell::Close | Spell::Unwanted => return Box::pin(client.linger(worker, IDLE_LINGER)).await,
             Spell::Reset => return client.reset(),
         }
         let bound = client.limits.get().keepalive_timeout.saturating_sub(IDLE_GRACE);

@@ -139,9 +139,8 @@ impl Worker {
         }
     }
 
-    /// All of them, and then the worker's own end.
+    /// All of them, and then the worker's own end. Those whose address has moved already have no more time than they had.
     pub(super) async fn drain(self: &Rc<Self>, bound: Duration, mut inbox: mpsc::Receiver<Command>) {
-        self.departures.borrow_mut().clear();
         let schedule = Schedule::new(Instant::now(), DRAIN_IDLE, bound);
         let cut_before = self.cut.get();
         let mut accepts = true;
@@ -156,6 +155,7 @@ impl Worker {
                 // The listeners empty their queues in their own turn.
                 tokio::task::yield_now().await;
             }
+            self.depart().await;
             let is_over = now >= schedule.end;
             self.leaving.set(schedule.leaving(now));
             self.end_those(self.leaving.get(), is_over, |_| true);
@@ -167,9 +167,8 @@ impl Worker {
                 () = sleep(self.turn_length()) => (),
                 command = inbox.recv() => match command {
                     Some(Command::Verdict(verdict)) => self.fence.verdict(verdict.nonce, verdict.held),
-                    Some(
-                        Command::Commit { .. } | Command::Leave { .. } | Command::Keep { .. } | Command::Drain { .. },
-                    ) => (),
+                    Some(Command::Keep { number }) => self.keep(number),
+                    Some(Command::Commit { .. } | Command::Leave { .. } | Command::Drain { .. }) => (),
                     None => return,
                 },
             }

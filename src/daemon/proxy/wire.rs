@@ -16,8 +16,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::os::accept;
 use crate::os::pipe::Pipe;
+use crate::os::{accept, tcp};
 
 #[derive(Debug)]
 pub(super) struct Wire(RefCell<Inner>);
@@ -183,6 +183,15 @@ impl Wire {
             Inner::Fresh(stream) => stream.shutdown(how),
             Inner::Watched(stream) => SockRef::from(stream).shutdown(how),
             Inner::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// How many bytes the client's kernel has not taken; an end that was said is one.
+    pub(super) fn unacknowledged(&self) -> u32 {
+        match &*self.0.borrow() {
+            Inner::Fresh(stream) => tcp::unacknowledged(stream),
+            Inner::Watched(stream) => tcp::unacknowledged(stream),
+            Inner::Lost => 0,
         }
     }
 
