@@ -64,7 +64,8 @@ fn a_tracked_upstream_without_a_server_is_told() {
     let upstreams = vec![checked("app", 20), checked("other", 20)];
     let servers = vec![server(listen, vec![("/", to("app")), ("/other", to("other"))])];
     let vrrp = vec![VrrpInstance { track: vec![track], ..vrrp("10.0.0.99", 100) }];
-    proxy.serve(&Config { vrrp, ..config(servers, upstreams) });
+    let mut config = Config { vrrp, ..config(servers, upstreams) };
+    proxy.serve(&config);
     let told = |proxy: &mut Proxy| {
         proxy.wait_for("what is down", |message| match message {
             vipgate::link::FromProxy::Upstreams { down } => Some(down),
@@ -76,6 +77,13 @@ fn a_tracked_upstream_without_a_server_is_told() {
     assert_eq!(told(&mut proxy), ["app"], "the other one is down too, but nobody tracks it");
     healthy.store(true, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(told(&mut proxy), Vec::<String>::new());
+    healthy.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(told(&mut proxy), ["app"]);
+    config.vrrp[0].track.clear();
+    // It may be told before the edit is served.
+    let generation = proxy.prepare(&config).unwrap();
+    proxy.send(&vipgate::link::ToProxy::Commit { generation }, None);
+    assert_eq!(told(&mut proxy), Vec::<String>::new(), "nobody tracks it any more");
 }
 
 #[test]

@@ -358,7 +358,9 @@ impl Role {
 
     /// What is not told now is told with a later beat.
     fn tell_upstreams(&mut self) {
-        let down = self.snapshot.load().tracked_down();
+        // Once nobody tracks any, nothing that was said of them may count when somebody does again.
+        let none = || self.told_down.is_some().then(Vec::new);
+        let down = self.snapshot.load().tracked_down().or_else(none);
         if let Some(down) = down.filter(|down| self.told_down.as_ref() != Some(down))
             && self.outbox.try_send(FromProxy::Upstreams { down: down.clone() }).is_ok()
         {
