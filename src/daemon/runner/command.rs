@@ -21,6 +21,9 @@ use crate::os::program;
 const GRACE: Duration = Duration::from_secs(2);
 /// The same where vipgate itself has to be gone soon.
 const GRACE_AT_STOP: Duration = Duration::from_millis(500);
+/// Woken so much later than it wanted to be, this process did not run, nor perhaps the program: a pause stops both. It is
+/// given its time once more.
+const STALL: Duration = Duration::from_millis(100);
 /// Read at once.
 const PIECE: usize = 4096;
 
@@ -94,7 +97,7 @@ async fn attend(
     let mut group = Group(child.id());
     let start = Instant::now();
     let mut until = start + timeout;
-    let mut step = Step::Running;
+    let (mut step, mut has_stalled) = (Step::Running, false);
     let mut lines = Lines::default();
     let mut is_open = true;
     let mut last = end.borrow_and_update().map(|deadline| deadline.all);
@@ -105,11 +108,13 @@ async fn attend(
             (_, None) | (Step::Killed, Some(_)) => until,
         };
         tokio::select! {
+            // What has ended in time has, whenever this process comes to see it.
+            biased;
             status = child.wait() => break status,
-            ready = output.readable(), if is_open => is_open = ready.is_ok() && read(&output, &mut lines, say),
-            // Without the sender the role itself ends, and this with it.
-            _ = end.changed(), if last.is_none() => last = end.borrow().map(|deadline| deadline.running),
             () = tokio::time::sleep_until(until.into()) => match step {
+                Step::Running if last.is_none() && !has_stalled && until.elapsed() >= STALL => {
+                    (has_stalled, until) = (true, Instant::now() + timeout);
+                }
                 Step::Running => {
                     group.end(false);
                     (step, until) = (Step::Terminated, Instant::now() + GRACE);
@@ -120,6 +125,9 @@ async fn attend(
                 }
                 Step::Killed => until = Instant::now() + GRACE,
             },
+            // Without the sender the role itself ends, and this with it.
+            Ok(()) = end.changed(), if last.is_none() => last = end.borrow().map(|deadline| deadline.running),
+            ready = output.readable(), if is_open => is_open = ready.is_ok() && read(&output, &mut lines, say),
         }
     };
     if is_open {
@@ -241,6 +249,24 @@ mod tests {
                 assert!(start.elapsed() < LONG, "{line}: {child} lives on");
                 std::thread::sleep(Duration::from_millis(5));
             }
+        }
+    }
+
+    /// Of a container that is paused, for one.
+    #[test]
+    fn a_stall_of_this_process_is_no_timeout() {
+        let (timeout, stall) = (Duration::from_secs(1), Duration::from_millis(1500));
+        for line in ["true", "sleep 1.8"] {
+            let argv = ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
+            let order = Run { id: 1, argv, env: vec![], timeout };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (_keep, end) = watch::channel(None);
+            let stalls = async {
+                tokio::task::yield_now().await;
+                std::thread::sleep(stall);
+            };
+            let ((how, _), ()) = runtime.block_on(async { tokio::join!(run(&order, end, |_| ()), stalls) });
+            assert_eq!(how, CommandEnd::Exited { code: 0 }, "{line}");
         }
     }
 
