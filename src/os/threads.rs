@@ -17,33 +17,42 @@ pub enum State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thread {
+    pub id: u32,
     pub state: State,
     /// On a processor, so far.
     pub ran: Duration,
 }
 
-/// The first thread of this process, and the one of that name, if there is one, in this order.
-pub fn of(pid: u32, name: Option<&str>) -> io::Result<Vec<Thread>> {
-    let mut found = vec![read(pid, pid)?];
-    let Some(name) = name else { return Ok(found) };
-    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let thread = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-        let Some(thread) = thread.filter(|thread| *thread != pid) else { continue };
-        // One that ends meanwhile is another one: the pool's do.
-        let its = fs::read_to_string(format!("/proc/{pid}/task/{thread}/comm"));
-        if its.is_ok_and(|its| its.trim_end() == name) {
-            found.push(read(pid, thread)?);
-            break;
-        }
-    }
-    Ok(found)
+#[derive(Debug, Default)]
+pub struct Threads {
+    /// The first thread of the process, and the one of the name that was asked for, if there is one, in this order.
+    pub needed: Vec<Thread>,
+    pub others: Vec<Thread>,
 }
 
-fn read(pid: u32, thread: u32) -> io::Result<Thread> {
-    let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/task/{thread}/{name}"));
+pub fn of(pid: u32, name: Option<&str>) -> io::Result<Threads> {
+    let mut threads = Threads { needed: vec![read(pid, pid)?], others: vec![] };
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let id = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        // One that ends meanwhile is another one: the pool's do.
+        let Some(Ok(thread)) = id.filter(|id| *id != pid).map(|id| read(pid, id)) else { continue };
+        let is_named = || {
+            let its = fs::read_to_string(format!("/proc/{pid}/task/{}/comm", thread.id));
+            its.is_ok_and(|its| Some(its.trim_end()) == name)
+        };
+        // A new one has its parent's name until it is given its own, and stands behind it.
+        let known =
+            if threads.needed.len() == 1 && is_named() { &mut threads.needed } else { &mut threads.others };
+        known.push(thread);
+    }
+    Ok(threads)
+}
+
+fn read(pid: u32, id: u32) -> io::Result<Thread> {
+    let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/task/{id}/{name}"));
     let known = state(&file("stat")?).zip(scheduled(&file("schedstat")?, RAN));
     let (state, ran) = known.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unknown form"))?;
-    Ok(Thread { state, ran })
+    Ok(Thread { id, state, ran })
 }
 
 /// `PID (NAME) STATE ..`, in which the name may hold anything.
@@ -89,15 +98,17 @@ mod tests {
                 }
             })
             .unwrap();
-            let look = || of(std::process::id(), Some("looked-at")).ok()?.get(1).copied();
+            let look = || of(std::process::id(), Some("looked-at")).ok()?.needed.get(1).copied();
             // The name is given by the new thread itself.
             let first = std::iter::repeat_with(look).flatten().next().unwrap();
             assert_eq!(first.state, State::Running);
             assert!(std::iter::repeat_with(look).flatten().any(|seen| seen.ran > first.ran));
+            let others = of(std::process::id(), None).unwrap().others;
+            assert!(others.iter().any(|other| other.id == first.id), "{others:?}");
             over.store(true, Ordering::Relaxed);
         });
         for name in [Some("nobody"), None] {
-            assert_eq!(of(std::process::id(), name).unwrap().len(), 1);
+            assert_eq!(of(std::process::id(), name).unwrap().needed.len(), 1);
         }
         assert!(of(u32::MAX, None).is_err());
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::heartbeat::Thread;
+use super::heartbeat::Sight;
 use crate::link::{Generation, PeersAnswer, ProxyHealth};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +71,8 @@ pub enum Event {
     LinkLost(Player, String),
     /// It has been reaped, or could not be started.
     Ended(Player, String),
-    /// What the threads do that this event loop of it needs for a beat.
-    Seen(Player, usize, Vec<Thread>),
+    /// What its threads do, of which this event loop needs some for a beat.
+    Seen(Player, usize, Sight),
     /// SIGTERM or SIGINT.
     Stop,
 }

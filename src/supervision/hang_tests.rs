@@ -1,5 +1,8 @@
 //! Who says nothing any more, and is looked at.
 
+use std::time::Duration;
+
+use super::Action;
 use super::plan_tests::{SERVING, check};
 
 /// A beat, then a tick, each 50 ms from `from` on.
@@ -35,4 +38,16 @@ fn hang() {
     let starved: Vec<_> = silent(1000, 2950).iter().map(|(at, _, _)| (*at, "starved tick", "")).collect();
     let found = (2950, "starved tick", "tell down, kill proxy#1, kill vrrp#1");
     check(SERVING, &[&alive(50, 1000)[..], &starved, &[found]].concat());
+}
+
+#[test]
+fn a_deadline_between_two_ticks_is_no_tick() {
+    let rows = [&alive(50, 1000)[..], &silent(1000, 1100)].concat();
+    let mut plan = check(SERVING, &rows);
+    let (tick, _) = plan.poll_timeout().unwrap();
+    for (early, looks) in [(Duration::from_millis(45), 0), (Duration::ZERO, 2)] {
+        plan.handle_timeout(tick - early);
+        let found = std::iter::from_fn(|| plan.poll_output());
+        assert_eq!(found.filter(|action| matches!(action, Action::Look(..))).count(), looks, "{early:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::heartbeat::{Heart, OwnTime, Thread};
+use super::heartbeat::{Heart, OwnTime, Sight, Silent};
 use super::peers::Peers;
 use super::reload::Reload;
 use super::role::{Phase, Role, SETTLE_BOUND, View};
@@ -63,8 +63,8 @@ impl Plan {
                 }
             }
             Event::Ended(player, how) if self.is_playing(player) => self.ended(player.role, &how, now),
-            Event::Seen(player, worker, threads) if self.is_playing(player) => {
-                self.judge(player.role, worker, threads, now);
+            Event::Seen(player, worker, sight) if self.is_playing(player) => {
+                self.judge(player.role, worker, sight, now);
             }
             // The last words of a process that has been replaced.
             Event::Said(..) | Event::LinkLost(..) | Event::Ended(..) | Event::Seen(..) => (),
@@ -74,9 +74,12 @@ impl Plan {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
-        let own = self.own_time.tick(now);
+        if let Some(own) = self.own_time.tick(now) {
+            for role in RoleName::ALL {
+                self.count_silence(role, own);
+            }
+        }
         for role in RoleName::ALL {
-            self.count_silence(role, own);
             self.expire(role, now);
         }
         if self.grace.is_some_and(|until| until <= now) {
@@ -193,13 +196,13 @@ impl Plan {
         }
     }
 
-    fn judge(&mut self, name: RoleName, worker: usize, threads: Vec<Thread>, now: Instant) {
+    fn judge(&mut self, name: RoleName, worker: usize, sight: Sight, now: Instant) {
         let role = self.role_mut(name);
         if !role.listens() {
             return;
         }
-        let Some(stuck) = role.heart.judge(worker, threads) else { return };
-        let why = format!("hangs: event loop {} has not turned for {:?}", stuck.worker, stuck.silent);
+        let Some((Silent { worker, silent }, seen)) = role.heart.judge(worker, sight) else { return };
+        let why = format!("hangs: event loop {worker} has not turned for {silent:?} ({seen})");
         if name == RoleName::Proxy {
             self.grace = None;
             self.tell(ProxyHealth::Down { reason: format!("the proxy {why}") });

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use super::heartbeat::{Doing, Thread};
+use super::heartbeat::{Doing, Sight, Thread};
 use super::*;
 use crate::link::control::RoleState;
 use crate::link::{Generation, PeersAnswer, ProxyHealth};
@@ -51,8 +51,8 @@ pub(super) fn check(before: &[(u64, &str, &str)], rows: &[(u64, &str, &str)]) ->
         let mut actions = vec![];
         while let Some(action) = plan.poll_output() {
             if let Action::Look(player, worker) = action {
-                let threads = vec![Thread { does, ran: Duration::ZERO }];
-                plan.handle_event(Event::Seen(player, worker, threads), now);
+                let needed = vec![Thread { id: 1, does, ran: Duration::ZERO }];
+                plan.handle_event(Event::Seen(player, worker, Sight { needed, others: vec![] }), now);
             } else {
                 actions.push(show(&action));
             }

@@ -11,7 +11,7 @@ use crate::link::control::HappeningKind;
 use crate::link::{Generation, ToProxy, ToRunner, ToVrrp, worker_thread};
 use crate::os::process;
 use crate::os::threads::{self, State};
-use crate::supervision::heartbeat::{Doing, Thread};
+use crate::supervision::heartbeat::{Doing, Sight, Thread};
 use crate::supervision::{Action, Event, Player, RoleName};
 
 impl Supervisor {
@@ -29,8 +29,8 @@ impl Supervisor {
                 None
             }
             Action::Look(player, worker) => {
-                let threads = self.pid_of(player).map(|pid| look(pid, player.role, worker));
-                self.seen.push((player, worker, threads.unwrap_or_default()));
+                let sight = self.pid_of(player).map(|pid| look(pid, player.role, worker));
+                self.seen.push((player, worker, sight.unwrap_or_default()));
                 None
             }
             Action::Prepare(RoleName::Proxy, generation) => self.prepare_proxy(generation),
@@ -172,23 +172,24 @@ impl Supervisor {
     }
 }
 
-/// The thread that beats, which is each role's first, and the one whose turns the proxy tells.
-fn look(pid: u32, role: RoleName, worker: usize) -> Vec<Thread> {
+/// What a beat needs is the thread that beats, which is each role's first, and the one whose turns the proxy tells.
+fn look(pid: u32, role: RoleName, worker: usize) -> Sight {
     let name = match role {
         RoleName::Proxy => Some(worker_thread(worker)),
         RoleName::Vrrp | RoleName::Runner => None,
     };
-    threads::of(pid, name.as_deref())
-        .inspect_err(|e| debug!("what process {pid} does cannot be seen: {e}"))
-        .unwrap_or_default()
-        .into_iter()
-        .map(|seen| Thread {
-            does: match seen.state {
-                State::Running => Doing::Runs,
-                State::Uninterruptible => Doing::Disk,
-                State::Other => Doing::Rests,
-            },
-            ran: seen.ran,
-        })
-        .collect()
+    let seen = threads::of(pid, name.as_deref());
+    let seen =
+        seen.inspect_err(|e| debug!("what process {pid} does cannot be seen: {e}")).unwrap_or_default();
+    let own = |threads: Vec<threads::Thread>| threads.into_iter().map(thread).collect();
+    Sight { needed: own(seen.needed), others: own(seen.others) }
+}
+
+fn thread(seen: threads::Thread) -> Thread {
+    let does = match seen.state {
+        State::Running => Doing::Runs,
+        State::Uninterruptible => Doing::Disk,
+        State::Other => Doing::Rests,
+    };
+    Thread { id: seen.id, does, ran: seen.ran }
 }

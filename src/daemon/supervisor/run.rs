@@ -27,7 +27,7 @@ use crate::link::{FenceQuery, FenceVerdict, FromProxy, FromVrrp, Generation, ToP
 use crate::notification::history::History;
 use crate::os::process;
 use crate::os::snapshot::Snapshot;
-use crate::supervision::heartbeat::Thread;
+use crate::supervision::heartbeat::Sight;
 use crate::supervision::{Event, Freezes, Plan, Player, RoleName, Saying};
 
 /// Messages of both roles that wait for this loop; a role that says more waits.
@@ -67,7 +67,7 @@ pub(super) struct Supervisor {
     pub(super) replaced: bool,
     pub(super) started: Instant,
     /// What silent roles do, to be judged once all that they have said before is heard.
-    pub(super) seen: Vec<(Player, usize, Vec<Thread>)>,
+    pub(super) seen: Vec<(Player, usize, Sight)>,
     pub(super) is_over: bool,
 }
 
@@ -372,8 +372,8 @@ impl Process1 {
             tokio::task::yield_now().await;
         }
         self.hear_all();
-        for (player, worker, threads) in seen {
-            self.supervisor.happen(Event::Seen(player, worker, threads));
+        for (player, worker, sight) in seen {
+            self.supervisor.happen(Event::Seen(player, worker, sight));
         }
     }
 
