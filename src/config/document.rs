@@ -127,8 +127,9 @@ object! {
         /// fast.
         profile: Profile = "normal",
         /// How often the master speaks; wins over `profile`. Left out: as `profile` says, or 1s with version 2. A backup
-        /// takes over after three intervals, by the interval that the master uses; of several backups the best is first
-        /// by a bit. Backups of version 3, keepalived's too, adopt the master's.
+        /// takes over after three intervals, by the interval that the master uses, and where it has a link to the master,
+        /// it asks first and waits for one more; of several backups the best is first by a bit. Backups of version 3,
+        /// keepalived's too, adopt the master's.
         advert_interval: Option<Centiseconds>,
         /// Whether a node with a higher priority takes over from a master that is alive.
         preempt: bool = "true",

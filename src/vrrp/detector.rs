@@ -40,7 +40,7 @@ pub enum PeerNews {
     /// again within `PATIENCE_KEPT`.
     Quota(Duration),
     /// It will not take over before this node has been silent for so long, for `PATIENCE_KEPT` from `asked` on, which is
-    /// when this node sent the message that it answers. The peer's machine says it in `patience`.
+    /// when this node sent the message that it answers. The peer's machine says it in `promise`.
     Patient { bound: Duration, asked: Instant },
     /// It is another process than the one before, and keeps none of its promises.
     Restarted,
@@ -60,10 +60,12 @@ struct Peer {
     quota: Granted,
     /// How patient it is with this node, and until when.
     patient: Option<(Duration, Instant)>,
+    /// How patient with it this node has said to be, each for `PATIENCE_KEPT`.
+    promised: Granted,
 }
 
-/// What a peer reported of itself, and until when each report counts. A lesser one does not end a greater one, which has
-/// been relied on, so that the values fall and their ends follow each other.
+/// What a peer reported of itself, or was told, and until when each counts. A lesser one does not end a greater one, which
+/// has been relied on, so that the values fall and their ends follow each other.
 #[derive(Clone, Debug, Default)]
 struct Granted(Vec<(Duration, Instant)>);
 
@@ -91,12 +93,13 @@ impl Granted {
 }
 
 impl Peer {
-    fn patience(&self, now: Instant) -> Duration {
-        timing::patience(self.late.value(now), self.quota.value(now)).min(PATIENCE_MAX)
+    /// `is_asked`: it gets the time for its answer beside this.
+    fn patience(&self, is_asked: bool, now: Instant) -> Duration {
+        timing::patience(self.late.value(now), self.quota.value(now), is_asked).min(PATIENCE_MAX)
     }
 
     fn lasting_patience(&self, now: Instant) -> Duration {
-        timing::patience(self.late.lasting(now), self.quota.lasting(now)).min(PATIENCE_MAX)
+        timing::patience(self.late.lasting(now), self.quota.lasting(now), self.askable).min(PATIENCE_MAX)
     }
 }
 
@@ -200,6 +203,9 @@ impl Machine {
                 peer.absent &= !askable;
                 if askable && std::mem::take(&mut peer.gone) {
                     self.is_back(source, now);
+                } else if !askable {
+                    // The time for its answer is now a part of its silence.
+                    self.be_patient(source, now);
                 }
             }
             PeerNews::Late(worst) => {
@@ -226,10 +232,18 @@ impl Machine {
         }
     }
 
-    /// How long this node waits, at least, before it takes over from that peer, which has just reported: to be told to it
-    /// as `PeerNews::Patient`. Holds for `PATIENCE_KEPT`; what holds for less is not promised.
-    pub fn patience(&self, peer: IpAddr, now: Instant) -> Duration {
-        self.detector.peers.get(&peer).map_or(Duration::ZERO, |peer| peer.lasting_patience(now))
+    /// How long this node waits, at least, before it takes silence of that peer, which has just reported, for its end: to be
+    /// told to it as `PeerNews::Patient`. Of the time for an answer a part is promised to the master, since who can be told
+    /// can be asked, unless it is to be preempted. Holds for `PATIENCE_KEPT`; what holds for less is not promised.
+    pub fn promise(&mut self, peer: IpAddr, now: Instant) -> Duration {
+        let is_master = self.waits_for(peer)
+            && self.heard_lately().is_some_and(|heard| !self.preempts(heard.priority, now));
+        let interval = timing::takeover_bound(self.master_interval);
+        let Some(known) = self.detector.peer(peer) else { return Duration::ZERO };
+        let lasting = known.lasting_patience(now);
+        let bound = if is_master { timing::relied(interval.max(lasting)) } else { lasting };
+        known.promised.report(bound, now);
+        bound
     }
 
     /// The silence after which some peer may have taken over from this node. Where there is nobody to take over, a stall
@@ -259,13 +273,34 @@ impl Machine {
 
     /// How much silence of the master means something, without the skew.
     pub(super) fn detection_bound(&self, now: Instant) -> Duration {
-        let patience = match self.heard_lately() {
-            Some(Heard { from, .. }) => {
-                self.detector.peers.get(&from).map_or(Duration::ZERO, |peer| peer.patience(now))
+        let promised = match self.heard_lately() {
+            // It is asked, or waited for, when the down timer has fired.
+            Some(_) => Duration::ZERO,
+            // It may be anybody.
+            None => {
+                self.detector.peers.values().map(|peer| peer.promised.value(now)).max().unwrap_or_default()
             }
-            None => self.detector.peers.values().map(|peer| peer.patience(now)).max().unwrap_or_default(),
         };
-        timing::takeover_bound(self.master_interval).max(patience)
+        self.silence_bound(now).max(promised)
+    }
+
+    /// After so much silence the master is asked, if it can be.
+    fn silence_bound(&self, now: Instant) -> Duration {
+        // Nobody is asked but whom it heard last.
+        let is_asked = |address: &IpAddr| self.heard.is_some_and(|heard| heard.from == *address);
+        let patience =
+            |(address, peer): (&IpAddr, &Peer)| peer.patience(peer.askable && is_asked(address), now);
+        let peers = &self.detector.peers;
+        let patience = match self.heard_lately() {
+            Some(Heard { from, .. }) => peers.get_key_value(&from).map(patience),
+            None => peers.iter().map(patience).max(),
+        };
+        timing::takeover_bound(self.master_interval).max(patience.unwrap_or_default())
+    }
+
+    /// Within three intervals, as this node has them.
+    pub(super) fn has_spoken_lately(&self, source: IpAddr, now: Instant) -> bool {
+        self.advert_of(source).is_some_and(|at| now < at + timing::takeover_bound(self.own_interval()))
     }
 
     /// What was heard before this node stood still may be true of another one by now.
@@ -289,18 +324,25 @@ impl Machine {
         timing::skew(self.settings.version, priority, self.master_interval)
     }
 
-    /// Arms the down timer for an answer, if the silent master can give one. It is asked once per silence, and again
-    /// after each answer.
-    pub(super) fn asks_first(&mut self, from: IpAddr, now: Instant) -> bool {
-        let askable = self.detector.peers.get(&from).is_some_and(|peer| peer.askable);
-        if !askable || self.detector.asking || self.detector.answers >= ANSWERS_BELIEVED {
-            return false;
+    /// The down timer has fired: is the silent master given more time? Who can answer is asked, once per silence, and again
+    /// after each answer. Who cannot may rely on a promise.
+    pub(super) fn gives_time(&mut self, from: IpAddr, now: Instant) -> bool {
+        let skew = self.skew();
+        let Some(peer) = self.detector.peers.get(&from).filter(|peer| !peer.gone) else { return false };
+        let relied = peer.advert_at.map(|at| at + peer.promised.value(now) + skew);
+        let relied = relied.filter(|until| now < *until);
+        if peer.askable && !self.detector.asking && self.detector.answers < ANSWERS_BELIEVED {
+            let answered = now + timing::answer_bound(self.silence_bound(now));
+            self.arm_down(relied.map_or(answered, |until| until.max(answered)));
+            self.detector.asking = true;
+            self.count("peer_asked");
+            self.output(Output::Ask { peer: from });
+            return true;
         }
-        self.arm_down(now + timing::answer_bound(self.detection_bound(now)));
-        self.detector.asking = true;
-        self.count("peer_asked");
-        self.output(Output::Ask { peer: from });
-        true
+        if let Some(until) = relied {
+            self.timers.arm(Timer::Down, until);
+        }
+        relied.is_some()
     }
 
     /// Why a silent master is taken for dead.

@@ -44,11 +44,14 @@ impl Machine {
     /// Section 6.4.1, Initialize.
     pub(super) fn stand(&mut self, now: Instant) {
         self.master_interval = self.settings.advert_interval.duration();
-        self.heard = None;
+        let heard = self.heard.take();
         self.stranger = None;
         self.excused = false;
         // "If the Priority = 255 (i.e., the router owns the IPvX addresses ..)": Active at once.
         if self.settings.is_owner() && !self.yielded {
+            // Whoever has been heard while this node got ready is replaced as by any better router.
+            let is_lesser = |heard: &Heard| heard.priority < self.settings.priority.get();
+            self.heard = heard.filter(|heard| is_lesser(heard) && self.has_spoken_lately(heard.from, now));
             return self.become_master("it owns the addresses".to_owned(), now);
         }
         // "Set Active_Adver_Interval to Advertisement_Interval, set the Active_Down_Timer to Active_Down_Interval".
@@ -165,7 +168,7 @@ impl Machine {
                 format!("{from} has the lower priority {priority}")
             }
             Some(Heard { from, .. }) => {
-                if self.asks_first(from, now) {
+                if self.gives_time(from, now) {
                     return;
                 }
                 self.silence_of(from, now)

@@ -26,8 +26,6 @@ use super::timers::{Timer, Timers};
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A stranger that has not answered for this long (three probes) is gone.
 pub(super) const STRANGER_GONE: Duration = Duration::from_secs(3);
-/// A lease is renewed when half of it is over; the kernel counts in seconds, so that this is the half of the shortest.
-const RENEW_AT_MOST_EVERY: Duration = Duration::from_millis(500);
 
 /// The states of RFC 9568 section 6.3 and those of an orderly start and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +83,8 @@ pub struct Machine {
     /// RFC 9568's Active_Adver_Interval: the master's, or ours until one is heard.
     pub(super) master_interval: Duration,
     /// What the kernel was last told to hold.
-    held: Vec<IpAddr>,
-    held_since: Option<Instant>,
+    pub(super) held: Vec<IpAddr>,
+    pub(super) held_since: Option<Instant>,
     /// Of the last renewal.
     pub(super) held_at: Option<Instant>,
     /// Of the settings before, as long as a backup may go by them.
@@ -375,7 +373,10 @@ impl Machine {
 
     fn advert_is_due(&mut self, due: Instant, now: Instant) {
         match self.role {
-            Role::Master => self.advertise(self.settings.priority.get(), now),
+            Role::Master => {
+                self.advertise(self.settings.priority.get(), now);
+                self.renew_early(now);
+            }
             // A lost priority 0 would cost the peer its whole down interval. Its skew time is shorter than an interval,
             // so that a second one never delays what the first has begun.
             Role::Resigning => self.advertise(self.parting_priority(), now),
@@ -385,56 +386,6 @@ impl Machine {
         let next = due + self.own_interval();
         if next > now {
             self.timers.arm(Timer::Advert, next);
-        }
-    }
-
-    fn hold(&mut self, now: Instant) {
-        match self.role {
-            // An edit may have taken some away, perhaps while they were kept for their connections only.
-            Role::Master => self.keep_only(self.settings.addresses.clone()),
-            Role::Resigning => {}
-            Role::Fault | Role::Backup | Role::Stopping if self.is_lingering() => {
-                // What the kernel has dropped meanwhile has nothing to come back for.
-                if self.held_at.is_none_or(|at| now >= at + self.settings.lease) {
-                    return self.linger_is_over(now);
-                }
-            }
-            Role::Fault | Role::Blocked | Role::Backup | Role::Stopping | Role::Stopped => return,
-        }
-        self.output(Output::Hold { addresses: self.held.clone(), lease: self.settings.lease });
-        self.held_since.get_or_insert(now);
-        self.held_at = Some(now);
-        self.renew_at(now);
-    }
-
-    /// `held`: when they were renewed last.
-    pub(super) fn renew_at(&mut self, held: Instant) {
-        self.timers.arm(Timer::Hold, held + (self.settings.lease / 2).max(RENEW_AT_MOST_EVERY));
-    }
-
-    /// What the kernel was last told to hold.
-    pub(super) fn held(&self) -> &[IpAddr] {
-        &self.held
-    }
-
-    /// The kernel's side of a virtual address, gone: what was bound to it can only mislead a client.
-    pub(super) fn drop_addresses(&mut self) {
-        let lingered = std::mem::take(&mut self.lingering);
-        self.timers.disarm(&[Timer::Release, Timer::Hold]);
-        self.held_since = None;
-        self.held_at = None;
-        self.keep_only(vec![]);
-        if lingered {
-            self.output(Output::Drained);
-        }
-    }
-
-    fn keep_only(&mut self, addresses: Vec<IpAddr>) {
-        let mut others = std::mem::replace(&mut self.held, addresses);
-        others.retain(|address| !self.held.contains(address));
-        if !others.is_empty() {
-            self.output(Output::Release { addresses: others.clone() });
-            self.output(Output::DestroySockets { addresses: others });
         }
     }
 

@@ -13,6 +13,7 @@ mod detector;
 mod election;
 mod fence;
 mod handover;
+mod holding;
 mod machine;
 pub mod ndp;
 pub mod neighbour;

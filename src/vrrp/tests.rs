@@ -8,6 +8,7 @@ mod election;
 mod groups;
 mod handover;
 mod preemption;
+mod promises;
 mod silence;
 mod stories;
 

@@ -27,9 +27,12 @@ pub fn takeover_bound(interval: Duration) -> Duration {
 }
 
 /// The silence that is allowed to a master that has been this late, and is throttled by the period of a quota: it may
-/// use up the quota of one period at its start and get that of the next at its end.
-pub fn patience(late: Duration, quota_period: Duration) -> Duration {
-    (late * MISSED_ADVERTS).max(quota_period * 2)
+/// use up the quota of one period at its start and get that of the next at its end. Three times its lateness have passed
+/// before it is replaced, with the time for its answer where it `is_asked`.
+pub fn patience(late: Duration, quota_period: Duration, is_asked: bool) -> Duration {
+    let borne = late * MISSED_ADVERTS;
+    let silence = if is_asked { borne * 3 / 4 } else { borne };
+    silence.max(quota_period * 2)
 }
 
 /// For how long an advert keeps the gate open, in whole milliseconds: a node that has been silent for so long lets nobody
@@ -42,6 +45,12 @@ pub fn gate(takeover_bound: Duration) -> Duration {
 /// How long an answer is waited for, after this much silence.
 pub fn answer_bound(silence: Duration) -> Duration {
     silence / 3
+}
+
+/// What a master may rely on that is asked after so much silence: not the whole time for its answer, since it counts by a
+/// clock of its own.
+pub fn relied(silence: Duration) -> Duration {
+    silence * 5 / 4
 }
 
 #[cfg(test)]
@@ -79,7 +88,18 @@ mod tests {
         for (interval, expect) in [(10, 24), (20, 48), (100, 240), (1000, 2400)] {
             assert_eq!(gate(takeover_bound(ms(interval))), ms(expect), "{interval} ms");
         }
-        assert_eq!(gate(patience(ms(151), Duration::ZERO)), ms(362), "it follows the bound");
+        assert_eq!(gate(patience(ms(151), Duration::ZERO, false)), ms(362), "it follows the bound");
+    }
+
+    #[test]
+    fn three_times_the_lateness_is_borne_with_or_without_a_question() {
+        let ms = Duration::from_millis;
+        let asked = patience(ms(80), Duration::ZERO, true);
+        assert_eq!((asked, asked + answer_bound(asked)), (ms(180), ms(240)));
+        assert_eq!(patience(ms(80), Duration::ZERO, false), ms(240));
+        for is_asked in [true, false] {
+            assert_eq!(patience(ms(80), ms(200), is_asked), ms(400), "two periods, whatever the lateness");
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Node {
             Message::Report { late, quota, sent } => {
                 let mut deed = self.tell(peer, &[PeerNews::Late(late), PeerNews::Quota(quota)], now);
                 let local = self.clock.local(now);
-                let bound = self.machine.as_ref().map_or(Duration::ZERO, |m| m.patience(peer, local));
+                let bound = self.machine.as_mut().map_or(Duration::ZERO, |m| m.promise(peer, local));
                 deed.letters.push((from, Message::Promise { bound, sent }));
                 deed.promised.push((from, bound));
                 return deed;

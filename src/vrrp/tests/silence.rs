@@ -3,28 +3,28 @@
 use super::*;
 
 /// Behind this master, which advertises with priority 150.
-const MASTER: IpAddr = HIGHER_ADDRESS;
+pub(super) const MASTER: IpAddr = HIGHER_ADDRESS;
 
 /// With one peer: three intervals and the least skew.
-fn one_peer() -> Duration {
+pub(super) fn one_peer() -> Duration {
     ms(300) + ms(100) / 256
 }
 
 impl Rig {
     /// A backup of one peer, which advertises just now.
-    fn behind(preempt: bool, priority: u8) -> Self {
+    pub(super) fn behind(preempt: bool, priority: u8) -> Self {
         let mut rig = Self::standing(Settings { preempt, ..settings() });
         rig.machine.handle_peers(Some(vec![MASTER]), rig.now);
         rig.hear(priority);
         rig
     }
 
-    fn hear(&mut self, priority: u8) {
+    pub(super) fn hear(&mut self, priority: u8) {
         self.machine.handle_advert(MASTER, &advert(priority), self.now);
         self.drain();
     }
 
-    fn news(&mut self, news: PeerNews) {
+    pub(super) fn news(&mut self, news: PeerNews) {
         self.machine.handle_peer(MASTER, news, self.now);
     }
 
@@ -47,7 +47,7 @@ impl Rig {
 }
 
 const ALONE: &str = "hold, answer, advert 100, announce, MASTER";
-const TAKEOVER: &str = "hold, answer, advert 100, announce, tell clients of 10.0.0.7, MASTER";
+pub(super) const TAKEOVER: &str = "hold, answer, advert 100, announce, tell clients of 10.0.0.7, MASTER";
 
 #[test]
 fn the_skew_is_skipped_by_the_only_other_node_and_by_nobody_else() {
@@ -133,103 +133,6 @@ fn an_answer_that_nobody_waits_for_changes_nothing() {
     assert_eq!(rig.next().0, one_peer() - ms(200));
     rig.machine.handle_peer(LOWER_ADDRESS, PeerNews::Alive, rig.now);
     assert_eq!(rig.next(), (ms(100), TAKEOVER.to_owned()));
-}
-
-#[test]
-fn a_late_peer_gets_three_times_its_lateness_and_a_throttled_one_two_periods() {
-    use PeerNews::{Late, Quota};
-    // What is said, how long this node waits, and for how long it promises to.
-    let table: [(&[PeerNews], Duration, Duration); 7] = [
-        (&[Late(ms(100))], ms(300), ms(300)),
-        (&[Late(ms(150))], ms(450), ms(450)),
-        (&[Quota(ms(100))], ms(300), ms(200)),
-        (&[Quota(ms(200))], ms(400), ms(400)),
-        (&[Late(ms(150)), Quota(ms(200))], ms(450), ms(450)),
-        // A lesser one waits until the greater does not count any more, and is what is promised from now on.
-        (&[Late(ms(150)), Late(ms(10)), Quota(ms(200)), Quota(ms(0))], ms(450), ms(30)),
-        // Who is later than this is frozen.
-        (&[Late(ms(5000))], PATIENCE_MAX, PATIENCE_MAX),
-    ];
-    for (news, expect, promised) in table {
-        let mut rig = Rig::behind(true, 150);
-        for news in news {
-            rig.news(*news);
-        }
-        assert_eq!(rig.next().0, expect + ms(100) / 256, "from its last advert on: {news:?}");
-        let mut rig = Rig::behind(true, 150);
-        for news in news {
-            rig.news(*news);
-        }
-        assert_eq!(rig.machine.patience(MASTER, rig.now), promised, "what the peer may rely on: {news:?}");
-        rig.now += PATIENCE_KEPT;
-        rig.hear(150);
-        assert_eq!(rig.next().0, one_peer(), "it was not said again: {news:?}");
-    }
-}
-
-/// Reports of a falling lateness, each with the promise that answers it: until that one has ended, this node waits for no
-/// less, however much was reported in between.
-#[test]
-fn no_promise_is_answered_that_ends_before_it_is_relied_on() {
-    let mut rig = Rig::behind(true, 150);
-    let start = rig.now;
-    let reports: Vec<(u64, u64)> =
-        [(0, 200), (9_900, 110)].into_iter().chain((0..40).map(|n| (10_000 + 100 * n, 105 - n))).collect();
-    let mut promised = vec![];
-    for (at, late) in reports {
-        rig.now = start + ms(at);
-        rig.hear(150);
-        rig.news(PeerNews::Late(ms(late)));
-        promised.push((rig.now, rig.machine.patience(MASTER, rig.now)));
-        rig.hear(150);
-        let waits = rig.machine.poll_timeout().unwrap().0 - rig.now;
-        for (since, bound) in &promised {
-            let relied = rig.now < *since + ms(9_000);
-            assert!(!relied || waits >= *bound, "at {at} ms {waits:?} of {bound:?} is waited");
-        }
-    }
-    assert_eq!(promised[1].1, ms(330), "the greater one ends 100 ms after this answer");
-    rig.now = start + ms(13_900) + PATIENCE_KEPT;
-    rig.hear(150);
-    assert_eq!(rig.next().0, one_peer(), "nothing was said again");
-}
-
-#[test]
-fn another_peers_lateness_is_no_reason_to_wait() {
-    let mut rig = Rig::behind(true, 150);
-    rig.machine.handle_peers(Some(vec![MASTER, LOWER_ADDRESS]), rig.now);
-    rig.machine.handle_peer(LOWER_ADDRESS, PeerNews::Late(ms(500)), rig.now);
-    rig.hear(150);
-    assert_eq!(rig.next().0, us(360_937) + Duration::from_nanos(500));
-}
-
-/// Whoever was master may be another one by now, which has been promised more.
-#[test]
-fn after_standing_still_every_promise_counts() {
-    let mut rig = Rig::behind(true, 150);
-    rig.machine.handle_peer(LOWER_ADDRESS, PeerNews::Late(ms(300)), rig.now);
-    rig.machine.handle_gap(paused(ms(1500)), rig.now);
-    rig.drain();
-    rig.run(ms(890));
-    assert_eq!(rig.machine.state(), VrrpState::Backup);
-    rig.run(ms(100));
-    assert_eq!(rig.machine.state(), VrrpState::Master);
-}
-
-/// Nor is a release that it had heard before, and the peer relies on what it is promised now.
-#[test]
-fn a_promise_after_standing_still_is_kept_whatever_was_heard_before() {
-    for last in [150, 0] {
-        let mut rig = Rig::behind(true, 150);
-        rig.hear(last);
-        rig.machine.handle_gap(paused(ms(1500)), rig.now);
-        rig.news(PeerNews::Late(ms(300)));
-        rig.drain();
-        rig.run(ms(890));
-        assert_eq!(rig.machine.state(), VrrpState::Backup, "priority {last}");
-        rig.run(ms(100));
-        assert_eq!(rig.machine.state(), VrrpState::Master, "priority {last}");
-    }
 }
 
 #[test]
@@ -344,63 +247,6 @@ pub(super) fn goes_on(mut rig: Rig, frozen: Duration) -> bool {
     rig.now += frozen;
     rig.machine.handle_timeout(rig.now);
     rig.machine.state() == VrrpState::Master
-}
-
-#[test]
-fn a_master_relies_on_what_every_peer_has_promised_and_on_nothing_else() {
-    let [a, b] = [LOWER_ADDRESS, HIGHER_ADDRESS];
-    let promise = |ms| Some(Duration::from_millis(ms));
-    /// Who there is, what the two have promised, and after how much silence a peer may have taken over.
-    type Row = (Option<Vec<IpAddr>>, [Option<Duration>; 2], u64);
-    let table: [Row; 6] = [
-        (Some(vec![a]), [promise(450), None], 450),
-        (Some(vec![a]), [promise(10), None], 300),
-        (Some(vec![a]), [None, None], 300),
-        (Some(vec![a, b]), [promise(450), promise(600)], 450),
-        (Some(vec![a, b]), [promise(450), None], 300),
-        // Anybody may be in the group.
-        (None, [promise(450), promise(450)], 300),
-    ];
-    for (all, promises, expect) in table {
-        let rig = |frozen| {
-            let mut rig = Rig::in_state(State::Master);
-            rig.machine.handle_peers(all.clone(), rig.now);
-            for (peer, bound) in [a, b].into_iter().zip(promises) {
-                if let Some(bound) = bound {
-                    rig.machine.handle_peer(peer, PeerNews::Patient { bound, asked: rig.now }, rig.now);
-                }
-            }
-            rig.next();
-            goes_on(rig, frozen)
-        };
-        assert!(rig(ms(expect)) && !rig(ms(expect + 1)), "{all:?} {promises:?} {expect} ms");
-    }
-}
-
-#[test]
-fn a_promise_ends() {
-    for (age, expect) in [(ms(0), true), (ms(8500), true), (ms(8700), false)] {
-        let mut rig = Rig::in_state(State::Master);
-        rig.machine.handle_peers(Some(vec![LOWER_ADDRESS]), rig.now);
-        rig.next();
-        let patient = PeerNews::Patient { bound: ms(450), asked: rig.now - age };
-        rig.machine.handle_peer(LOWER_ADDRESS, patient, rig.now);
-        assert_eq!(goes_on(rig, ms(400)), expect, "{age:?}");
-    }
-}
-
-#[test]
-fn a_promise_ends_with_the_process_that_made_it() {
-    let table = [(PeerNews::Gone, false), (PeerNews::Restarted, false), (PeerNews::Askable(false), true)];
-    for (news, expect) in table {
-        let mut rig = Rig::in_state(State::Master);
-        rig.machine.handle_peers(Some(vec![LOWER_ADDRESS]), rig.now);
-        rig.next();
-        let patient = PeerNews::Patient { bound: ms(450), asked: rig.now };
-        rig.machine.handle_peer(LOWER_ADDRESS, patient, rig.now);
-        rig.machine.handle_peer(LOWER_ADDRESS, news, rig.now);
-        assert_eq!(goes_on(rig, ms(400)), expect, "{news:?}");
-    }
 }
 
 /// A backup may not have heard that the interval is longer: it waits for three of the old ones.

@@ -36,6 +36,23 @@ fn a_lonely_node_takes_over_and_announces_on_schedule() {
 }
 
 #[test]
+fn a_lease_is_renewed_together_with_an_advert() {
+    let mut rig = Rig::in_state(State::Master);
+    // Each timer is served a little late, now more and now less.
+    let mut late = [300, 100, 200].into_iter().cycle().map(us);
+    let mut renewals = 0;
+    for _ in 0..200 {
+        let (due, _) = rig.machine.poll_timeout().unwrap();
+        rig.now = due + late.next().unwrap();
+        rig.machine.handle_timeout(rig.now);
+        let told = rig.drain();
+        assert!(told.contains("advert 100"), "{told:?}");
+        renewals += usize::from(told.contains("hold"));
+    }
+    assert_eq!(renewals, 40, "each half of a second, with every fifth advert");
+}
+
+#[test]
 fn it_first_stands_when_interface_and_proxy_are_both_there() {
     let mut rig = Rig::new(settings());
     assert_eq!(rig.machine.reason().0, "starting");
@@ -59,6 +76,27 @@ fn the_owner_of_the_addresses_does_not_wait() {
     rig.machine.handle_interface(Some(OWN), rig.now);
     rig.machine.handle_eligible(Ok(()), rig.now);
     assert_eq!(rig.drain(), "hold, answer, advert 255, announce, MASTER");
+}
+
+#[test]
+fn the_owner_of_the_addresses_costs_a_living_master_no_connection() {
+    let table = [
+        (100, ms(0), "relay to 10.0.0.7, hold, answer, advert 255, announce, MASTER"),
+        (100, ms(299), "relay to 10.0.0.7, hold, answer, advert 255, announce, MASTER"),
+        (0, ms(299), "relay to 10.0.0.7, hold, answer, advert 255, announce, MASTER"),
+        (100, ms(300), "hold, answer, advert 255, announce, MASTER"),
+        // Another owner gives nothing up.
+        (255, ms(0), "hold, answer, advert 255, announce, MASTER"),
+    ];
+    for (priority, silent, expect) in table {
+        let mut rig = Rig::new(Settings { priority: Priority::OWNER, ..settings() });
+        rig.machine.handle_interface(Some(OWN), rig.now);
+        rig.machine.handle_advert(HIGHER_ADDRESS, &advert(priority), rig.now);
+        rig.now += silent;
+        rig.drain();
+        rig.machine.handle_eligible(Ok(()), rig.now);
+        assert_eq!(rig.drain(), expect, "priority {priority}, silent for {silent:?}");
+    }
 }
 
 #[test]
