@@ -149,7 +149,12 @@ fn late(report: &LinkReport) -> String {
     let late = report.late.as_millis();
     match report.contended {
         false => format!("at most {late} ms lately{quota}"),
-        true => format!("taken for {late} ms, since others want the processors all the time{quota}"),
+        true => {
+            let measured = report.measured.as_millis();
+            format!(
+                "taken for {late} ms, since others want the processors all the time; measured {measured} ms{quota}"
+            )
+        }
     }
 }
 
@@ -379,6 +384,7 @@ mod tests {
             port: Some(9112),
             off: None,
             late: Duration::from_millis(7),
+            measured: Duration::from_millis(2),
             contended: false,
             quota: Duration::from_millis(100),
             peers: vec![frozen, unknown],
@@ -397,7 +403,8 @@ proxy ";
         assert!(render(&status).contains(expect), "{}", render(&status));
         let report = &mut status.vrrp.as_mut().unwrap().report.as_mut().unwrap().1;
         report.link.contended = true;
-        let expect = "late     taken for 7 ms, since others want the processors all the time; a quota";
+        let expect =
+            "late     taken for 7 ms, since others want the processors all the time; measured 2 ms; a";
         assert!(render(&status).contains(expect), "{}", render(&status));
     }
 

@@ -324,6 +324,8 @@ pub struct LinkReport {
     pub off: Option<String>,
     /// This node's own worst lateness of the last seconds, or what has to be expected, which it tells its peers.
     pub late: Duration,
+    /// The worst that it has measured in these seconds.
+    pub measured: Duration,
     /// Its processors are wanted by others all the time.
     pub contended: bool,
     /// The CFS period of a quota on its processor time, zero: none.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::instance::{Instance, PACKETS_PER_TURN};
 use super::shell::Shell;
+use super::wire::Readiness;
 use crate::config::{Transport, VrrpInstance};
 use crate::os::raw::{self, Packet};
 use crate::vrrp::Password;
@@ -14,10 +15,11 @@ use crate::vrrp::receive::{self, Datagram, Expectation, Senders};
 const MAX_HEARD: usize = 64;
 
 impl Instance {
-    pub(super) fn receive_adverts(&mut self, shell: &mut Shell) {
+    pub(super) fn receive_adverts(&mut self, shell: &mut Shell, readiness: Readiness) {
         let mut buffer = [0; raw::BUFFER];
         for _ in 0..PACKETS_PER_TURN {
-            let Some(bytes) = self.wire.as_ref().and_then(|wire| wire.next_advert(&mut buffer)) else {
+            let Some(bytes) = self.wire.as_ref().and_then(|wire| wire.next_advert(&mut buffer, readiness))
+            else {
                 return;
             };
             match bytes {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::instance::Instance;
 use crate::config::{AuthHmac, Transport, VrrpInstance};
-use crate::link::VrrpState;
 use crate::net::Family;
 use crate::os::clock;
 use crate::vrrp::receive::{Datagram, Received};
@@ -52,7 +51,7 @@ impl Instance {
     /// others than before gives nothing up for the moment in which they are read.
     pub(super) fn has_keys(&self) -> Result<(), String> {
         match self.authenticator.policy() {
-            AuthHmac::Keys(_) if !self.authenticator.reads() && self.machine.state() != VrrpState::Master => {
+            AuthHmac::Keys(_) if !self.authenticator.reads() && !self.is_master() => {
                 Err("it has not got the keys of auth_hmac".to_owned())
             }
             AuthHmac::Keys(_) | AuthHmac::Linked | AuthHmac::Off => Ok(()),

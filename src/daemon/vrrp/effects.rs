@@ -9,7 +9,7 @@ use super::authentication::Seal;
 use super::instance::Instance;
 use super::shell::Shell;
 use crate::config::{Transport, VrrpVersion};
-use crate::link::{ArpFence, FromVrrp, Transition, VrrpState};
+use crate::link::{ArpFence, FromVrrp, Transition};
 use crate::net::{Cidr, Family, is_link_local};
 use crate::os::nft;
 use crate::vrrp::{Advert, Output, WarningKind, neighbour, packet_v2, packet_v3};
@@ -37,7 +37,7 @@ impl Instance {
                 self.authenticator.handle_gap();
                 self.machine.handle_gap(gap, Instant::now());
             }
-            if was_out && self.machine.state() != VrrpState::Master && claims_mastership(&output) {
+            if was_out && !self.is_master() && claims_mastership(&output) {
                 self.count("stale_output");
                 continue;
             }
@@ -48,7 +48,7 @@ impl Instance {
             }
             let takes_over = matches!(output, Output::Hold { .. }) && !self.answering;
             self.perform(output, shell);
-            if takes_over && self.machine.state() == VrrpState::Master {
+            if takes_over && self.is_master() {
                 is_refused = self.give_up_if_refused();
             }
         }
@@ -375,6 +375,7 @@ mod tests {
     use crate::config::VrrpInstance;
     use crate::daemon::vrrp::kernel::Kernel;
     use crate::daemon::vrrp::tests::instance;
+    use crate::link::VrrpState;
     use crate::net::Priority;
     use crate::os::{netns, sock_diag};
 

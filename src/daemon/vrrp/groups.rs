@@ -7,6 +7,8 @@ use super::shell::Shell;
 use crate::config::SyncGroup;
 use crate::vrrp::sync_group::{Member, Together, decide};
 
+/// In warnings.
+const SYNC_GROUP: &str = "sync group";
 /// A member that waits for longer than this for the others says so.
 const WAITS_QUIETLY: Duration = Duration::from_secs(1);
 
@@ -46,6 +48,10 @@ pub(super) fn keep_together(groups: &[SyncGroup], instances: &mut [Instance], sh
         let grouped = group_of(groups, instance).is_some();
         if grouped != instance.grouped {
             instance.grouped = grouped;
+            if !grouped {
+                instance.ready_since = None;
+                shell.warnings.set(&instance.config.name, SYNC_GROUP, Ok(()), now);
+            }
             instance.machine.handle_grouped(grouped, now);
             instance.settle(shell);
         }
@@ -72,7 +78,7 @@ pub(super) fn keep_together(groups: &[SyncGroup], instances: &mut [Instance], sh
             let waits = instance.ready_since.is_some_and(|since| now.duration_since(since) > WAITS_QUIETLY);
             let problem = format!("would be master, and waits for the sync group {}: {lost}", group.name);
             let state = if waits { Err(problem) } else { Ok(()) };
-            shell.warnings.set(&instance.config.name, "sync group", state, now);
+            shell.warnings.set(&instance.config.name, SYNC_GROUP, state, now);
         }
     }
 }

@@ -17,11 +17,13 @@ use super::gate::Gatekeeper;
 use super::kernel::for_good;
 use super::neighbourhood::Neighbourhood;
 use super::oddities::Oddities;
+use super::peering::AUTH_KEYS;
 use super::place::{Place, Survey};
 use super::resolver::Others;
 use super::shell::Shell;
-use super::wire::Wire;
-use crate::config::{Transport, VrrpInstance};
+use super::turns::must_know_all;
+use super::wire::{Readiness, Wire};
+use crate::config::{AuthHmac, Transport, VrrpInstance};
 use crate::link::ArpFence;
 use crate::net::Priority;
 use crate::os::nft;
@@ -151,7 +153,10 @@ impl Instance {
         // It may be what helps.
         self.aside = Aside::default();
         if before.name != self.config.name {
-            shell.warnings.forget(&before.name);
+            shell.warnings.rename(&before.name, &self.config.name);
+        }
+        if !matches!(self.config.auth_hmac, AuthHmac::Keys(_)) {
+            shell.warnings.set(&self.config.name, AUTH_KEYS, Ok(()), now);
         }
         self.expect();
         if is_multicast(&before) != is_multicast(&self.config)
@@ -304,7 +309,24 @@ impl Instance {
         Instant::now()
     }
 
-    pub(super) fn handle_timeout(&mut self, shell: &mut Shell, now: Instant) {
+    /// What has arrived comes before what is due, since an advert in the queue is no silence.
+    pub(super) fn turn(&mut self, shell: &mut Shell, readiness: Readiness) {
+        let readiness = if self.must_know_all(Instant::now()) { Readiness::Unknown } else { readiness };
+        self.receive(shell, readiness);
+        let mut now = self.wake(shell);
+        // Its time may have come since.
+        if readiness == Readiness::Known && self.must_know_all(now) {
+            self.receive(shell, Readiness::Unknown);
+            now = self.wake(shell);
+        }
+        self.handle_timeout(shell, now);
+    }
+
+    fn must_know_all(&self, now: Instant) -> bool {
+        self.machine.poll_timeout().is_some_and(|(due, _)| must_know_all(self.is_master(), due, now))
+    }
+
+    fn handle_timeout(&mut self, shell: &mut Shell, now: Instant) {
         self.destroy_sockets(shell);
         if self.machine.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.machine.handle_timeout(now);
@@ -340,9 +362,9 @@ impl Instance {
     }
 
     /// Reads what has arrived: adverts first, for they say who is master.
-    pub(super) fn receive(&mut self, shell: &mut Shell) {
-        self.receive_adverts(shell);
-        self.receive_frames(shell);
+    pub(super) fn receive(&mut self, shell: &mut Shell, readiness: Readiness) {
+        self.receive_adverts(shell, readiness);
+        self.receive_frames(shell, readiness);
     }
 
     pub(super) fn is_readable(&self, context: &mut Context<'_>) -> bool {

@@ -79,7 +79,11 @@ impl Lateness {
     /// What a peer has to reckon with.
     pub(super) fn worst(&self) -> Duration {
         let expected = if self.is_contended() { CONTENDED } else { Duration::ZERO };
-        self.worst[0].max(self.worst[1]).max(expected)
+        self.measured().max(expected)
+    }
+
+    pub(super) fn measured(&self) -> Duration {
+        self.worst[0].max(self.worst[1])
     }
 
     /// Others want the processors as well, all the time.
@@ -168,6 +172,7 @@ mod tests {
         let mut check = |pressure, expect| {
             lateness.set_load(Load { quota: None, pressure }, start);
             assert_eq!(lateness.worst(), Duration::from_millis(expect), "{pressure:?}");
+            assert_eq!(lateness.measured(), Duration::ZERO, "{pressure:?}");
         };
         check(None, 0);
         check(Some([99.0, 49.9]), 0);

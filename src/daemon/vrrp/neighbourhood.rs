@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::instance::{Instance, PACKETS_PER_TURN};
 use super::shell::Shell;
+use super::wire::Readiness;
 use crate::config::Transport;
 use crate::link::ArpFence;
 use crate::net::{Family, MacAddr};
@@ -35,12 +36,12 @@ pub(super) struct Neighbourhood {
 
 impl Instance {
     /// ARP or neighbour discovery about the addresses.
-    pub(super) fn receive_frames(&mut self, shell: &mut Shell) {
+    pub(super) fn receive_frames(&mut self, shell: &mut Shell, readiness: Readiness) {
         let mut buffer = [0; packet::BUFFER];
         for _ in 0..PACKETS_PER_TURN {
             let Some(wire) = &self.wire else { return };
             let own_mac = wire.place.mac;
-            let Some(bytes) = wire.next_frame(&mut buffer) else { return };
+            let Some(bytes) = wire.next_frame(&mut buffer, readiness) else { return };
             let addresses = &self.machine.settings().addresses;
             match bytes.map(|bytes| neighbour::read(self.config.family(), bytes, own_mac, addresses)) {
                 Ok(Ok(meaning)) => self.receive_meaning(meaning, own_mac, shell),

@@ -77,7 +77,7 @@ pub(super) fn ask(
             peers_fail: instance.peers.iter().all(fails),
         }
     }));
-    let masters = instances.iter().filter(|i| i.machine.state() == VrrpState::Master);
+    let masters = instances.iter().filter(|i| i.is_master());
     let doors: BTreeMap<IpAddr, Vec<SocketAddr>> = masters
         .flat_map(|instance| instance.peers.iter().map(|peer| (*peer, instance.scope())))
         .map(|(peer, scope)| (peer, doors(peer, scope, listen, &shell.virtual_addresses)))

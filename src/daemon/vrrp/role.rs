@@ -29,6 +29,7 @@ use super::shell::Shell;
 use super::succession::{self, Heir};
 use super::tracker::{Sighting, Tracker};
 use super::turns::{TURN, is_due};
+use super::wire::Readiness;
 use super::wishes::{self, Wishes};
 use crate::config::{Config, Host, SyncGroup, Transport, VrrpInstance};
 use crate::daemon::event_loop::{self, BLOCKING_THREADS, readable};
@@ -253,14 +254,15 @@ impl Role {
         }
     }
 
-    /// What has arrived comes before what is due, since an advert in the queue is no silence. `is_routine`: nobody has said
-    /// anything to this role.
+    /// `is_routine`: nobody has said anything to this role.
     fn turn(&mut self, is_routine: bool) {
         self.read_events();
+        let readiness = match is_routine && !self.is_anything_due(Instant::now()) {
+            true => Readiness::Known,
+            false => Readiness::Unknown,
+        };
         for instance in &mut self.instances {
-            instance.receive(&mut self.shell);
-            let now = instance.wake(&mut self.shell);
-            instance.handle_timeout(&mut self.shell, now);
+            instance.turn(&mut self.shell, readiness);
         }
         let now = Instant::now();
         if is_due(self.next_turn, now) {
@@ -379,7 +381,7 @@ impl Role {
 
     fn receive(&mut self) {
         for instance in &mut self.instances {
-            instance.receive(&mut self.shell);
+            instance.receive(&mut self.shell, Readiness::Unknown);
         }
     }
 

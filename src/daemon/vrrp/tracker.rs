@@ -84,10 +84,15 @@ impl Tracker {
                 continue;
             }
             let (number, seen) = (self.number, self.seen.clone());
-            let mut words = "was not looked at yet".to_owned();
+            let (mut read, mut words) = (None, "was not looked at yet".to_owned());
             let (trial, watcher) = match what {
                 Tracked::Interface(_) | Tracked::Upstream(_) => continue,
                 Tracked::File { path, interval } => {
+                    let is_same =
+                        |gone: &Tracked| matches!(gone, Tracked::File { path: of, .. } if of == path);
+                    if let Some((_, last)) = gone.iter().find(|(gone, _)| is_same(gone)) {
+                        (read, words) = (last.read.clone(), last.words.clone());
+                    }
                     (None, tokio::spawn(keep_reading(number, path.clone(), *interval, seen)))
                 }
                 Tracked::Check(check) => {
@@ -121,7 +126,7 @@ impl Tracker {
             };
             self.number += 1;
             let watcher = watcher.abort_handle();
-            self.watched.insert(what.clone(), Watched { number, trial, read: None, words, watcher });
+            self.watched.insert(what.clone(), Watched { number, trial, read, words, watcher });
         }
     }
 

@@ -9,6 +9,8 @@ use crate::vrrp::Gap;
 pub(super) const TURN: Duration = Duration::from_millis(50);
 /// What is due so soon is done together with what has woken this process anyway.
 const EARLY: Duration = Duration::from_millis(15);
+/// A timer of an idle machine is not later than this.
+const ON_TIME: Duration = Duration::from_millis(2);
 /// A turn that comes later than this was not merely late.
 const GAP: Duration = Duration::from_millis(100);
 /// MONOTONIC and BOOTTIME are read one after the other, and only a suspended machine parts them.
@@ -17,6 +19,12 @@ const SUSPENDED: Duration = Duration::from_millis(20);
 /// For what is done every `TURN` or less often, and need not be done to the millisecond.
 pub(super) fn is_due(at: Instant, now: Instant) -> bool {
     at <= now + EARLY
+}
+
+/// Whether a virtual router has to have read all that has arrived, up to now, before it serves its timer of `due`. A backup
+/// takes silence for the end of the master, and a master that is late may have been replaced.
+pub(super) fn must_know_all(is_master: bool, due: Instant, now: Instant) -> bool {
+    now >= if is_master { due + ON_TIME } else { due }
 }
 
 #[derive(Debug)]
@@ -43,6 +51,15 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_time_has_come_reads_first_and_a_master_if_it_is_late() {
+        let due = Instant::now() + Duration::from_secs(1);
+        let after = |is_master, us| must_know_all(is_master, due, due + Duration::from_micros(us));
+        assert_eq!([0, 1_999, 2_000].map(|us| after(true, us)), [false, false, true]);
+        assert_eq!([0, 1_999, 2_000].map(|us| after(false, us)), [true; 3]);
+        assert!(![true, false].iter().any(|m| must_know_all(*m, due, due - Duration::from_micros(1))));
+    }
 
     #[test]
     fn only_time_in_which_nothing_ran_is_a_gap() {

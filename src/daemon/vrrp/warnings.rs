@@ -71,6 +71,12 @@ impl Warnings {
         self.standing.retain(|(key, _), _| key != whose);
     }
 
+    /// What was said of it goes on under its new name.
+    pub(super) fn rename(&mut self, before: &str, after: &str) {
+        let moved: Vec<_> = self.standing.extract_if(.., |(whose, _), _| whose == before).collect();
+        self.standing.extend(moved.into_iter().map(|((_, about), said)| ((after.to_owned(), about), said)));
+    }
+
     /// To be called often: it says what is due.
     pub(super) fn repeat(&mut self, now: Instant) {
         for (whose, text) in self.due(now) {
@@ -96,6 +102,18 @@ impl Warnings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warning_outlives_a_name() {
+        let (start, mut warnings) = (Instant::now(), Warnings::default());
+        for whose in ["before", "other"] {
+            warnings.set(whose, "relay", Err("connections end".to_owned()), start);
+        }
+        warnings.rename("before", "after");
+        assert_eq!(warnings.texts(), ["after: connections end", "other: connections end"]);
+        warnings.set("after", "relay", Ok(()), start);
+        assert_eq!(warnings.texts(), ["other: connections end"]);
+    }
 
     #[test]
     fn a_flood_of_texts_is_one_line_a_second() {

@@ -14,6 +14,15 @@ use crate::net::Family;
 use crate::os::packet::{self, NeighbourSocket};
 use crate::os::raw::{self, Packet, VrrpSocket};
 
+/// Whether the runtime knows of all that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// It has looked, and nothing that came later counts yet.
+    Known,
+    /// The kernel is to be asked.
+    Unknown,
+}
+
 pub(super) struct Wire {
     pub(super) place: Place,
     adverts: AsyncFd<VrrpSocket>,
@@ -42,16 +51,18 @@ impl Wire {
     pub(super) fn next_advert<'b>(
         &self,
         buffer: &'b mut [u8; raw::BUFFER],
+        readiness: Readiness,
     ) -> Option<io::Result<Packet<'b>>> {
-        next(&self.adverts, |socket| socket.receive(buffer))
+        next(&self.adverts, readiness, |socket| socket.receive(buffer))
     }
 
     /// A frame about where an address is.
     pub(super) fn next_frame<'b>(
         &self,
         buffer: &'b mut [u8; packet::BUFFER],
+        readiness: Readiness,
     ) -> Option<io::Result<&'b [u8]>> {
-        next(&self.neighbours, |socket| socket.receive(buffer))
+        next(&self.neighbours, readiness, |socket| socket.receive(buffer))
     }
 
     pub(super) fn send_advert(&self, destination: IpAddr, bytes: &[u8]) -> io::Result<()> {
@@ -72,13 +83,16 @@ impl Wire {
     }
 }
 
-/// The socket is asked whether or not the runtime has seen it readable yet: what has arrived counts before a timer that
-/// is due.
 fn next<S: AsRawFd, T>(
     socket: &AsyncFd<S>,
+    readiness: Readiness,
     receive: impl FnOnce(&S) -> io::Result<T>,
 ) -> Option<io::Result<T>> {
-    match receive(socket.get_ref()) {
+    let received = match readiness {
+        Readiness::Known => socket.try_io(Interest::READABLE, receive),
+        Readiness::Unknown => receive(socket.get_ref()),
+    };
+    match received {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             // Tells the runtime to wait for the next arrival; what arrives meanwhile makes it readable again.
             let empty: io::Result<()> = socket.try_io(Interest::READABLE, |_| Err(error));
@@ -86,5 +100,38 @@ fn next<S: AsRawFd, T>(
             None
         }
         other => Some(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+    use crate::daemon::event_loop;
+
+    #[test]
+    fn what_the_runtime_has_not_seen_is_there_for_who_asks_the_kernel() {
+        let runtime = event_loop::build(1).unwrap();
+        event_loop::play(&runtime, async {
+            let (near, far) = UnixDatagram::pair().unwrap();
+            far.set_nonblocking(true).unwrap();
+            let far = readable(far).unwrap();
+            let read =
+                |readiness| next(&far, readiness, |socket| socket.recv(&mut [0; 8])).map(Result::unwrap);
+            for (readiness, expect) in
+                [(Readiness::Known, None), (Readiness::Unknown, Some(3)), (Readiness::Unknown, None)]
+            {
+                if expect.is_none() && readiness == Readiness::Known {
+                    near.send(b"now").unwrap();
+                }
+                assert_eq!(read(readiness), expect, "{readiness:?}");
+            }
+            for _ in 0..2 {
+                near.send(b"later").unwrap();
+                drop(far.readable().await.unwrap());
+                assert_eq!((read(Readiness::Known), read(Readiness::Known)), (Some(5), None));
+            }
+        });
     }
 }

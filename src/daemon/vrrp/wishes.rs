@@ -179,7 +179,7 @@ fn choose(
 
 /// A master whose peers are all away has nobody to hand over to. Who is in a multicast group is not known.
 fn without_peer(instance: &Instance) -> Option<String> {
-    if instance.machine.state() != VrrpState::Master || !instance.is_alone() {
+    if !instance.is_master() || !instance.is_alone() {
         return None;
     }
     let peers: Vec<String> = instance.peers.iter().map(ToString::to_string).collect();

@@ -19,6 +19,8 @@ use crate::os::{clock, snapshot};
 use crate::peer::{Farewell, Keys, Router, State};
 use crate::vrrp::{AuthKey, AuthKeys, Form, Sequence};
 
+/// In warnings.
+pub(in super::super) const AUTH_KEYS: &str = "auth_hmac keys";
 /// Of a key's file: the longest key in hexadecimal digits, and some white space.
 const MAX_FILE: u64 = 256;
 /// An advert that is on its way while its sender speaks over the link is not void.
@@ -86,7 +88,7 @@ impl Peering {
                 }
                 Err(problem) => Err(format!("{problem}: nobody's adverts can be told from a forger's")),
             };
-            shell.warnings.set(&instance.config.name, "auth_hmac keys", problem, now);
+            shell.warnings.set(&instance.config.name, AUTH_KEYS, problem, now);
         }
     }
 

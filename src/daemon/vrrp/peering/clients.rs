@@ -16,7 +16,6 @@ use super::connection::Event;
 use super::node::{LINK, Peering};
 use super::roster::{Pairing, shared};
 use crate::config::Config;
-use crate::link::VrrpState;
 use crate::net::{Family, is_link_local};
 use crate::os::segment::SegmentSocket;
 use crate::os::sock_diag::Connections;
@@ -255,7 +254,7 @@ impl Peering {
 
     /// Kept of a peer is what it may speak of: clients of addresses that it has and this node listens at.
     pub(super) fn remember_clients(&mut self, pairing: Pairing, change: &Change, instances: &mut [Instance]) {
-        let others = shared(instances, pairing).filter(|i| i.machine.state() != VrrpState::Master);
+        let others = shared(instances, pairing).filter(|i| !i.is_master());
         let addresses: Vec<IpAddr> = others.flat_map(|instance| instance.config.addresses()).collect();
         let room = MAX_CLIENTS.saturating_sub(self.peers.values().map(|peer| peer.clients.len()).sum());
         let Some(peer) = self.peers.get_mut(&pairing) else { return };
@@ -320,7 +319,7 @@ impl Peering {
 }
 
 fn mastered(instances: &[Instance]) -> Vec<IpAddr> {
-    let masters = instances.iter().filter(|instance| instance.machine.state() == VrrpState::Master);
+    let masters = instances.iter().filter(|instance| instance.is_master());
     masters.flat_map(|instance| instance.config.addresses()).collect()
 }
 

@@ -143,17 +143,17 @@ impl Peering {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use tokio::net::TcpListener;
 
     use super::super::super::kernel::Kernel;
     use super::super::node::Peer;
     use super::*;
     use crate::os::netns;
-    use crate::peer::{Frames, Keys, Output, Secret, accept, greet};
+    use crate::peer::{Frames, Greeted, Keys, Output, Secret, accept, greet};
 
-    const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
-    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 3));
+    pub(in super::super) const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+    pub(in super::super) const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 3));
 
     /// With one peer, who is being dialled.
     fn dialling(now: Instant) -> Peering {
@@ -172,16 +172,19 @@ mod tests {
         assert!(matches!(pair.poll_output(), Some(Output::Dial { .. })));
     }
 
-    /// Under a key that the peering does not have.
-    async fn meeting() -> Box<Meeting> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    /// Under a key that no peering has.
+    pub(in super::super) fn greeted() -> Greeted {
         let keys = Keys::parse(&[b'k'; 32]).unwrap();
         let ends = Ends { dialler: OWN, listener: PEER };
         let secret = |node| Secret { keys: &keys, node: [node; 16], nonce: [node; 32] };
         let (question, _) = greet(&secret(1), ends).unwrap();
-        let greeted = accept(&secret(2), ends, &question).unwrap().greeted;
-        Box::new(Meeting { stream, greeted, frames: Frames::default(), first: None })
+        accept(&secret(2), ends, &question).unwrap().greeted
+    }
+
+    async fn meeting() -> Box<Meeting> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        Box::new(Meeting { stream, greeted: greeted(), frames: Frames::default(), first: None })
     }
 
     #[tokio::test]

@@ -13,5 +13,6 @@ mod report;
 mod roster;
 mod words;
 
+pub(super) use auth_hmac::AUTH_KEYS;
 pub(super) use connection::Event;
 pub(super) use node::Peering;

@@ -54,6 +54,10 @@ impl Peering {
             }
             Output::Unlinked => {
                 info!("the link to {peer} has ended");
+                if let Some(peer) = self.peers.get_mut(&pairing) {
+                    // It may have another one when it comes back.
+                    peer.drifts_since = None;
+                }
                 auth_hmac::unlinked(pairing, instances);
                 tell(pairing, PeerNews::Askable(false), instances, shell);
             }
@@ -104,13 +108,19 @@ impl Peering {
                 let other = !state.digest.is_empty()
                     && !self.about.digest.is_empty()
                     && state.digest != self.about.digest;
+                // Of whose clients it was told before an edit it has kept those that it could serve then.
+                if peer.state.as_ref().is_some_and(|before| before.digest != state.digest) {
+                    peer.knows_clients = false;
+                }
                 peer.drifts_since = other.then(|| peer.drifts_since.unwrap_or(now));
                 peer.state = Some((**state).clone());
                 auth_hmac::hear(pairing, state, instances);
+                // A virtual router may be younger than the link.
+                tell(pairing, PeerNews::Askable(true), instances, shell);
                 tell(pairing, PeerNews::Late(Duration::from_nanos(state.late_ns)), instances, shell);
                 tell(pairing, PeerNews::Quota(Duration::from_nanos(state.quota_ns)), instances, shell);
                 let bounds = shared(instances, pairing)
-                    .map(|i| (i.config.vrid.get(), i.machine.patience(pairing.1, now)))
+                    .map(|i| (i.config.vrid.get(), i.machine.promise(pairing.1, now)))
                     .collect();
                 self.send(connection, Message::Patience { id: state.id, bounds });
             }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tracing::{debug, info};
@@ -392,12 +393,17 @@ impl Peering {
         }
     }
 
-    /// `None`: the peer does not read, or is not there.
+    /// `None`: the peer does not read, or the connection has ended.
     pub(super) fn send(&mut self, connection: Connection, message: Message) -> Option<()> {
         let wire = self.connections.get(&connection)?;
-        if wire.outgoing.try_send(message).is_ok() {
-            self.count("link_sent");
-            return Some(());
+        match wire.outgoing.try_send(message) {
+            Ok(()) => {
+                self.count("link_sent");
+                return Some(());
+            }
+            Err(TrySendError::Full(_)) => {}
+            // It has ended, and what was read before that, a goodbye perhaps, is on its way here.
+            Err(TrySendError::Closed(_)) => return None,
         }
         self.count("link_unread");
         let with = self.connections.remove(&connection)?.with;
@@ -407,5 +413,63 @@ impl Peering {
 
     pub(super) fn count(&mut self, counter: &'static str) {
         *self.counters.entry(counter).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::kernel::Kernel;
+    use super::super::meetings::tests::{OWN, PEER, greeted};
+    use super::*;
+    use crate::os::netns;
+
+    const CONNECTION: Connection = 1;
+
+    /// With one peer, and what is sent to it.
+    fn linked(now: Instant) -> (Peering, mpsc::Receiver<Message>) {
+        let (mut peering, _) = Peering::new(now).unwrap();
+        let mut peer = Peer::new((OWN, PEER), InterfaceName::try_from("lo".to_owned()).unwrap(), now);
+        let (greeted, (outgoing, sent)) = (greeted(), mpsc::channel(4));
+        peer.pair.handle_greeted(CONNECTION, Dialler::Own, greeted.node, now);
+        peering.peers.insert((OWN, PEER), peer);
+        peering.connections.insert(CONNECTION, Wire { with: (OWN, PEER), outgoing, keys: greeted.keys });
+        (peering, sent)
+    }
+
+    fn connection(peering: &Peering) -> Option<Connection> {
+        peering.peers[&(OWN, PEER)].pair.connection()
+    }
+
+    fn count(peering: &Peering, counter: &str) -> u64 {
+        peering.counters.get(counter).copied().unwrap_or(0)
+    }
+
+    #[test]
+    fn a_goodbye_counts_though_something_was_to_be_said_since() {
+        netns::with("a_goodbye_counts_though_something_was_to_be_said_since", || {
+            let (outbox, _kept) = mpsc::channel(1);
+            let mut shell = Shell::new(Kernel::open().unwrap(), outbox);
+            for lost in [0, 1] {
+                let (mut peering, sent) = linked(Instant::now());
+                // It has been read to its end, and what it has said last has not been looked at yet.
+                drop(sent);
+                assert_eq!(peering.send(CONNECTION, Message::Drained { vrid: 1 }), None);
+                if lost == 0 {
+                    let goodbye = Message::Farewell(Farewell::Stopping);
+                    peering.handle(Event::Message(CONNECTION, goodbye), &mut [], &mut shell);
+                }
+                peering.handle(Event::Ended(CONNECTION, Ok(())), &mut [], &mut shell);
+                assert_eq!((count(&peering, "link_lost"), count(&peering, "link_unread")), (lost, 0));
+                assert_eq!(connection(&peering), None);
+            }
+        });
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_is_lost() {
+        let (mut peering, _unread) = linked(Instant::now());
+        while peering.send(CONNECTION, Message::Drained { vrid: 1 }).is_some() {}
+        assert_eq!((count(&peering, "link_sent"), count(&peering, "link_unread")), (4, 1));
+        assert_eq!(connection(&peering), None);
     }
 }

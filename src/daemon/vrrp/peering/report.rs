@@ -18,6 +18,7 @@ impl Peering {
             port: self.settings.as_ref().filter(|_| off.is_none()).map(|settings| settings.port),
             off,
             late: self.about.late,
+            measured: self.lateness.measured(),
             contended: self.lateness.is_contended(),
             quota: self.about.quota,
             peers: self.peers.iter().map(|((_, address), peer)| one(*address, peer, now)).collect(),

@@ -66,7 +66,7 @@ fn router(instance: &Instance) -> Router {
 
 /// The virtual routers of a family that this node is master of.
 pub(super) fn masters(instances: &[Instance], family: Family) -> Vec<u8> {
-    let is_one = |i: &&Instance| i.machine.state() == VrrpState::Master && i.config.family() == family;
+    let is_one = |i: &&Instance| i.is_master() && i.config.family() == family;
     let masters = instances.iter().filter(is_one);
     masters.map(|instance| instance.config.vrid.get()).collect()
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::link::{KeyFile, count, linked, report, start_with};
+use super::link::{KeyFile, count, linked, report, second, start_with};
 use super::network::{Node, VIP, answering, config, eventually, server, unicast, with_bridge};
 use crate::config::Config;
 use crate::link::{FromVrrp, ProxyHealth, ToVrrp, VrrpState};
@@ -24,8 +24,19 @@ fn serving(priority: u8) -> Config {
     config
 }
 
+/// With a second virtual router and a listener at its address as well.
+fn serving_both(priority: u8) -> Config {
+    let mut config = serving(priority);
+    config.vrrp.push(second(priority));
+    config.servers[0].listen.push("10.50.0.98:80".parse().unwrap());
+    config
+}
+
 fn start(last: u8, priority: u8, key: &KeyFile) -> Node {
-    let config = serving(priority);
+    start_serving(last, serving(priority), key)
+}
+
+fn start_serving(last: u8, config: Config, key: &KeyFile) -> Node {
     let listen = config.servers[0].listen.clone();
     let node = start_with(last, config, &key.0);
     node.tell(&ToVrrp::Proxy(ProxyHealth::Serving { incarnation: 1, listen }));
@@ -38,11 +49,15 @@ fn listen(node: &Node, port: u16) -> TcpListener {
 }
 
 fn connect(number: usize, port: u16) -> Vec<TcpStream> {
+    connect_to(VIP, number, port)
+}
+
+fn connect_to(address: &str, number: usize, port: u16) -> Vec<TcpStream> {
     (0..number)
         .map(|_| {
             let mut stream = None;
             eventually("it is connected", || {
-                stream = TcpStream::connect((VIP, port)).ok();
+                stream = TcpStream::connect((address, port)).ok();
                 stream.is_some()
             });
             stream.unwrap()
@@ -115,6 +130,27 @@ fn clients_of_a_planned_move_are_left_alone() {
             assert_eq!(ends(client, IN_VAIN / 4), ErrorKind::WouldBlock);
         }
         assert_eq!(count(&mut b, "clients_told"), 0);
+    });
+}
+
+/// Nodes take an edit one after the other, and clients do not wait for that.
+#[test]
+fn a_backup_is_told_again_once_it_has_another_configuration() {
+    with_bridge("a_backup_is_told_again_once_it_has_another_configuration", || {
+        let key = KeyFile::new("again", "k");
+        let a = start_serving(11, serving_both(200), &key);
+        let (a, mut b) = linked(a, start(12, 100, &key));
+        let _served = listen(&a, 80);
+        let _later = connect_to("10.50.0.98", CLIENTS, 80);
+        let _known = connect(CLIENTS, 80);
+        eventually("it is told of those that it could serve", || told_of(&mut b) == CLIENTS as u64);
+        let Config { vrrp, servers, .. } = serving_both(100);
+        let listen = servers[0].listen.clone();
+        (b.config.vrrp, b.config.servers) = (vrrp, servers);
+        b.commit();
+        b.tell(&ToVrrp::Proxy(ProxyHealth::Serving { incarnation: 1, listen }));
+        b.tell(&ToVrrp::Origin { digest: "another".to_owned() });
+        eventually("it is told of all", || told_of(&mut b) == 2 * CLIENTS as u64);
     });
 }
 

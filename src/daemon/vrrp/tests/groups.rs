@@ -102,6 +102,14 @@ fn a_sync_group_moves_as_one() {
             a.report().warnings.iter().any(|w| w.contains("would be master, and waits for the sync group G"))
         });
         assert!(are(&mut a, [Backup, Backup]));
+        // Nor is it once there is no group any more.
+        a.config.sync_groups.clear();
+        a.commit();
+        eventually("it waits for nobody", || are(&mut a, [Master, Backup]));
+        assert!(!a.report().warnings.iter().any(|w| w.contains("waits for the sync group")));
+        a.config.sync_groups = groups.to_vec();
+        a.commit();
+        eventually("and waits again", || are(&mut a, [Backup, Backup]) && are(&mut b, [Master, Master]));
 
         // A planned move takes both along.
         b.config.vrrp = two(100, 100);

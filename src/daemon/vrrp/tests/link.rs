@@ -390,6 +390,10 @@ fn another_configuration_is_shown_on_both_nodes_and_obeyed_by_none() {
         for node in [&mut a, &mut b] {
             eventually("it is over", || !differs(node) && node.report().warnings.is_empty());
         }
+        tell(&b, "3");
+        eventually("it is shown again", || differs(&mut a));
+        let _network = b.orphan();
+        eventually("of one that has left nothing is known", || !differs(&mut a));
     });
 }
 
@@ -408,17 +412,43 @@ fn those_of_a_group_are_linked_once_they_are_heard() {
     });
 }
 
+pub(super) fn second(priority: u8) -> VrrpInstance {
+    VrrpInstance {
+        name: "VI_2".to_owned(),
+        vrid: Vrid::try_from(52).unwrap(),
+        virtual_addresses: vec!["10.50.0.98/24".parse().unwrap()],
+        ..unicast(priority, &[11, 12])
+    }
+}
+
+#[test]
+fn a_virtual_router_that_is_younger_than_the_link_asks_over_it() {
+    with_bridge("a_virtual_router_that_is_younger_than_the_link_asks_over_it", || {
+        let key = KeyFile::new("younger", "k");
+        let (mut a, mut b) = pair(&key);
+        let play = |node: &mut Node, priority| {
+            node.config.vrrp.push(second(priority));
+            node.commit();
+        };
+        play(&mut a, 200);
+        eventually("it is master", || a.report().instances[1].state == VrrpState::Master);
+        play(&mut b, 100);
+        eventually("it has a master", || b.report().instances[1].master == Some((A, 200)));
+        eventually("it is told of", || report(&mut b).peers[0].routers.len() == 2);
+        a.freeze();
+        for _ in 0..2 {
+            let reason = b.becomes(VrrpState::Master);
+            assert!(reason.contains("does not answer"), "{reason}");
+        }
+        a.thaw();
+    });
+}
+
 /// Of two that hold one address each, one is in fault for the other's, which decides as long as that is not known.
 #[test]
 fn a_fault_that_a_peer_tells_of_counts_at_an_edit() {
     with_bridge("a_fault_that_a_peer_tells_of_counts_at_an_edit", || {
         let key = KeyFile::new("fault", "k");
-        let second = |priority| VrrpInstance {
-            name: "VI_2".to_owned(),
-            vrid: Vrid::try_from(52).unwrap(),
-            virtual_addresses: vec!["10.50.0.98/24".parse().unwrap()],
-            ..unicast(priority, &[11, 12])
-        };
         let nowhere = InterfaceName::try_from("eth9".to_owned()).unwrap();
         let faulty = VrrpInstance { interface: Some(nowhere), ..unicast(100, &[11, 12]) };
         let mut b = start_with(11, config(vec![faulty, second(200)]), &key.0);

@@ -136,10 +136,16 @@ fn a_file_an_interface_and_an_upstream_are_tracked() {
         let path: PathBuf = std::env::temp_dir().join(format!("vipgate-track-{}", std::process::id()));
         fs::write(&path, "3\n").unwrap();
         let file = Tracked::File { path: path.clone(), interval: SOON };
-        let mut a = Node::start(11, tracking(100, file, -10));
+        let mut a = Node::start(11, tracking(100, file.clone(), -10));
         eventually("the number counts", || standing(&mut a) == (70, Some(true)));
         fs::write(&path, "-5\n").unwrap();
         eventually("the next one too", || standing(&mut a) == (150, Some(true)));
+        let seldom = Tracked::File { path: path.clone(), interval: Duration::from_secs(1) };
+        a.config.vrrp = vec![tracking(100, seldom, -10)];
+        a.commit();
+        assert_eq!(standing(&mut a), (150, Some(true)), "it counts until it is read anew");
+        a.config.vrrp = vec![tracking(100, file, -10)];
+        a.commit();
         fs::write(&path, "much\n").unwrap();
         eventually("no number is said", || {
             a.report().warnings.iter().any(|warning| warning.contains("its first line is no whole number"))
