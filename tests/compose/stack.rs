@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use vipgate::link::VrrpReport;
 use vipgate::link::control::Status;
 use vipgate::net::Cidr;
 
@@ -186,6 +187,12 @@ impl Stack {
     pub(crate) fn status(&self, node: Node) -> Result<Status, Trouble> {
         let status = self.exec(node, &["/vipgate", "status", "--json"])?;
         serde_json::from_str(&status).map_err(|e| format!("status: {e}"))
+    }
+
+    /// What its vrrp role says.
+    pub(crate) fn vrrp_report(&self, node: Node) -> Result<VrrpReport, Trouble> {
+        let report = self.status(node)?.vrrp.and_then(|vrrp| vrrp.report);
+        report.map(|(_, report)| report).ok_or_else(|| "no report of the vrrp role".to_owned())
     }
 
     /// The host's process id of a node's PID 1.

@@ -1,13 +1,15 @@
-//! A pair that is let alone, beside as much load as the machine can bear: nobody takes over from a node that lives.
+//! A pair that is let alone, beside as much load as the machine can bear: nobody takes over from a node that lives. Then it
+//! is frozen beside the same load: how long that takes to be noticed hangs on how late the machine makes a node.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vipgate::link::VrrpState;
 
+use super::faults;
 use crate::lab::Lab;
 use crate::runner::{Finding, Verdict};
-use crate::shell::{Trouble, run};
+use crate::shell::{Trouble, run, until};
 use crate::stack::{Kind, Node, Options, Stack};
 
 const MINUTES: u64 = 60;
@@ -15,10 +17,16 @@ const MINUTES: u64 = 60;
 const BUSY: usize = 8;
 /// Connections that ask as fast as they are answered.
 const ASKING: &str = "64";
-/// It asks for longer than is watched.
-const SPARE: Duration = Duration::from_secs(60);
+/// It asks for longer than is watched: the freezes follow.
+const SPARE: Duration = Duration::from_secs(600);
 /// As `cpus: 0.5` in a Compose file.
 const QUOTA: &str = "0.5";
+/// Between two looks at whether anything has changed; a node tells the worst lateness of as many seconds at least.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a freeze may leave nobody answering, in worst latenesses of the run.
+const GAP_AT_MOST: f64 = 3.0;
+/// Until a node has read that it has a quota.
+const QUOTA_WITHIN: Duration = Duration::from_secs(30);
 
 /// `SOAK_MINUTES`, on a pair without a quota and on one with.
 pub(super) fn soak(lab: &mut Lab) -> Verdict {
@@ -34,6 +42,7 @@ pub(super) fn soak(lab: &mut Lab) -> Verdict {
         for node in [Node::Master, Node::Backup] {
             if let Some(quota) = quota {
                 run("docker", ["update", "--cpus", quota, &stack.container(node)])?;
+                until(QUOTA_WITHIN, Duration::from_millis(500), || knows_its_quota(stack, node))?;
             }
         }
     }
@@ -51,30 +60,65 @@ pub(super) fn soak(lab: &mut Lab) -> Verdict {
         loads.push(Load::start(Command::new("ip").args(asking))?);
     }
     let asked = stacks.iter().map(|(stack, _)| requests(stack)).collect::<Result<Vec<_>, _>>()?;
-    std::thread::sleep(duration);
-    let (mut figures, mut wrong) = (Vec::new(), Vec::new());
-    if !loads.iter_mut().all(Load::is_running) {
-        wrong.push("some of the load has ended early".to_owned());
+    let (started, mut wrong, mut late) = (Instant::now(), Vec::new(), [Duration::ZERO; 2]);
+    while wrong.is_empty() && started.elapsed() < duration {
+        std::thread::sleep(LOOK_EVERY.min(duration.saturating_sub(started.elapsed())));
+        if !loads.iter_mut().all(Load::is_running) {
+            wrong.push("some of the load has ended early".to_owned());
+        }
+        for (((stack, quota), before), late) in stacks.iter().zip(&before).zip(&mut late) {
+            let after = standing(stack)?;
+            *late = (*late).max(lateness(stack)?);
+            if let Some((now, then)) = after.iter().zip(before).find(|(now, then)| !now.is_as(then)) {
+                let words = [Node::Master, Node::Backup].map(|node| history(stack, node)).concat();
+                wrong.push(format!(
+                    "{}: somebody took over from a node that lives: {then:?}, then {now:?}{words}",
+                    name(*quota)
+                ));
+            }
+        }
     }
-    for (((stack, quota), before), asked) in stacks.iter().zip(before).zip(asked) {
-        let what = quota.map_or("without a quota".to_owned(), |quota| format!("cpus: {quota}"));
+    let watched = started.elapsed().as_secs_f64() / 60.0;
+    let mut figures = Vec::new();
+    for (((stack, quota), asked), late) in stacks.iter().zip(asked).zip(late) {
+        let what = name(*quota);
         let answered = requests(stack)?.saturating_sub(asked);
-        let [master, backup] = [Node::Master, Node::Backup].map(|node| lateness(stack, node));
-        let (master, backup) = (master?, backup?);
-        figures.push(format!("{what}: {answered} requests, late {master} and {backup} ms at the end"));
+        figures.push(format!("{what}: {answered} requests, late by {} ms at worst", late.as_millis()));
         if answered == 0 {
             wrong.push(format!("{what}: nothing was asked"));
         }
-        let after = standing(stack)?;
-        if let Some((now, then)) = after.iter().zip(&before).find(|(now, then)| !now.is_as(then)) {
-            let words = [Node::Master, Node::Backup].map(|node| history(stack, node)).concat();
-            wrong.push(format!(
-                "{what}: somebody took over from a node that lives: {then:?}, then {now:?}{words}"
-            ));
+        match faults::pause_beside_load(stack) {
+            Ok((gaps, probe)) => {
+                let worst = late.max(lateness(stack)?).max(probe);
+                let ratio = gaps.median().div_duration_f64(worst);
+                figures.push(format!(
+                    "paused beside that: gap {gaps}, {ratio:.1} times the worst lateness, the probe's own included"
+                ));
+                if ratio > GAP_AT_MOST {
+                    wrong.push(format!("{what}: a freeze is noticed late"));
+                }
+            }
+            Err(trouble) => wrong.push(format!("{what}, paused: {trouble}")),
         }
     }
     drop(loads);
-    Ok(Finding::of(format!("{minutes} minutes beside {BUSY} busy loops; {}", figures.join("; ")), wrong))
+    Ok(Finding::of(
+        format!("{watched:.0} of {minutes} minutes beside {BUSY} busy loops; {}", figures.join("; ")),
+        wrong,
+    ))
+}
+
+fn name(quota: Option<&str>) -> String {
+    quota.map_or("without a quota".to_owned(), |quota| format!("cpus: {quota}"))
+}
+
+/// From then on its peer is as patient with it as that needs.
+fn knows_its_quota(stack: &Stack, node: Node) -> Result<(), Trouble> {
+    if stack.vrrp_report(node)?.link.quota.is_zero() {
+        Err("a node does not know of its quota".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 /// A program that ends with this, and by itself long after.
@@ -144,8 +188,8 @@ fn requests(stack: &Stack) -> Result<u64, Trouble> {
     Ok(report.requests)
 }
 
-/// In milliseconds, as the node tells its peer.
-fn lateness(stack: &Stack, node: Node) -> Result<u128, Trouble> {
-    let report = stack.status(node)?.vrrp.and_then(|vrrp| vrrp.report).ok_or("no report of the vrrp role")?;
-    Ok(report.1.link.late.as_millis())
+/// The worst that either node has measured in the last seconds.
+fn lateness(stack: &Stack) -> Result<Duration, Trouble> {
+    let of = |node| Ok::<_, Trouble>(stack.vrrp_report(node)?.link.measured);
+    Ok(of(Node::Master)?.max(of(Node::Backup)?))
 }

@@ -1,5 +1,6 @@
 //! Clients with a connection to a node that freezes learn it from the node that takes over.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime};
@@ -62,19 +63,34 @@ pub(super) fn open_connections(stack: &mut Stack) -> Verdict {
     Ok(Finding::of(format!("{reset} of {of} reset, {after} after the first answer of the backup"), wrong))
 }
 
-/// Waits until the backup has been told of all clients, which came together.
+/// Waits until the backup has been told of all connections, of which the front end has some as well.
 fn known(stack: &Stack) -> Result<(), Trouble> {
     if !matches!(stack.kind, Kind::Vipgate) {
         return Ok(());
     }
     until(KNOWN_WITHIN, Duration::from_millis(50), || {
-        let status = stack.status(Node::Backup)?;
-        let report = status.vrrp.and_then(|vrrp| vrrp.report).ok_or("no report of the vrrp role")?;
-        match report.1.link.peers.iter().map(|peer| peer.clients).sum::<u64>() {
-            known if known >= CLIENTS as u64 => Ok(()),
-            known => Err(format!("the backup knows of {known} connections of {CLIENTS}")),
+        let open = open(stack)?;
+        let report = stack.vrrp_report(Node::Backup)?;
+        match report.link.peers.iter().map(|peer| peer.clients).sum::<u64>() {
+            known if open >= CLIENTS && known == open as u64 => Ok(()),
+            known => Err(format!(
+                "the backup knows of {known} connections of {open}, and {CLIENTS} have been opened"
+            )),
         }
     })
+}
+
+/// Connections at the VIP that the master's kernel has.
+fn open(stack: &Stack) -> Result<usize, Trouble> {
+    const ESTABLISHED: &str = "01";
+    let path = format!("/proc/{}/net/tcp", stack.init(Node::Master)?);
+    let table = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(stack.vip().octets()), 80);
+    let is_one = |line: &&str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        fields.get(1) == Some(&&*local) && fields.get(3) == Some(&ESTABLISHED)
+    };
+    Ok(table.lines().filter(is_one).count())
 }
 
 /// A connection that has carried a request and its answer.
