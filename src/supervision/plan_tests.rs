@@ -366,12 +366,12 @@ fn stop_in_order() {
         SERVING,
         &[
             (0, "stop", "resign"),
-            (1199, "tick", ""),
-            (1200, "tick", "drain"),
-            (6399, "tick", ""),
-            (6400, "tick", "dismiss"),
-            (6900, "tick", "tell restarting, kill proxy#1, kill vrrp#1"),
-            (7400, "tick", "exit"),
+            (3199, "tick", ""),
+            (3200, "tick", "drain"),
+            (8399, "tick", ""),
+            (8400, "tick", "dismiss"),
+            (8900, "tick", "tell restarting, kill proxy#1, kill vrrp#1"),
+            (9400, "tick", "exit"),
         ],
     );
     // Where connections cannot be handed over, they have had their time before the addresses move.
@@ -381,10 +381,10 @@ fn stop_in_order() {
             (0, "vrrp#1 ends-connections 5000", ""),
             (10, "stop", "resign"),
             (11, "vrrp#1 ends-connections 5000", ""),
-            (6210, "tick", ""),
-            (6211, "vrrp#1 resigned", "drain 1s"),
-            (7410, "tick", ""),
-            (7411, "tick", "dismiss"),
+            (8210, "tick", ""),
+            (8211, "vrrp#1 resigned", "drain 1s"),
+            (9410, "tick", ""),
+            (9411, "tick", "dismiss"),
         ],
     );
     check(

@@ -7,8 +7,9 @@ use super::reload::stopping;
 use super::role::Phase;
 use super::{Action, Plan, RoleName};
 
-/// Make before break: the peer has to announce the addresses before this node lets go of them.
-pub const RESIGN_BOUND: Duration = Duration::from_secs(1);
+/// Make before break: the peer has to announce the addresses before this node lets go of them. It takes milliseconds, or
+/// the peer's skew time, which is long where the adverts are rare.
+pub const RESIGN_BOUND: Duration = Duration::from_secs(3);
 /// For what the user wants to be told or run; Docker's own patience is 10 s for the whole stop.
 pub const TELL_BOUND: Duration = Duration::from_secs(5);
 /// All the time that is left for connections which have had theirs before the addresses moved.

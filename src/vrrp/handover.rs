@@ -9,6 +9,7 @@ use super::advert::Advert;
 use super::machine::{Heard, Machine, Role};
 use super::output::Output;
 use super::timers::Timer;
+use super::timing;
 
 /// How long an address stays without a relay: what was being answered when the winner announced itself is on its way
 /// within this, and more cannot be had, since its acknowledgements go to the winner.
@@ -169,7 +170,8 @@ impl Machine {
         let Some(step) = self.stepping_down else { return };
         self.role = Role::Resigning;
         self.advertise(Advert::RELEASE, now);
-        self.timers.arm(Timer::Resign, now + step.bound);
+        let bound = timing::handover_bound(self.settings.version, self.own_interval()).min(step.bound);
+        self.timers.arm(Timer::Resign, now + bound);
     }
 
     /// Priority 0 has been said, and whoever takes over may.

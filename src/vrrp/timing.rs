@@ -14,11 +14,22 @@ pub const MISSED_ADVERTS: u32 = 3;
 /// Version 3: ((256 - priority) * interval) / 256, `interval` being the one that the master advertises.
 /// Version 2: (256 - priority) / 256 seconds, whatever the interval.
 pub fn skew(version: VrrpVersion, priority: Priority, interval: Duration) -> Duration {
-    let unit = match version {
+    unit(version, interval) * (256 - u32::from(priority.get())) / 256
+}
+
+fn unit(version: VrrpVersion, interval: Duration) -> Duration {
+    match version {
         VrrpVersion::V2 => Duration::from_secs(1),
         VrrpVersion::V3 => interval,
-    };
-    unit * (256 - u32::from(priority.get())) / 256
+    }
+}
+
+/// Within this a peer has taken over to which priority 0 was said, or nobody will: it waits for its skew time, the longest
+/// of which is the whole unit, and its advert takes a moment.
+pub fn handover_bound(version: VrrpVersion, interval: Duration) -> Duration {
+    const USUAL: Duration = Duration::from_secs(1);
+    const MOMENT: Duration = Duration::from_millis(200);
+    (unit(version, interval) + MOMENT).max(USUAL)
 }
 
 /// The silence after which some peer may have declared a master down: no skew, because its priority is not known.
@@ -89,6 +100,20 @@ mod tests {
             assert_eq!(gate(takeover_bound(ms(interval))), ms(expect), "{interval} ms");
         }
         assert_eq!(gate(patience(ms(151), Duration::ZERO, false)), ms(362), "it follows the bound");
+    }
+
+    #[test]
+    fn a_handover_waits_for_the_longest_skew() {
+        let ms = Duration::from_millis;
+        for (version, interval, expect) in [
+            (VrrpVersion::V3, 20, 1_000),
+            (VrrpVersion::V3, 1_000, 1_200),
+            (VrrpVersion::V3, 2_000, 2_200),
+            (VrrpVersion::V2, 20, 1_200),
+            (VrrpVersion::V2, 5_000, 1_200),
+        ] {
+            assert_eq!(handover_bound(version, ms(interval)), ms(expect), "{version:?} {interval} ms");
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ const VERIFY_EVERY: Duration = Duration::from_secs(1);
 /// News of the kernel come in bursts; one look serves for all of a burst.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 /// A virtual router that the configuration has lost hands over within this.
-const LEAVE_BOUND: Duration = Duration::from_secs(1);
+const LEAVE_BOUND: Duration = Duration::from_secs(3);
 /// Why a wish for a virtual router came to nothing.
 const BECAME_ANOTHER: &str = "an edit has made it another virtual router meanwhile";
 /// sysexits: an internal fault, and missing permission.

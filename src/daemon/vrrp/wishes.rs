@@ -9,8 +9,8 @@ use super::shell::Shell;
 use crate::config::SyncGroup;
 use crate::link::{FromVrrp, VrrpState, Wish};
 
-/// A peer needs its skew time and a packet.
-const BOUND: Duration = Duration::from_secs(1);
+/// A peer needs its skew time and a packet: most are given less.
+const BOUND: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default)]
 pub(super) struct Wishes {

@@ -186,6 +186,18 @@ fn a_failover_that_nobody_takes_changes_nothing() {
 }
 
 #[test]
+fn whoever_waits_for_its_skew_time_is_waited_for() {
+    let slow = Settings { advert_interval: Centiseconds::try_from(200).unwrap(), ..settings() };
+    let mut rig = Rig::standing(slow);
+    rig.run(ms(9_000));
+    rig.machine.handle_failover(ms(3_000), rig.now);
+    // That of the least priority, of an interval of two seconds.
+    rig.run(ms(1_993));
+    rig.machine.handle_advert(LOWER_ADDRESS, &advert(1), rig.now);
+    assert_eq!((rig.machine.state(), rig.machine.reason().0), (VrrpState::Backup, "10.0.0.3 has taken over"));
+}
+
+#[test]
 fn only_a_master_fails_over() {
     for state in
         [State::Fault, State::Blocked, State::Alone, State::Behind, State::Lingering, State::Stopping]
