@@ -61,6 +61,11 @@ impl Lab {
         self.stack.as_mut().map(|(_, stack)| stack).ok_or_else(|| "no stack".to_owned())
     }
 
+    /// What the stack at hand has to say of itself.
+    pub(crate) fn last_words(&self) -> String {
+        self.stack.as_ref().map_or_else(String::new, |(_, stack)| stack.last_words())
+    }
+
     pub(crate) fn tear_down(&mut self) {
         self.stack = None;
     }

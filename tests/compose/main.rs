@@ -19,6 +19,7 @@ mod probe;
 mod runner;
 mod shell;
 mod stack;
+mod stillness;
 #[path = "../http/stopped_thread.rs"]
 mod stopped_thread;
 

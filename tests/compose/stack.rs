@@ -285,7 +285,7 @@ impl Stack {
 
     /// The end of what each has to say of itself, for whoever has to find out why. Requests are on the other output.
     pub(crate) fn last_words(&self) -> String {
-        const LINES: usize = 8;
+        const LINES: usize = 16;
         let mut words = String::new();
         for node in [Node::Master, Node::Backup, Node::Frontend] {
             let output = Command::new("docker").args(["logs", &self.container(node)]).output();

@@ -9,6 +9,7 @@ use crate::figures::Figures;
 use crate::runner::{Finding, Verdict};
 use crate::shell::{Trouble, run};
 use crate::stack::{Kind, Node, Stack};
+use crate::stillness::STOOD_STILL;
 
 /// 400 ms is the figure to beat; the rest is for a busy machine. The tutorial stack needs 3 s.
 const GAP_MEDIAN_MAX: Duration = Duration::from_secs(1);
@@ -17,9 +18,6 @@ const TAKEOVER_WITHIN: Duration = Duration::from_secs(10);
 /// A healthy node of either stack needs less than 5 s.
 const HOME_WITHIN: Duration = Duration::from_secs(8);
 
-/// The gate of a living node closes 60 ms after its last advert, which is due every 20 ms: where the whole machine stood
-/// still for longer than what is between, a segment may have met a closed one, and a gap is the machine's as well.
-const STOOD_STILL: Duration = Duration::from_millis(40);
 /// So many rounds of a fault are repeated for that.
 const REPEATED_AT_MOST: usize = 3;
 
