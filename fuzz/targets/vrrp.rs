@@ -1,5 +1,5 @@
-//! What anybody on the link can send: adverts of both versions and families with and without a trailer, ARP frames, and
-//! those of neighbour discovery, out of any bytes.
+//! What anybody on the link can send: adverts of both versions and families with and without a trailer, ARP frames, those
+//! of neighbour discovery, and packets that the gate turns away, out of any bytes.
 #![no_main]
 
 /// As much of it as the codecs know.
@@ -24,6 +24,7 @@ mod vrrp {
     pub mod packet_v3;
     pub mod receive;
     pub mod refusal;
+    pub mod turned_away;
     pub mod auth_hmac {
         pub mod key;
         pub mod sequence;
@@ -45,6 +46,7 @@ use net::{Centiseconds, Family, MacAddr, Vrid};
 use vrrp::advert::{ChecksumForm, Password};
 use vrrp::auth_hmac::trailer::{TRAILER, split};
 use vrrp::receive::{Datagram, Expectation, Received, Senders, check};
+use vrrp::turned_away::Syn;
 use vrrp::{arp, ndp, packet_v2, packet_v3};
 
 const VRID: u8 = 51;
@@ -66,7 +68,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         0 => advert(data, version, own, peer, None),
         1 => advert(&summed(data, version, own, peer), version, own, peer, None),
         2 => datagram(data),
-        _ => neighbours(data),
+        _ => {
+            neighbours(data);
+            turned_away(data);
+        }
     }
     if mode & 128 != 0 {
         advert(&summed(data, version, own, peer), version, own, peer, Password::try_new("secret"));
@@ -99,6 +104,16 @@ fn advert(payload: &[u8], version: VrrpVersion, own: IpAddr, peer: IpAddr, passw
     };
     let heard = check(&datagram(&again), &expect).expect("what this node says");
     assert_eq!(heard.advert, advert);
+}
+
+/// What is let in is one that would be let in as it is, and came as it is but for its checksum.
+fn turned_away(data: &[u8]) {
+    let addresses = [OWN_4, OWN_6];
+    let Some(syn) = Syn::read(data, &addresses) else { return };
+    assert!(addresses.contains(&syn.to));
+    assert_eq!(Syn::read(&syn.packet, &addresses).as_ref(), Some(&syn));
+    assert!(data.iter().zip(&syn.packet).filter(|(came, made)| came != made).count() <= 2);
+    assert_eq!(data.len(), syn.packet.len());
 }
 
 /// With the checksum that its sender would have given it, so that what stands behind it is reached.

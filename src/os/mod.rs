@@ -15,10 +15,12 @@ pub mod files;
 mod heap;
 pub mod host;
 pub mod listener;
+pub mod local;
 #[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
 mod memory;
 pub mod names;
 pub mod netlink;
+pub mod nflog;
 pub mod nft;
 pub mod packet;
 pub mod pipe;

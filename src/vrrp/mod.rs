@@ -31,6 +31,7 @@ mod tests;
 mod timers;
 pub mod timing;
 pub mod track;
+mod turned_away;
 
 pub use advert::{Advert, ChecksumForm, ChecksumForms, Password};
 pub use auth_hmac::{
@@ -43,3 +44,4 @@ pub use machine::Machine;
 pub use output::{AnnounceForm, Claim, Claimant, Gap, Output, WarningKind};
 pub use refusal::Refusal;
 pub use settings::Settings;
+pub use turned_away::Syn;

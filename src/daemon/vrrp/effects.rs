@@ -72,10 +72,15 @@ impl Instance {
         match output {
             Output::SendAdvert(advert) => {
                 self.narrow_gate(now);
-                self.send_advert(&advert, now);
+                if self.send_advert(&advert, now) && !advert.releases() {
+                    self.gatekeeper.note_advert(now);
+                }
             }
             Output::Hold { addresses, lease } => {
                 self.raise_gate(now);
+                if !self.answering {
+                    self.forget_turned_away();
+                }
                 self.hold(&addresses, lease, shell, now);
             }
             Output::Release { addresses } => self.release(&addresses, shell),
@@ -140,15 +145,19 @@ impl Instance {
         }
     }
 
-    fn send_advert(&mut self, advert: &Advert, now: Instant) {
-        let Some(wire) = &self.wire else { return self.count("advert_send_error") };
+    /// True: one has left.
+    fn send_advert(&mut self, advert: &Advert, now: Instant) -> bool {
+        let Some(wire) = &self.wire else {
+            self.count("advert_send_error");
+            return false;
+        };
         let own = wire.place.own;
         let group = [packet_v3::group(self.config.family())];
         let destinations: &[IpAddr] = match &self.config.transport {
             Transport::Multicast => &group,
             Transport::Unicast { .. } => &self.peers,
         };
-        let mut failed = false;
+        let (mut has_left, mut failed) = (false, false);
         let mut seal = Seal::new(&mut self.authenticator, own, advert, now);
         for destination in destinations {
             let bytes = match (advert.version, &self.config.transport) {
@@ -161,15 +170,19 @@ impl Instance {
                 }
             };
             for bytes in seal.forms(*destination, bytes) {
-                if let Err(error) = wire.send_advert(*destination, &bytes) {
-                    debug!(instance = self.config.name, "no advert to {destination}: {error}");
-                    failed = true;
+                match wire.send_advert(*destination, &bytes) {
+                    Ok(()) => has_left = true,
+                    Err(error) => {
+                        debug!(instance = self.config.name, "no advert to {destination}: {error}");
+                        failed = true;
+                    }
                 }
             }
         }
         if failed {
             self.count("advert_send_error");
         }
+        has_left
     }
 
     /// Without it a handover resets the connections that are in the middle of an answer: worth a word, not a failure.

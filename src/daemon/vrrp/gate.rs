@@ -3,25 +3,40 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::instance::Instance;
+use super::shell::Shell;
+use super::turned_away::TurnedAway;
 use crate::config::Transport;
 use crate::os::nft;
 use crate::os::nft::gate::Gate;
 use crate::vrrp::timing;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Gatekeeper {
     in_force: Option<Gate>,
     /// That there is none has been said.
     said: bool,
+    turned_away: Option<TurnedAway>,
+    /// This kernel's nftables have no log.
+    has_no_log: bool,
+    /// That nobody is kept who is turned away has been said.
+    said_nobody: bool,
 }
 
 impl Gatekeeper {
     /// For how long an advert opens it; `None`: there is none.
     pub(super) fn stays_open(&self) -> Option<Duration> {
         self.in_force.as_ref().map(|gate| gate.stays_open)
+    }
+
+    /// Of a master, not before `now`.
+    pub(super) fn note_advert(&mut self, now: Instant) {
+        let stays_open = self.stays_open();
+        if let Some((turned_away, stays_open)) = self.turned_away.as_mut().zip(stays_open) {
+            turned_away.note_opening(stays_open, now);
+        }
     }
 }
 
@@ -39,10 +54,12 @@ impl Instance {
             }
             return;
         }
-        let wanted = Gate {
+        let kept = self.keep_turned_away();
+        let mut wanted = Gate {
             addresses: self.guarded(),
             stays_open: timing::gate(self.machine.takeover_bound(now)),
             peers: self.neighbourhood.macs(),
+            log: kept.as_ref().ok().copied(),
         };
         let (family, vrid) = (self.config.family(), self.config.vrid);
         if self.gatekeeper.in_force.as_ref() == Some(&wanted)
@@ -52,7 +69,24 @@ impl Instance {
         }
         let said = self.machine.advertised_at().filter(|_| self.machine.master_since().is_some());
         let open = said.map_or(Duration::ZERO, |at| (at + wanted.stays_open).saturating_duration_since(now));
-        match wanted.install(family, vrid, open) {
+        let (mut installed, mut kept) = (wanted.install(family, vrid, open), kept.map(drop));
+        if let (Err(nft::Error::Unsupported(error)), true) = (&installed, wanted.log.take().is_some()) {
+            // It may be the log that this kernel does not have.
+            kept = Err(error.to_string());
+            installed = wanted.install(family, vrid, open);
+            self.gatekeeper.has_no_log = installed.is_ok();
+            self.gatekeeper.turned_away = None;
+        }
+        if let (Ok(()), Err(why)) = (&installed, kept)
+            && !std::mem::replace(&mut self.gatekeeper.said_nobody, true)
+        {
+            warn!(
+                instance = self.config.name,
+                "whoever comes while this node is late for a moment is let in a second later, when his kernel asks again: \
+                 the kernel here does not keep what the gate turns away (nfnetlink_log: {why})"
+            );
+        }
+        match installed {
             Ok(()) => self.gatekeeper.in_force = Some(wanted),
             Err(error) => {
                 self.gatekeeper.in_force = None;
@@ -65,6 +99,61 @@ impl Instance {
                 }
             }
         }
+    }
+
+    /// Listens to the SYNs that are turned away, and returns where.
+    fn keep_turned_away(&mut self) -> Result<u16, String> {
+        let keeper = &mut self.gatekeeper;
+        if keeper.has_no_log {
+            return Err("nftables have no log".to_owned());
+        }
+        if keeper.turned_away.is_none() {
+            let opened = TurnedAway::open(self.config.family(), self.config.vrid);
+            keeper.turned_away = Some(opened.map_err(|error| error.to_string())?);
+        }
+        keeper.turned_away.as_ref().map(|turned_away| turned_away.group).ok_or_else(String::new)
+    }
+
+    /// Whom the gate has turned away for nothing, some in each turn. Asked before each: a node that did not run may have
+    /// been replaced meanwhile.
+    pub(super) fn let_in(&mut self, shell: &mut Shell) {
+        let Some(turned_away) = self.gatekeeper.turned_away.as_mut().filter(|t| t.is_to_be_read()) else {
+            return;
+        };
+        let addresses: Vec<IpAddr> = self.held.iter().copied().collect();
+        let waiting = match turned_away.read(&addresses) {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                return debug!(instance = self.config.name, "whoever was turned away is lost: {error}");
+            }
+        };
+        for syn in waiting {
+            let now = self.wake(shell);
+            let is_master = self.machine.answers(now);
+            self.settle(shell);
+            let Some(turned_away) = self.gatekeeper.turned_away.as_ref().filter(|_| is_master) else {
+                return;
+            };
+            match turned_away.let_in(&syn) {
+                Ok(()) => self.count("let_in"),
+                Err(error) => {
+                    self.count("let_in_error");
+                    debug!(instance = self.config.name, "whoever was turned away is not let in: {error}");
+                }
+            }
+        }
+    }
+
+    /// The addresses are taken from somebody else.
+    pub(super) fn forget_turned_away(&mut self) {
+        if let Some(Err(error)) = self.gatekeeper.turned_away.as_mut().map(TurnedAway::forget) {
+            debug!(instance = self.config.name, "whoever was turned away before is not forgotten: {error}");
+        }
+    }
+
+    /// Another virtual router listens elsewhere.
+    pub(super) fn keep_nobody(&mut self) {
+        self.gatekeeper.turned_away = None;
     }
 
     /// One that would stay open for longer than a peer waits by now is replaced before the next advert opens it.
@@ -93,6 +182,9 @@ impl Instance {
     /// Until the next advert.
     pub(super) fn close_gate(&mut self, released: &[IpAddr]) {
         let all = self.guarded().iter().all(|address| released.contains(address));
+        if let Some(turned_away) = &mut self.gatekeeper.turned_away {
+            turned_away.note_closing();
+        }
         if all
             && self.gatekeeper.in_force.is_some()
             && nft::gate::close(self.config.family(), self.config.vrid).is_err()

@@ -179,6 +179,7 @@ impl Instance {
         }
         if before.vrid != self.config.vrid {
             drop(nft::gate::remove(before.family(), before.vrid));
+            self.keep_nobody();
         }
         self.keep_gate(now);
         self.raise_fence(&self.guarded(), shell, now);
@@ -320,6 +321,7 @@ impl Instance {
             now = self.wake(shell);
         }
         self.handle_timeout(shell, now);
+        self.let_in(shell);
     }
 
     fn must_know_all(&self, now: Instant) -> bool {

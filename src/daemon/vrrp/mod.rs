@@ -29,6 +29,7 @@ mod shell;
 mod standing;
 mod succession;
 mod tracker;
+mod turned_away;
 mod turns;
 mod warnings;
 mod wire;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, sendto,
     setsockopt, socket, sockopt,
@@ -98,6 +99,19 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// From now on only for `unasked`, of which so many bytes may wait; fewer in a user namespace.
+    pub(in crate::os) fn listen(self, room: usize) -> io::Result<Self> {
+        setsockopt(&self.fd, sockopt::RcvBufForce, &room)
+            .or_else(|_| setsockopt(&self.fd, sockopt::RcvBuf, &room))?;
+        fcntl(&self.fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(self)
+    }
+
+    /// What the kernel has sent of its own accord. WouldBlock: nothing waits.
+    pub(in crate::os) fn unasked(&mut self) -> io::Result<&[u8]> {
+        receive(self.fd.as_fd(), &mut self.buffer)
     }
 
     /// Everything that `read` recognises in a dump that did not change while it was read.

@@ -93,19 +93,27 @@ pub(super) fn compare(list: Message, field: Field, value: &[u8]) -> Message {
     equals(load(list, field), EQUAL, value)
 }
 
-/// Goes on with the rule only if the one-byte field, masked, is not this value.
+/// Goes on with the rule only if the one-byte field, masked, is this value.
+pub(super) fn masked(list: Message, field: Field, mask: u8, value: u8) -> Message {
+    equals(mask_of(list, field, mask), EQUAL, &[value])
+}
+
+/// Goes on with the rule only if it is not.
 pub(super) fn masked_differs(list: Message, field: Field, mask: u8, value: u8) -> Message {
+    equals(mask_of(list, field, mask), DIFFERS, &[value])
+}
+
+fn mask_of(list: Message, field: Field, mask: u8) -> Message {
     const NFTA_BITWISE_SREG: u16 = 1;
     const NFTA_BITWISE_DREG: u16 = 2;
     const NFTA_BITWISE_LEN: u16 = 3;
     const NFTA_BITWISE_MASK: u16 = 4;
     const NFTA_BITWISE_XOR: u16 = 5;
-    let list = expression(load(list, field), "bitwise", |m| {
+    expression(load(list, field), "bitwise", |m| {
         let m = be32(be32(m, NFTA_BITWISE_SREG, REGISTER_1), NFTA_BITWISE_DREG, REGISTER_1);
         let m = be32(m, NFTA_BITWISE_LEN, field.length);
         value_of(value_of(m, NFTA_BITWISE_MASK, &[mask]), NFTA_BITWISE_XOR, &[0])
-    });
-    equals(list, DIFFERS, &[value])
+    })
 }
 
 /// Goes on with the rule only for this protocol above IP.
@@ -193,6 +201,12 @@ pub(super) fn write_address(list: Message, field: Field, address: IpAddr) -> Mes
         let m = be32(be32(m, NFTA_PAYLOAD_CSUM_TYPE, 0), NFTA_PAYLOAD_CSUM_OFFSET, 0);
         be32(m, NFTA_PAYLOAD_CSUM_FLAGS, NFT_PAYLOAD_L4CSUM_PSEUDOHDR)
     })
+}
+
+/// Hands a copy to whoever listens to this group of nfnetlink_log.
+pub(super) fn log(list: Message, group: u16) -> Message {
+    const NFTA_LOG_GROUP: u16 = 1;
+    expression(list, "log", |m| m.attribute(NFTA_LOG_GROUP, &group.to_be_bytes()))
 }
 
 pub(super) fn counter(list: Message) -> Message {

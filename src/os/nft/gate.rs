@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::expression::{
-    Base, Field, Verdict, compare, counter, from_station, not_in, not_over, octets, refresh, verdict,
+    Base, Field, Verdict, compare, counter, from_station, log, masked, not_in, not_over, octets, protocol,
+    refresh, verdict,
 };
 use super::silence::MAX_ADDRESSES;
 use super::table::{self, Table};
@@ -18,6 +19,9 @@ use crate::net::{Family, MacAddr, Vrid};
 
 const HOOK_INPUT: u32 = 1;
 const HOOK_OUTPUT: u32 = 3;
+/// Behind every filter of somebody else's (NF_IP_PRI_FILTER is 0): what is kept and let in later comes over `lo`, where
+/// most filters ask nothing.
+const LAST: i32 = 200;
 const LOOPBACK: u32 = 1;
 const WORD: &str = "gate";
 const SET: &str = "open";
@@ -28,6 +32,11 @@ const EXPIRED: u32 = 64;
 /// The second byte of an advert of either version.
 const VRID: Field = Field { base: Base::Transport, offset: 1, length: 1 };
 const VRRP: u8 = 112;
+const TCP: u8 = 6;
+/// Of RFC 9293: FIN, SYN, RST and ACK tell a SYN from what follows it.
+const FLAGS: Field = Field { base: Base::Transport, offset: 13, length: 1 };
+const TELLING: u8 = 0x17;
+const SYN: u8 = 0x02;
 
 /// What is let in, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +47,8 @@ pub struct Gate {
     pub stays_open: Duration,
     /// Their frames always pass: in a handover they bring the segments of this node's connections.
     pub peers: Vec<MacAddr>,
+    /// Who listens to this group is handed each SYN that is turned away.
+    pub log: Option<u16>,
 }
 
 impl Gate {
@@ -49,16 +60,22 @@ impl Gate {
         let size = size.ok_or(Error::TooManyAddresses(addresses.len()))? * EXPIRED;
         let mut table = gate(family, vrid);
         table.set_of_addresses(SET, size, self.stays_open);
-        table.base_chain("input", HOOK_INPUT, 0);
+        table.base_chain("input", HOOK_INPUT, LAST);
         table.base_chain("output", HOOK_OUTPUT, 0);
         for peer in &self.peers {
             table.rule("input", |list| verdict(from_station(list, peer.0), Verdict::Accept));
         }
         for address in addresses {
-            table.rule("input", |list| {
+            let turned_away = |list| {
                 let list = not_in(compare(list, destination, &octets(*address)), destination, SET);
-                verdict(counter(not_over(list, LOOPBACK)), Verdict::Drop)
-            });
+                not_over(list, LOOPBACK)
+            };
+            if let Some(group) = self.log {
+                table.rule("input", |list| {
+                    log(masked(protocol(turned_away(list), TCP), FLAGS, TELLING, SYN), group)
+                });
+            }
+            table.rule("input", |list| verdict(counter(turned_away(list)), Verdict::Drop));
             table.rule("output", |list| {
                 let list = compare(compare(list, Field::next(family), &[VRRP]), VRID, &[vrid.get()]);
                 refresh(list, &octets(*address), SET)
@@ -100,6 +117,7 @@ mod tests {
 
     use super::*;
     use crate::os::netns;
+    use crate::os::nflog::PacketLog;
     use crate::os::raw::VrrpSocket;
 
     const VIPS: [IpAddr; 2] =
@@ -111,14 +129,20 @@ mod tests {
     }
 
     fn gate(addresses: &[IpAddr], stays_open: u64, peers: Vec<MacAddr>) -> Gate {
-        Gate { addresses: addresses.to_vec(), stays_open: Duration::from_millis(stays_open), peers }
+        Gate {
+            addresses: addresses.to_vec(),
+            stays_open: Duration::from_millis(stays_open),
+            peers,
+            log: None,
+        }
     }
 
     #[test]
     fn the_table_is_the_one_that_nft_itself_would_write() {
         netns::with("the_table_is_the_one_that_nft_itself_would_write", || {
             gate(&VIPS[..1], 240, vec![]).install(Family::V4, vrid(), Duration::from_millis(100)).unwrap();
-            gate(&VIPS, 48, vec![PEER]).install(Family::V4, vrid(), Duration::ZERO).unwrap();
+            let logged = Gate { log: Some(7), ..gate(&VIPS, 48, vec![PEER]) };
+            logged.install(Family::V4, vrid(), Duration::ZERO).unwrap();
             assert!(present(Family::V4, vrid()).unwrap());
             close(Family::V4, vrid()).unwrap();
             let Some(ours) = netns::output("nft", &["list", "ruleset"]) else { return };
@@ -128,9 +152,11 @@ mod tests {
             assert_eq!(netns::output("nft", &["list", "ruleset"]).as_deref(), Some(""));
             let script = "table ip vipgate-51-gate {
                 set open { type ipv4_addr; size 128; flags dynamic, timeout; timeout 48ms; }
-                chain input { type filter hook input priority filter; policy accept;
+                chain input { type filter hook input priority 200; policy accept;
                     ether saddr 02:00:00:00:00:09 accept
+                    ip daddr 10.9.0.99 ip daddr != @open iif != \"lo\" meta l4proto tcp tcp flags & (fin|syn|rst|ack) == syn log group 7
                     ip daddr 10.9.0.99 ip daddr != @open iif != \"lo\" counter drop
+                    ip daddr 10.9.0.98 ip daddr != @open iif != \"lo\" meta l4proto tcp tcp flags & (fin|syn|rst|ack) == syn log group 7
                     ip daddr 10.9.0.98 ip daddr != @open iif != \"lo\" counter drop
                 }
                 chain output { type filter hook output priority filter; policy accept;
@@ -155,7 +181,7 @@ mod tests {
             remove(Family::V6, vrid()).unwrap();
             let script = "table ip6 vipgate-51-gate {
                 set open { type ipv6_addr; size 64; flags dynamic, timeout; timeout 48ms; }
-                chain input { type filter hook input priority filter; policy accept;
+                chain input { type filter hook input priority 200; policy accept;
                     ether saddr 02:00:00:00:00:09 accept
                     ip6 daddr 2001:db8::99 ip6 daddr != @open iif != \"lo\" counter drop
                 }
@@ -178,6 +204,31 @@ mod tests {
             }
         }
         false
+    }
+
+    #[test]
+    fn what_another_filter_drops_is_handed_to_nobody() {
+        netns::with("what_another_filter_drops_is_handed_to_nobody", || {
+            netns::loopback_up();
+            let Some((near, far)) = netns::veth() else { return };
+            let mut log = netns::far_end(&near, &far, |link| {
+                let filter = "table inet f { chain c { type filter hook input priority filter; tcp dport 81 drop\n}\n}";
+                netns::output("nft", &[filter]).unwrap();
+                netns::output("ip", &["addr", "add", "10.9.0.99/24", "dev", link.name.as_str()]).unwrap();
+                let log = PacketLog::open(7).unwrap();
+                let gate = Gate { log: Some(7), ..gate(&VIPS[..1], 48, vec![]) };
+                gate.install(Family::V4, vrid(), Duration::ZERO).unwrap();
+                log
+            });
+            netns::output("ip", &["addr", "add", "10.9.0.1/24", "dev", near.name.as_str()]).unwrap();
+            let mut ports = vec![];
+            for port in [81, 82] {
+                let nobody = TcpStream::connect_timeout(&(VIPS[0], port).into(), Duration::from_millis(100));
+                assert!(nobody.is_err());
+                log.read(100, |packet| ports.push(u16::from_be_bytes([packet[22], packet[23]]))).unwrap();
+            }
+            assert_eq!(ports, [82]);
+        });
     }
 
     #[test]

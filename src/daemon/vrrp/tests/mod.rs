@@ -14,6 +14,7 @@ mod link;
 mod network;
 mod reload;
 mod tracking;
+mod turned_away;
 
 use std::os::fd::AsFd;
 use std::time::Duration;
