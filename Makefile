@@ -6,7 +6,7 @@ STACK = cd compose && $(COMPOSE)
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-.PHONY: help up down logs status image test e2e fmt lint bench bench-failover soak sabotage fuzz
+.PHONY: help up down logs status image test e2e fmt lint bench bench-failover soak simulation sabotage fuzz
 
 up: ## build the image, start the stack, say what to try
 	@compose/preflight $(firstword $(COMPOSE))
@@ -60,6 +60,11 @@ bench-failover: ## failover beside keepalived, as tutorials have it and tuned; R
 soak: ## two pairs beside eight busy loops, one with a CPU quota: nobody may take over; SOAK_MINUTES=60
 	@tests/prepare
 	cargo test --test compose -- --ignored --nocapture soak
+
+# Optimised, with every assertion: `make test` runs 256 of them as everything else is built.
+simulation: ## 100,000 runs of several nodes with loss, delay, freezes and partitions; SEEDS=1000: fewer
+	SEEDS=$(or $(SEEDS),100000) CARGO_PROFILE_DEV_OPT_LEVEL=3 CARGO_TARGET_DIR=target/simulation \
+	  cargo test --test simulation every_seed -- --nocapture
 
 sabotage: ## break one thing after the other; each must turn a test red
 	@tests/sabotage/run
