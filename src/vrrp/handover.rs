@@ -167,11 +167,15 @@ impl Machine {
 
     /// Says priority 0 and waits for a peer.
     pub(super) fn resign(&mut self, now: Instant) {
-        let Some(step) = self.stepping_down else { return };
+        let longest = timing::handover_bound(self.settings.version, self.own_interval());
+        // A peer takes one of a group only with the others, whose adverts may be rarer.
+        let longest = if self.grouped { Duration::MAX } else { longest };
+        let Some(step) = &mut self.stepping_down else { return };
+        step.bound = step.bound.min(longest);
+        let until = now + step.bound;
         self.role = Role::Resigning;
         self.advertise(Advert::RELEASE, now);
-        let bound = timing::handover_bound(self.settings.version, self.own_interval()).min(step.bound);
-        self.timers.arm(Timer::Resign, now + bound);
+        self.timers.arm(Timer::Resign, until);
     }
 
     /// Priority 0 has been said, and whoever takes over may.

@@ -23,7 +23,7 @@ use crate::probe::Outcome;
 /// Until the first answer has come.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// A peer takes over within a second, or never; the answer needs the rest.
+/// A peer takes over within three seconds, or never; the answer needs the rest.
 const ORDER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why it has not begun. Nothing has been touched.

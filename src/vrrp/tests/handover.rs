@@ -198,6 +198,30 @@ fn whoever_waits_for_its_skew_time_is_waited_for() {
 }
 
 #[test]
+fn nobody_is_waited_for_longer_than_a_skew_time_lasts() {
+    for (grouped, expect) in [(false, "within 1s;"), (true, "within 3s;")] {
+        let mut rig = Rig::in_state(State::Master);
+        rig.machine.handle_grouped(grouped, rig.now);
+        rig.machine.handle_failover(ms(3_000), rig.now);
+        let begun = rig.now;
+        let why = loop {
+            let outputs: Vec<Output> = std::iter::from_fn(|| rig.machine.poll_output()).collect();
+            let refused = outputs.into_iter().find_map(|output| match output {
+                Output::SteppedDown(outcome) => outcome.err(),
+                _ => None,
+            });
+            match refused {
+                Some(why) => break why,
+                None => (rig.now, _) = rig.machine.poll_timeout().unwrap(),
+            }
+            rig.machine.handle_timeout(rig.now);
+        };
+        assert!(why.contains(expect), "{why}");
+        assert_eq!(rig.now - begun, if grouped { ms(3_000) } else { ms(1_000) });
+    }
+}
+
+#[test]
 fn only_a_master_fails_over() {
     for state in
         [State::Fault, State::Blocked, State::Alone, State::Behind, State::Lingering, State::Stopping]
