@@ -54,9 +54,7 @@ impl Lab {
             self.build(options.kind)?;
             let stack = Stack::up(options)?;
             let (_, stack) = self.stack.insert((options, stack));
-            stack
-                .settle(Node::Master)
-                .map_err(|e| format!("the stack does not stand: {e}{}", stack.last_words()))?;
+            stack.settle(Node::Master).map_err(|e| format!("the stack does not stand: {e}"))?;
         }
         self.stack.as_mut().map(|(_, stack)| stack).ok_or_else(|| "no stack".to_owned())
     }

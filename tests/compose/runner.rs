@@ -126,7 +126,6 @@ fn run_one(check: &Check, lab: &mut Lab, missing: Option<&str>) -> End {
     let mut repeated = 0;
     loop {
         let begun = Instant::now();
-        stillness::longest();
         let verdict = catch_unwind(AssertUnwindSafe(|| judge(check, lab)))
             .unwrap_or_else(|_| Err("panicked, see above".to_owned()));
         let (seconds, still) = (begun.elapsed().as_secs_f64(), stillness::longest());
@@ -156,7 +155,12 @@ fn judge(check: &Check, lab: &mut Lab) -> Result<String, Trouble> {
     let finding = match check.on {
         On::Files(check) => check(),
         On::Engine(check) | On::Bench(check) => check(lab),
-        On::Pair { preempt, check } => check(lab.settled(Options { kind: Kind::Vipgate, preempt })?),
+        On::Pair { preempt, check } => {
+            let stack = lab.settled(Options { kind: Kind::Vipgate, preempt })?;
+            // Building and starting it is no part of the check.
+            stillness::longest();
+            check(stack)
+        }
         On::Control(check) => {
             let finding = check(lab.settled(Options { kind: Kind::Tutorial, preempt: true })?);
             // It may leave a node that never comes back; the next control begins anew.
