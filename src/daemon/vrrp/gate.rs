@@ -19,8 +19,8 @@ pub(super) struct Gatekeeper {
     /// That there is none has been said.
     said: bool,
     turned_away: Option<TurnedAway>,
-    /// This kernel's nftables have no log.
-    has_no_log: bool,
+    /// What this kernel does not have for that.
+    has_no_log: Option<String>,
     /// That nobody is kept who is turned away has been said.
     said_nobody: bool,
 }
@@ -70,12 +70,14 @@ impl Instance {
         let said = self.machine.advertised_at().filter(|_| self.machine.master_since().is_some());
         let open = said.map_or(Duration::ZERO, |at| (at + wanted.stays_open).saturating_duration_since(now));
         let (mut installed, mut kept) = (wanted.install(family, vrid, open), kept.map(drop));
-        if let (Err(nft::Error::Unsupported(error)), true) = (&installed, wanted.log.take().is_some()) {
+        if let (Err(nft::Error::Unsupported(_)), Some(_)) = (&installed, wanted.log) {
             // It may be the log that this kernel does not have.
-            kept = Err(error.to_string());
-            installed = wanted.install(family, vrid, open);
-            self.gatekeeper.has_no_log = installed.is_ok();
-            self.gatekeeper.turned_away = None;
+            let without = Gate { log: None, ..wanted.clone() };
+            if without.install(family, vrid, open).is_ok() {
+                let why = "its nftables have no log".to_owned();
+                (self.gatekeeper.turned_away, self.gatekeeper.has_no_log) = (None, Some(why.clone()));
+                (wanted, installed, kept) = (without, Ok(()), Err(why));
+            }
         }
         if let (Ok(()), Err(why)) = (&installed, kept)
             && !std::mem::replace(&mut self.gatekeeper.said_nobody, true)
@@ -104,14 +106,23 @@ impl Instance {
     /// Listens to the SYNs that are turned away, and returns where.
     fn keep_turned_away(&mut self) -> Result<u16, String> {
         let keeper = &mut self.gatekeeper;
-        if keeper.has_no_log {
-            return Err("nftables have no log".to_owned());
+        if let Some(why) = &keeper.has_no_log {
+            return Err(why.clone());
         }
-        if keeper.turned_away.is_none() {
-            let opened = TurnedAway::open(self.config.family(), self.config.vrid);
-            keeper.turned_away = Some(opened.map_err(|error| error.to_string())?);
+        if let Some(turned_away) = &keeper.turned_away {
+            return Ok(turned_away.group);
         }
-        keeper.turned_away.as_ref().map(|turned_away| turned_away.group).ok_or_else(String::new)
+        match TurnedAway::open(self.config.family(), self.config.vrid) {
+            Ok(opened) => Ok(keeper.turned_away.insert(opened).group),
+            Err(error) => {
+                let why = error.to_string();
+                // Each question would have the kernel look for a module. Whoever has the group may let go of it.
+                if matches!(nft::Error::from(error), nft::Error::Unsupported(_)) {
+                    keeper.has_no_log = Some(why.clone());
+                }
+                Err(why)
+            }
+        }
     }
 
     /// Whom the gate has turned away for nothing, some in each turn. Asked before each: a node that did not run may have

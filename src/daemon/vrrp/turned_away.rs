@@ -75,9 +75,12 @@ impl TurnedAway {
     }
 }
 
-/// The kernel counts in ticks of up to ten milliseconds, and shuts the gate a tick early.
+/// The kernel counts in ticks of up to ten milliseconds, the first of which is not a whole one.
 fn may_have_been_shut(opened: Option<Instant>, stays_open: Duration, now: Instant) -> bool {
-    opened.is_none_or(|at| now >= at + stays_open / 2)
+    const TICK: u64 = 10;
+    let ticks = u64::try_from(stays_open.as_millis()).unwrap_or(u64::MAX) / TICK;
+    let surely_open = Duration::from_millis(ticks.saturating_sub(1) * TICK).min(stays_open / 2);
+    opened.is_none_or(|at| now >= at + surely_open)
 }
 
 #[cfg(test)]
@@ -87,9 +90,15 @@ mod tests {
     #[test]
     fn a_late_advert_may_have_found_the_gate_shut() {
         let (ms, opened) = (Duration::from_millis, Instant::now());
-        for (stays_open, after, expect) in
-            [(60, 21, false), (60, 29, false), (60, 30, true), (24, 11, false), (24, 14, true)]
-        {
+        for (stays_open, after, expect) in [
+            (60, 21, false),
+            (60, 29, false),
+            (60, 30, true),
+            (30, 14, false),
+            (30, 15, true),
+            (24, 9, false),
+            (24, 10, true),
+        ] {
             let got = may_have_been_shut(Some(opened), ms(stays_open), opened + ms(after));
             assert_eq!(got, expect, "open for {stays_open} ms, next advert after {after} ms");
         }

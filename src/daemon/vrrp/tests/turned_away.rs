@@ -71,6 +71,25 @@ fn who_comes_while_a_master_is_late_is_let_in_as_soon_as_it_is_back() {
 }
 
 #[test]
+fn a_gate_that_does_not_change_is_left_alone() {
+    with_bridge("a_gate_that_does_not_change_is_left_alone", || {
+        let mut node = Node::start(11, unicast(200, &[11, 12]));
+        node.becomes(VrrpState::Master);
+        let handles = |node: &Node| {
+            node.namespace.run(&["nft", "-a", "list", "chain", "ip", "vipgate-51-gate", "input"])
+        };
+        // The bound of the detector is known by then.
+        let said = node.counter("advert_sent");
+        eventually("some adverts", || node.counter("advert_sent") > said + 5);
+        let before = handles(&node);
+        assert!(before.contains("log group") && before.contains("# handle"), "{before}");
+        // More than two looks at the kernel, at one each second.
+        eventually("some more", || node.counter("advert_sent") > said + 18);
+        assert_eq!(handles(&node), before);
+    });
+}
+
+#[test]
 fn who_came_to_a_node_that_was_replaced_is_not_let_in_there() {
     with_bridge("who_came_to_a_node_that_was_replaced_is_not_let_in_there", || {
         let with = |priority| VrrpInstance { preempt: false, lease: LEASE, ..unicast(priority, &[11, 12]) };
