@@ -18,25 +18,32 @@ fn silent(from: u64, to: u64) -> Vec<(u64, &'static str, &'static str)> {
 fn hang() {
     // Both are silent from 1000 on: the last beat was at 950.
     let rows = [&alive(50, 1000)[..], &silent(1000, 1100)].concat();
-    let found = (1100, "tick", "tell down, kill proxy#1, kill vrrp#1");
+    let found = (1100, "tick", "tell restarting, kill proxy#1, kill vrrp#1");
     let restart = [
-        (1101, "vrrp#1 ended", "spawn vrrp#2, tell down, prepare vrrp 1"),
+        (1101, "vrrp#1 ended", "spawn vrrp#2, tell restarting, prepare vrrp 1"),
         (1102, "proxy#1 ended", "spawn proxy#2, prepare proxy 1"),
         (1103, "proxy#2 prepared 1", "commit proxy 1"),
         (1104, "proxy#2 in-force 1", "tell serving#2, release 1"),
     ];
     check(SERVING, &[&rows[..], &[found], &restart].concat());
+    // It does not serve again at once.
+    let late = [
+        (1101, "vrrp#1 ended", "spawn vrrp#2, tell restarting, prepare vrrp 1"),
+        (1199, "tick", ""),
+        (1200, "tick", "tell down"),
+    ];
+    check(SERVING, &[&rows[..], &[found], &late].concat());
     // Nor need there have been a first beat.
     check(
         SERVING,
-        &[&silent(50, 200)[..], &[(200, "tick", "tell down, kill proxy#1, kill vrrp#1")]].concat(),
+        &[&silent(50, 200)[..], &[(200, "tick", "tell restarting, kill proxy#1, kill vrrp#1")]].concat(),
     );
     // The supervisor's own absence is held against nobody: three seconds count as two ticks.
     let rows = [&alive(50, 1000)[..], &[(4000, "tick", "")], &alive(4050, 4500)].concat();
     check(SERVING, &rows);
     // Nor is that others have the processor, for a while.
     let starved: Vec<_> = silent(1000, 2950).iter().map(|(at, _, _)| (*at, "starved tick", "")).collect();
-    let found = (2950, "starved tick", "tell down, kill proxy#1, kill vrrp#1");
+    let found = (2950, "starved tick", "tell restarting, kill proxy#1, kill vrrp#1");
     check(SERVING, &[&alive(50, 1000)[..], &starved, &[found]].concat());
 }
 

@@ -14,6 +14,9 @@ use crate::link::{Generation, ProxyHealth};
 /// How long the virtual addresses stay with a node whose proxy has died: its sockets are open, clients wait in the
 /// backlog, and a restart takes milliseconds.
 pub const GRACE: Duration = Duration::from_secs(1);
+/// The same after a hang. Whoever waits in its queue is served by the next one, which usually takes half of this; where the
+/// address moves, he is reset.
+const HANG_GRACE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub struct Plan {
@@ -203,11 +206,11 @@ impl Plan {
         }
         let Some((Silent { worker, silent }, seen)) = role.heart.judge(worker, sight) else { return };
         let why = format!("hangs: event loop {worker} has not turned for {silent:?} ({seen})");
-        if name == RoleName::Proxy {
-            self.grace = None;
-            self.tell(ProxyHealth::Down { reason: format!("the proxy {why}") });
-        }
         self.kill(name, &why, now);
+        if name == RoleName::Proxy {
+            // Clients have waited for long enough already.
+            self.grace = self.grace.map(|until| until.min(now + HANG_GRACE));
+        }
     }
 
     fn expire(&mut self, name: RoleName, now: Instant) {

@@ -106,7 +106,7 @@ fn proxy_freeze() -> Outcome {
     let victim = node.wait("proxy commit 1").pid;
     let start = Instant::now();
     send(victim, Signal::SIGSTOP);
-    node.wait_for("vrrp hears down", 2);
+    node.wait("vrrp hears restarting");
     println!("  noticed after {:?}", start.elapsed());
     node.wait("vrrp hears serving 2");
     assert_ne!(node.ask().unwrap(), victim);
@@ -118,7 +118,7 @@ fn stuck_worker() -> Outcome {
     privileged()?;
     let node = Node::serving(BOTH);
     node.tell("proxy.stuck");
-    node.wait_for("vrrp hears down", 2);
+    node.wait("vrrp hears restarting");
     node.untell("proxy.stuck");
     node.wait_for("proxy commit 1", 2);
     node.until_status("its reason", |s| {
