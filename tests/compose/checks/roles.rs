@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use vipgate::link::worker_thread;
-use vipgate::probe::{Event, Failure};
+use vipgate::probe::Failure;
 
 use crate::figures::Figures;
 use crate::runner::{Finding, Verdict};
@@ -16,6 +16,8 @@ use crate::stopped_thread::Stopped;
 
 /// Noticed within 500 ms, and then either a new process or the other node; the rest is for a busy machine.
 const FROZEN_MAX: Duration = Duration::from_millis(1500);
+/// With one request, as the probe's.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// An outage that lasts longer does not end by itself.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// After a kill: long enough to see what the new process does with what waited.
@@ -86,19 +88,22 @@ pub(super) fn frozen(stack: &mut Stack) -> Verdict {
     const ROUNDS: usize = 3;
     let mut wrong = Vec::new();
     let mut gaps = Figures::default();
+    let mut waits = Figures::default();
     let mut failed = Vec::new();
     for _ in 0..ROUNDS {
-        let mut probe = stack.probe()?;
+        let probe = stack.probe()?;
         let wanted = serving(stack.kind);
         for (pid, _) in stack.processes(Node::Master)?.iter().filter(|(_, args)| args.contains(wanted)) {
             signal(*pid, Signal::SIGSTOP)?;
         }
-        let ended = probe.event("end of the outage", ENDS_WITHIN, |e| matches!(e, Event::OutageEnded { .. }));
-        if let Err(trouble) = ended.map(drop).and_then(|()| stack.settle(Node::Master)) {
+        // Nobody need have waited in vain.
+        let answered = until(ENDS_WITHIN, Duration::ZERO, || stack.holder_within(PATIENCE));
+        if let Err(trouble) = answered.map(drop).and_then(|()| stack.settle(Node::Master)) {
             wrong.push(trouble);
         }
         let (report, _) = probe.stop()?;
         gaps.add(report.fresh.longest_outage());
+        waits.add(report.fresh.latency.longest);
         failed.push(report.fresh.failed.to_string());
         if !wrong.is_empty() {
             break;
@@ -107,7 +112,7 @@ pub(super) fn frozen(stack: &mut Stack) -> Verdict {
     if gaps.median() > FROZEN_MAX {
         wrong.push(format!("nobody served for {} ms", gaps.median().as_millis()));
     }
-    Ok(Finding::of(format!("outage {gaps}, failed: {}", failed.join(" | ")), wrong))
+    Ok(Finding::of(format!("outage {gaps}, longest wait {waits}, failed: {}", failed.join(" | ")), wrong))
 }
 
 /// One of its threads. The others accept in its place, and then there is a new process.
