@@ -311,7 +311,10 @@ impl Plan {
 
     fn give_up_grace(&mut self) {
         self.grace = None;
-        let how = self.proxy.last_end.as_deref().unwrap_or("is being killed");
+        let how = match &self.proxy.phase {
+            Phase::Ending { why, .. } => format!("{why}; it has not ended yet"),
+            _ => self.proxy.last_end.clone().unwrap_or_default(),
+        };
         self.tell(ProxyHealth::Down { reason: format!("the proxy does not serve again in time ({how})") });
     }
 

@@ -44,6 +44,8 @@ enum Phase {
     /// Its sockets are still open.
     Restarting {
         pauses: bool,
+        /// `None`: it has answered, and how long is PID 1's business.
+        eligible_until: Option<Instant>,
     },
 }
 
@@ -58,13 +60,15 @@ impl ProxyWatch {
     }
 
     pub(super) fn handle_health(&mut self, health: ProxyHealth, now: Instant) {
-        let was_open = match &self.phase {
-            Phase::NotServing { .. } => false,
-            Phase::Asking { eligible_until, .. } => eligible_until.is_some_and(|until| now < until),
-            Phase::Open { .. } | Phase::Restarting { .. } => true,
+        // One that has never answered since gets no more time by being restarted once more.
+        let granted = match &self.phase {
+            Phase::NotServing { .. } => None,
+            Phase::Asking { eligible_until, .. } => eligible_until.filter(|until| now < *until).map(Some),
+            Phase::Open { .. } => Some(None),
+            Phase::Restarting { eligible_until, .. } => Some(*eligible_until),
         };
-        self.phase = match health {
-            ProxyHealth::Serving { incarnation, listen } => match &mut self.phase {
+        self.phase = match (health, granted) {
+            (ProxyHealth::Serving { incarnation, listen }, granted) => match &mut self.phase {
                 // The same proxy with another configuration: it has shown that it can answer.
                 Phase::Open { incarnation: open } if *open == incarnation => return,
                 Phase::Asking { incarnation: asked, listen: known, .. } if *asked == incarnation => {
@@ -78,16 +82,20 @@ impl ProxyWatch {
                     incarnation,
                     listen,
                     next: Some(now),
-                    eligible_until: was_open.then(|| now + RESTART_PATIENCE),
+                    eligible_until: granted.map(|until| until.unwrap_or(now + RESTART_PATIENCE)),
                     problem: "the proxy has not answered through its front door yet".to_owned(),
                 },
             },
-            ProxyHealth::Restarting if was_open => Phase::Restarting { pauses: false },
-            ProxyHealth::Pausing if was_open => Phase::Restarting { pauses: true },
-            ProxyHealth::Restarting | ProxyHealth::Pausing => {
+            (ProxyHealth::Restarting, Some(eligible_until)) => {
+                Phase::Restarting { pauses: false, eligible_until }
+            }
+            (ProxyHealth::Pausing, Some(eligible_until)) => {
+                Phase::Restarting { pauses: true, eligible_until }
+            }
+            (ProxyHealth::Restarting | ProxyHealth::Pausing, None) => {
                 Phase::NotServing { reason: "the proxy is being restarted".to_owned() }
             }
-            ProxyHealth::Down { reason } => Phase::NotServing { reason },
+            (ProxyHealth::Down { reason }, _) => Phase::NotServing { reason },
         };
     }
 
@@ -141,7 +149,7 @@ impl ProxyWatch {
 
     /// Where somebody else might take over.
     pub(super) fn eligible(&self, now: Instant) -> Result<(), String> {
-        let pauses = matches!(self.phase, Phase::Restarting { pauses: true });
+        let pauses = matches!(self.phase, Phase::Restarting { pauses: true, .. });
         if pauses && !self.serves_nothing {
             return Err("the proxy dies again and again, and is started again after a pause".to_owned());
         }
@@ -154,6 +162,9 @@ impl ProxyWatch {
             return Ok(());
         }
         match &self.phase {
+            Phase::Restarting { eligible_until: Some(until), .. } if now >= *until => {
+                Err("the proxy is restarted again, and has not answered since".to_owned())
+            }
             Phase::Open { .. } | Phase::Restarting { .. } => Ok(()),
             Phase::Asking { eligible_until: Some(until), .. } if now < *until => Ok(()),
             Phase::Asking { problem, .. } => Err(problem.clone()),
@@ -200,6 +211,12 @@ mod tests {
         assert!(watch.eligible(at(300)).unwrap_err().contains("again and again"));
         assert_eq!(watch.eligible_alone(at(300)), Ok(()));
         watch.handle_health(serving(2), at(1_000));
+        assert_eq!(watch.eligible(at(2_999)), Ok(()));
+        // Again, before it has answered.
+        watch.handle_health(ProxyHealth::Restarting, at(2_000));
+        assert_eq!(watch.eligible(at(2_999)), Ok(()));
+        assert!(watch.eligible(at(3_000)).unwrap_err().contains("restarted again"));
+        watch.handle_health(serving(2), at(2_900));
         assert_eq!(watch.eligible(at(2_999)), Ok(()));
         assert!(watch.eligible(at(3_000)).is_err(), "restarted, and silent");
         let (question, _) = watch.poll_question(at(3_000)).unwrap();
