@@ -2,6 +2,7 @@
 //! NET_ADMIN.
 
 use std::io;
+use std::thread;
 
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
@@ -19,7 +20,10 @@ const LONGEST: u32 = 2048;
 /// of a kilobyte.
 const QUEUE: usize = 512 * 1024;
 
-pub struct PacketLog(Socket);
+pub struct PacketLog {
+    /// Until it is dropped.
+    socket: Option<Socket>,
+}
 
 impl PacketLog {
     /// Of this group, in the network namespace of whoever calls. PermissionDenied: somebody else
@@ -37,15 +41,19 @@ impl PacketLog {
             .attribute(NFULA_CFG_MODE, &[a, b, c, d, NFULNL_COPY_PACKET, 0])
             // None waits for a second one.
             .attribute(NFULA_CFG_QTHRESH, &1u32.to_be_bytes());
-        let mut socket = Socket::open(SockProtocol::NetlinkNetFilter)?;
-        socket.execute(message)?;
-        Ok(Self(socket.listen(QUEUE)?))
+        let mut log = Self { socket: Some(Socket::open(SockProtocol::NetlinkNetFilter)?) };
+        if let Some(socket) = &mut log.socket {
+            socket.execute(message)?;
+            socket.listen(QUEUE)?;
+        }
+        Ok(log)
     }
 
     /// Hands up to `most` of those that wait to `each`. False: there may be more.
     pub fn read(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> io::Result<bool> {
+        let Some(socket) = &mut self.socket else { return Ok(true) };
         for _ in 0..most {
-            match self.0.unasked() {
+            match socket.unasked() {
                 Ok(datagram) => Received::all(datagram).filter_map(packet).for_each(&mut each),
                 // Some found no room.
                 Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => (),
@@ -54,6 +62,15 @@ impl PacketLog {
             }
         }
         Ok(false)
+    }
+}
+
+impl Drop for PacketLog {
+    /// Elsewhere: whoever closes such a socket waits until the kernel has freed what changes of nftables have replaced.
+    fn drop(&mut self) {
+        let socket = self.socket.take();
+        // Without a thread it is closed here and now.
+        drop(thread::Builder::new().name("close".to_owned()).spawn(move || drop(socket)));
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, sendto,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, recvfrom, sendto,
     setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
@@ -101,12 +101,23 @@ impl Socket {
         }
     }
 
+    /// Answers that nobody waited for until their end, of a request that has failed: as long as they fill its queue, the
+    /// next answer finds no room.
+    pub(in crate::os) fn forget_answers(&mut self) {
+        loop {
+            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(_) | Err(Errno::EINTR | Errno::ENOBUFS) => (),
+                Err(_) => return,
+            }
+        }
+    }
+
     /// From now on only for `unasked`, of which so many bytes may wait; fewer in a user namespace.
-    pub(in crate::os) fn listen(self, room: usize) -> io::Result<Self> {
+    pub(in crate::os) fn listen(&self, room: usize) -> io::Result<()> {
         setsockopt(&self.fd, sockopt::RcvBufForce, &room)
             .or_else(|_| setsockopt(&self.fd, sockopt::RcvBuf, &room))?;
         fcntl(&self.fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(self)
+        Ok(())
     }
 
     /// What the kernel has sent of its own accord. WouldBlock: nothing waits.

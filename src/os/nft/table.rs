@@ -200,12 +200,15 @@ fn with_socket<T>(work: impl FnOnce(&mut Socket) -> io::Result<T>) -> io::Result
             Some(socket) => socket,
             None => kept.insert(Socket::open(SockProtocol::NetlinkNetFilter)?),
         };
+        socket.forget_answers();
         work(socket)
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::os::netns;
 
@@ -214,6 +217,21 @@ mod tests {
         const NETFILTER: &str = "12";
         let all = std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
         all.lines().filter(|line| line.split_whitespace().nth(1) == Some(NETFILTER)).count()
+    }
+
+    #[test]
+    fn a_batch_that_is_refused_a_thousand_times_is_in_nobodys_way() {
+        netns::with("a_batch_that_is_refused_a_thousand_times_is_in_nobodys_way", || {
+            let table = || Table::new(Family::Ipv4, Vrid::try_from(51).unwrap());
+            let mut refused = table();
+            // There is no such chain.
+            (0..1000).for_each(|_| refused.rule("none", |list| list));
+            refused.replace().unwrap_err();
+            let begun = Instant::now();
+            assert!(!table().present().unwrap());
+            // An answer that is lost is waited for for a second.
+            assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+        });
     }
 
     #[test]
