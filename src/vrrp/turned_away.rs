@@ -5,6 +5,9 @@
 
 use std::net::IpAddr;
 
+use pnet_packet::ip::IpNextHeaderProtocols;
+use pnet_packet::util;
+
 use crate::net::is_link_local;
 
 const TCP: u8 = 6;
@@ -31,11 +34,10 @@ impl Syn {
         if !is_syn || segment.len() < 20 || !addresses.contains(&to) || is_local {
             return None;
         }
-        let addresses = addresses_sum(from, to, segment.len());
         let came = segment.get(CHECKSUM_AT..CHECKSUM_AT + 2)?;
         let came = u16::from_be_bytes(came.try_into().ok()?);
-        let whole = !fold(addresses + sum(segment) - u32::from(came));
-        if came != whole && came != fold(addresses) {
+        let whole = checksum(segment, from, to)?;
+        if came != whole && came != partial(segment.len(), from, to)? {
             return None;
         }
         let mut packet = packet.to_vec();
@@ -75,30 +77,23 @@ fn header(packet: &[u8]) -> Option<Header> {
     }
 }
 
-/// Of the pseudo-header (RFC 9293 section 3.1).
-fn addresses_sum(from: IpAddr, to: IpAddr, length: usize) -> u32 {
-    let of = |address: IpAddr| match address {
-        IpAddr::V4(address) => sum(&address.octets()),
-        IpAddr::V6(address) => sum(&address.octets()),
-    };
-    of(from) + of(to) + u32::from(TCP) + u32::try_from(length).unwrap_or_default()
-}
-
-/// In words of 16 bits, of no more than a packet has (RFC 1071).
-fn sum(bytes: &[u8]) -> u32 {
-    let word = |pair: &[u8]| match pair {
-        [high, low] => u32::from(u16::from_be_bytes([*high, *low])),
-        [high] => u32::from(*high) << 8,
-        _ => 0,
-    };
-    bytes.chunks(2).map(word).sum()
-}
-
-fn fold(mut sum: u32) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
+/// Of the segment with its pseudo-header, without the checksum in it (RFC 9293 section 3.1).
+fn checksum(segment: &[u8], from: IpAddr, to: IpAddr) -> Option<u16> {
+    const WORD: usize = CHECKSUM_AT / 2;
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            Some(util::ipv4_checksum(segment, WORD, &[], &from, &to, IpNextHeaderProtocols::Tcp))
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            Some(util::ipv6_checksum(segment, WORD, &[], &from, &to, IpNextHeaderProtocols::Tcp))
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
     }
-    u16::try_from(sum).unwrap_or_default()
+}
+
+/// The sum of the pseudo-header alone, which Linux leaves there for a network card to go on with.
+fn partial(length: usize, from: IpAddr, to: IpAddr) -> Option<u16> {
+    checksum(&vec![0; length], from, to).map(|sum| !sum)
 }
 
 #[cfg(test)]
@@ -144,9 +139,8 @@ mod tests {
 
     #[test]
     fn one_that_never_was_on_a_wire_gets_its_checksum() {
-        // What Linux leaves there for a network card to finish: the sum of the pseudo-header.
-        let v4 = fold(addresses_sum([10, 9, 0, 1].into(), vips()[0], 24)).to_be_bytes();
-        let v6 = fold(addresses_sum("2001:db8::1".parse().unwrap(), vips()[1], 20)).to_be_bytes();
+        let v4 = partial(24, [10, 9, 0, 1].into(), vips()[0]).unwrap().to_be_bytes();
+        let v6 = partial(20, "2001:db8::1".parse().unwrap(), vips()[1]).unwrap().to_be_bytes();
         for (packet, at, [high, low]) in [(&V4[..], 36, v4), (&V6[..], 56, v6)] {
             assert_eq!(read(&with(packet, &[(at, high), (at + 1, low)])).unwrap().packet, packet);
         }
@@ -173,8 +167,7 @@ mod tests {
         check(&with(&V6, &[(6, 0)]), "extension headers");
         // fe80:: for 2001:db8::, and what is missing in the sequence number.
         let local = with(&V6, &[(8, 0xfe), (9, 0x80), (10, 0), (11, 0)]);
-        let sum =
-            !fold(addresses_sum("fe80::1".parse().unwrap(), vips()[1], 20) + sum(&local[40..]) - 0xbc4e);
+        let sum = checksum(&local[40..], "fe80::1".parse().unwrap(), vips()[1]).unwrap();
         let [high, low] = sum.to_be_bytes();
         check(&with(&local, &[(56, high), (57, low)]), "a link-local client");
     }
